@@ -1,0 +1,337 @@
+package event
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/hamba/avro/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+// The content types of a payload.
+const (
+	ContentAvro = "application/avro"
+	ContentJSON = "application/json"
+)
+
+// MayRepeat is the CloudEvents extension of events whose observation may be in
+// the stores already at another offset: replays, events posted by hand, late
+// ones and re-statements. A sink looks up the key of such a record before it
+// adds a row.
+const MayRepeat = "mayrepeat"
+
+// maxPayload bounds one payload and each text or list within, in bytes.
+const maxPayload = 1 << 20
+
+// frame is the Confluent wire format: a zero byte, then the schema id.
+const frame = 5
+
+// Codec turns payloads into Kafka records and back. It registers what it
+// encodes and resolves what it decodes against the schema it was written with,
+// so producers and consumers of different versions live side by side.
+// It is safe for use by several goroutines.
+type Codec struct {
+	registry *sr.Client
+	avro     avro.API
+	now      func() time.Time
+
+	mu      sync.Mutex
+	written map[string]encoding    // by event type: what this codec registered
+	writers map[writer]avro.Schema // resolved for reading
+}
+
+type encoding struct {
+	id     int
+	schema avro.Schema
+}
+
+type writer struct {
+	id      int
+	subject string
+}
+
+// NewCodec returns a codec over the registry at the given address.
+func NewCodec(registryURL string) (*Codec, error) {
+	client, err := sr.NewClient(sr.URLs(registryURL), sr.UserAgent("m7pulse"))
+	if err != nil {
+		return nil, fmt.Errorf("schema registry %s: %w", registryURL, err)
+	}
+	return &Codec{
+		registry: client,
+		avro:     avro.Config{MaxByteSliceSize: maxPayload, MaxSliceAllocSize: maxPayload}.Freeze(),
+		now:      time.Now,
+		written:  map[string]encoding{},
+		writers:  map[writer]avro.Schema{},
+	}, nil
+}
+
+// Register registers the schema of a type, once, and so finds out whether the
+// registry takes it: an incompatible schema is an error that no retry mends.
+func (c *Codec) Register(ctx context.Context, types ...string) error {
+	for _, t := range types {
+		contract, err := ContractOf(t)
+		if err != nil {
+			return err
+		}
+		if _, err := c.encoding(ctx, contract); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.written[contract.Type]; ok {
+		return e, nil
+	}
+	schema, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
+	if err != nil {
+		return encoding{}, fmt.Errorf("parse the schema of %s: %w", contract.Type, err)
+	}
+	id, err := c.registry.RegisterSchema(ctx, contract.Subject(), sr.Schema{Schema: contract.Schema}, -1, -1)
+	if err != nil {
+		return encoding{}, fmt.Errorf("register the schema of %s: %w", contract.Subject(), err)
+	}
+	e := encoding{id, schema}
+	c.written[contract.Type] = e
+	return e, nil
+}
+
+// Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept or
+// *FetchRequested as the record of its topic. mayRepeat marks it so.
+func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record, error) {
+	p, contract, err := payloadOf(v)
+	if err != nil {
+		return nil, err
+	}
+	a := p.attributes()
+	e := origin{id: a.id, source: contract.source, subject: a.subject, time: a.time, mayRepeat: mayRepeat}
+	return c.record(ctx, contract, p, e)
+}
+
+// origin is what of a record's CloudEvents context is not fixed by its type.
+type origin struct {
+	id, source, subject string
+	time                time.Time
+	mayRepeat           bool
+}
+
+func (c *Codec) record(ctx context.Context, contract Contract, p payload, e origin) (*kgo.Record, error) {
+	enc, err := c.encoding(ctx, contract)
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.avro.Marshal(enc.schema, p)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %s: %w", contract.Type, e.id, err)
+	}
+	value := make([]byte, frame, frame+len(body))
+	binary.BigEndian.PutUint32(value[1:], uint32(enc.id))
+	headers := []kgo.RecordHeader{
+		{Key: "ce_specversion", Value: []byte("1.0")},
+		{Key: "ce_id", Value: []byte(e.id)},
+		{Key: "ce_type", Value: []byte(contract.Type)},
+		{Key: "ce_source", Value: []byte(e.source)},
+		{Key: "content-type", Value: []byte(ContentAvro)},
+	}
+	if e.subject != "" {
+		headers = append(headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte(e.subject)})
+	}
+	if !e.time.IsZero() {
+		headers = append(headers, kgo.RecordHeader{Key: "ce_time", Value: e.time.UTC().AppendFormat(nil, time.RFC3339Nano)})
+	}
+	if e.mayRepeat {
+		headers = append(headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
+	}
+	return &kgo.Record{
+		Topic:   contract.Topic,
+		Key:     []byte(p.attributes().key),
+		Value:   append(value, body...),
+		Headers: headers,
+	}, nil
+}
+
+// Accept checks an event from outside, posted by hand or replayed, and returns
+// the record to produce: Avro whatever it came as, with its own id and source,
+// marked as one that may repeat.
+func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, error) {
+	contract, err := ContractOf(e.Type())
+	if err != nil {
+		return nil, err
+	}
+	p := contract.blank()
+	if err := c.decode(ctx, contract, e.DataContentType(), e.Data(), p); err != nil {
+		return nil, err
+	}
+	return c.record(ctx, contract, p, origin{id: e.ID(), source: e.Source(), subject: p.attributes().subject, time: p.attributes().time, mayRepeat: true})
+}
+
+// Observed reads a RepoObserved record.
+func (c *Codec) Observed(ctx context.Context, r *kgo.Record) (RepoObserved, error) {
+	var p observed
+	err := c.read(ctx, TypeRepoObserved, r, &p)
+	return RepoObserved(p), err
+}
+
+// Processed reads a RepoProcessed record.
+func (c *Codec) Processed(ctx context.Context, r *kgo.Record) (p RepoProcessed, err error) {
+	return p, c.read(ctx, TypeRepoProcessed, r, &p)
+}
+
+// Swept reads an OwnerSwept record.
+func (c *Codec) Swept(ctx context.Context, r *kgo.Record) (p OwnerSwept, err error) {
+	return p, c.read(ctx, TypeOwnerSwept, r, &p)
+}
+
+// Requested reads a FetchRequested event as a KafkaSource delivers it.
+func (c *Codec) Requested(ctx context.Context, e cloudevents.Event) (p FetchRequested, err error) {
+	contract, err := ContractOf(TypeFetchRequested)
+	if err != nil {
+		return p, err
+	}
+	return p, c.decode(ctx, contract, e.DataContentType(), e.Data(), &p)
+}
+
+// Header returns a record's header, or "".
+func Header(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if strings.EqualFold(h.Key, key) {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func (c *Codec) read(ctx context.Context, ceType string, r *kgo.Record, p payload) error {
+	contract, err := ContractOf(ceType)
+	if err != nil {
+		return err
+	}
+	if t := Header(r, "ce_type"); t != "" && t != ceType {
+		return Invalid("event type %q in a topic of %s", t, ceType)
+	}
+	return c.decode(ctx, contract, Header(r, "content-type"), r.Value, p)
+}
+
+// decode fills p from a body and checks it. Its error wraps ErrInvalid when the
+// body is at fault, and does not when the registry could not be asked.
+func (c *Codec) decode(ctx context.Context, contract Contract, contentType string, body []byte, p payload) error {
+	if len(body) > maxPayload {
+		return Invalid("payload of %d bytes, more than %d", len(body), maxPayload)
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if contentType == "" {
+		media = ContentAvro
+	} else if err != nil {
+		return Invalid("content type %q: %w", contentType, err)
+	}
+	switch media {
+	case ContentAvro:
+		err = c.decodeAvro(ctx, contract, body, p)
+	case ContentJSON:
+		if e := json.Unmarshal(body, p); e != nil {
+			err = Invalid("decode %s: %w", contract.Type, e)
+		}
+	default:
+		err = Invalid("content type %q: neither %s nor %s", contentType, ContentAvro, ContentJSON)
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.check(c.now()); err != nil {
+		return Invalid("%s: %w", contract.Type, err)
+	}
+	return nil
+}
+
+func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, p payload) (err error) {
+	if len(body) < frame || body[0] != 0 {
+		return Invalid("not in the Confluent frame: %d bytes", len(body))
+	}
+	schema, err := c.reading(ctx, contract, int(binary.BigEndian.Uint32(body[1:])))
+	if err != nil {
+		return err
+	}
+	defer func() { // a hostile body can drive the decoder into a panic
+		if r := recover(); r != nil {
+			err = Invalid("decode %s: %v", contract.Type, r)
+		}
+	}()
+	r := avro.NewReader(nil, 0, avro.WithReaderConfig(c.avro)).Reset(body[frame:])
+	r.ReadVal(schema, p)
+	if r.Error != nil && !errors.Is(r.Error, io.EOF) {
+		return Invalid("decode %s: %w", contract.Type, r.Error)
+	}
+	if r.Error != nil {
+		return Invalid("decode %s: truncated", contract.Type)
+	}
+	if r.Peek(); r.Error == nil {
+		return Invalid("decode %s: bytes are left after the record", contract.Type)
+	}
+	return nil
+}
+
+// reading returns the schema by which to read what was written under id.
+func (c *Codec) reading(ctx context.Context, contract Contract, id int) (avro.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := writer{id, contract.Subject()}
+	if s, ok := c.writers[key]; ok {
+		return s, nil
+	}
+	text, err := c.registry.SchemaByID(ctx, id)
+	if err != nil {
+		var answer *sr.ResponseError
+		if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+			return nil, Invalid("schema id %d is unknown to the registry", id)
+		}
+		return nil, fmt.Errorf("ask the registry for schema id %d: %w", id, err)
+	}
+	wrote, err := avro.ParseWithCache(text.Schema, "", &avro.SchemaCache{})
+	if err != nil {
+		return nil, Invalid("schema id %d: %w", id, err)
+	}
+	reads, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
+	if err != nil {
+		return nil, fmt.Errorf("parse the schema of %s: %w", contract.Type, err)
+	}
+	resolved, err := avro.NewSchemaCompatibility().Resolve(reads, wrote)
+	if err != nil {
+		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
+	}
+	c.writers[key] = resolved
+	return resolved, nil
+}
+
+func payloadOf(v any) (p payload, c Contract, err error) {
+	switch v := v.(type) {
+	case *RepoObserved:
+		p = (*observed)(v)
+		c, err = ContractOf(TypeRepoObserved)
+	case *RepoProcessed:
+		p = v
+		c, err = ContractOf(TypeRepoProcessed)
+	case *OwnerSwept:
+		p = v
+		c, err = ContractOf(TypeOwnerSwept)
+	case *FetchRequested:
+		p = v
+		c, err = ContractOf(TypeFetchRequested)
+	default:
+		err = fmt.Errorf("%T is no event", v)
+	}
+	return p, c, err
+}

@@ -1,0 +1,157 @@
+package event
+
+import (
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+//go:embed schemas/fetch_requested.avsc
+var schemaFetchRequested string
+
+//go:embed schemas/repo_observed.avsc
+var schemaRepoObserved string
+
+//go:embed schemas/repo_processed.avsc
+var schemaRepoProcessed string
+
+//go:embed schemas/owner_swept.avsc
+var schemaOwnerSwept string
+
+// Contract is all that is fixed about one type of event.
+type Contract struct {
+	Type   string
+	Topic  string
+	Schema string // Avro, as registered under Subject
+	source string // the function that emits it, as its CloudEvents source
+	blank  func() payload
+}
+
+// Subject is the schema's name in the registry.
+func (c Contract) Subject() string { return c.Topic + "-value" }
+
+// Contracts lists the events that travel through Kafka.
+func Contracts() []Contract {
+	return []Contract{
+		{TypeFetchRequested, TopicFetchRequests, schemaFetchRequested, "/m7pulse/fetch-org", func() payload { return &FetchRequested{} }},
+		{TypeRepoObserved, TopicBaseRepos, schemaRepoObserved, "/m7pulse/fetch-org", func() payload { return &observed{} }},
+		{TypeRepoProcessed, TopicProcessedRepos, schemaRepoProcessed, "/m7pulse/aggregate", func() payload { return &RepoProcessed{} }},
+		{TypeOwnerSwept, TopicSweeps, schemaOwnerSwept, "/m7pulse/fetch-org", func() payload { return &OwnerSwept{} }},
+	}
+}
+
+// ContractOf finds the contract of a type, or says which types there are.
+func ContractOf(ceType string) (Contract, error) {
+	for _, c := range Contracts() {
+		if c.Type == ceType {
+			return c, nil
+		}
+	}
+	return Contract{}, Invalid("event type %q is unknown", ceType)
+}
+
+// attributes are the CloudEvents context and the record key of one payload.
+type attributes struct {
+	id, subject, key string
+	time             time.Time
+}
+
+// payload is what an event of ours carries.
+type payload interface {
+	// check brings the payload to its stored form and says what is wrong with it.
+	check(now time.Time) error
+	attributes() attributes
+}
+
+// observed gives an Observation, whose package knows no events, its attributes.
+type observed repo.Observation
+
+func (o *observed) check(now time.Time) error {
+	r := (*repo.Observation)(o)
+	r.Normalize()
+	return r.Validate(now)
+}
+
+func (o *observed) UnmarshalJSON(b []byte) error { return (*repo.Observation)(o).UnmarshalJSON(b) }
+
+func (o *observed) attributes() attributes {
+	return attributes{
+		id:      fmt.Sprintf("%d@%d", o.ID, o.ObservedAt.UnixMilli()),
+		subject: o.NameWithOwner,
+		key:     strconv.FormatInt(o.ID, 10),
+		time:    o.ObservedAt,
+	}
+}
+
+func (p *RepoProcessed) check(now time.Time) error {
+	p.Normalize()
+	p.ProcessedAt = p.ProcessedAt.UTC().Truncate(time.Millisecond)
+	for _, t := range p.BasesAt() {
+		if *t != nil {
+			utc := (*t).UTC()
+			*t = &utc
+		}
+	}
+	if p.Revision < 1 {
+		return fmt.Errorf("revision %d is less than 1", p.Revision)
+	}
+	return p.Validate(now)
+}
+
+// UnmarshalJSON keeps the embedded Observation's method from taking the whole
+// object for an observation.
+func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
+	if err := repo.Require(b, "repo_id", "name_with_owner", "stars", "observed_at", "processed_at", "revision"); err != nil {
+		return err
+	}
+	type observation repo.Observation
+	type plain struct {
+		*observation
+		ProcessedAt *time.Time `json:"processed_at"`
+		Revision    *int64     `json:"revision"`
+		Late        *bool      `json:"late"`
+		*velocity.Velocities
+	}
+	return repo.Strict(b, &plain{(*observation)(&p.Observation), &p.ProcessedAt, &p.Revision, &p.Late, &p.Velocities})
+}
+
+func (p *RepoProcessed) attributes() attributes {
+	return attributes{
+		id:      fmt.Sprintf("%d@%d#%d", p.ID, p.ObservedAt.UnixMilli(), p.Revision),
+		subject: p.NameWithOwner,
+		key:     strconv.FormatInt(p.ID, 10),
+		time:    p.ProcessedAt,
+	}
+}
+
+func (f *FetchRequested) check(time.Time) error {
+	if f.SweepID == "" || f.Login == "" {
+		return fmt.Errorf("sweep_id and login are required")
+	}
+	return nil
+}
+
+func (f *FetchRequested) attributes() attributes {
+	return attributes{id: f.SweepID + "/" + f.Login, subject: f.Login, key: f.Login}
+}
+
+func (s *OwnerSwept) check(time.Time) error {
+	s.StartedAt, s.FinishedAt = s.StartedAt.UTC(), s.FinishedAt.UTC()
+	switch s.Status {
+	case StatusComplete, StatusIncomplete, StatusUnknownOwner, StatusFailed:
+	default:
+		return fmt.Errorf("status %q is unknown", s.Status)
+	}
+	if s.SweepID == "" || s.Owner == "" {
+		return fmt.Errorf("sweep_id and owner are required")
+	}
+	return nil
+}
+
+func (s *OwnerSwept) attributes() attributes {
+	return attributes{id: s.SweepID + "/" + s.Owner, subject: s.Owner, key: s.Owner, time: s.FinishedAt}
+}

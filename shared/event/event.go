@@ -1,0 +1,87 @@
+// Package event defines what M7 Pulse's functions say to each other:
+// CloudEvents with an Avro payload in the Confluent frame, their types, topics
+// and schemas. It is the only place that knows how an event looks on the wire.
+package event
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+// The event types.
+const (
+	TypeTick           = "dev.knative.sources.ping"
+	TypeFetchRequested = "dev.m7pulse.owner.fetch.requested.v1"
+	TypeRepoObserved   = "dev.m7pulse.repo.observed.v1"
+	TypeRepoProcessed  = "dev.m7pulse.repo.processed.v1"
+	TypeOwnerSwept     = "dev.m7pulse.owner.swept.v1"
+)
+
+// The topics, each for one type of event.
+const (
+	TopicFetchRequests  = "github.fetch_requests"
+	TopicBaseRepos      = "github.base_repos"
+	TopicProcessedRepos = "github.processed_repos"
+	TopicSweeps         = "github.sweeps"
+)
+
+// ErrInvalid marks an event that can never be processed: it is no event of
+// ours, cannot be decoded, or says something impossible. Trying again is vain.
+var ErrInvalid = errors.New("invalid event")
+
+// Invalid wraps a reason as ErrInvalid.
+func Invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
+}
+
+// FetchRequested asks for one owner's repositories in one sweep.
+type FetchRequested struct {
+	SweepID string `avro:"sweep_id" json:"sweep_id"`
+	Login   string `avro:"login" json:"login"`
+}
+
+// RepoObserved is one reading of one repository's counters.
+type RepoObserved = repo.Observation
+
+// RepoProcessed is an observation with its velocities. Its key in a history is
+// the observation's; a later row of the same key with a higher Revision
+// re-states it.
+type RepoProcessed struct {
+	repo.Observation
+	ProcessedAt time.Time `avro:"processed_at" json:"processed_at"`
+	Revision    int64     `avro:"revision" json:"revision"`
+	Late        bool      `avro:"late" json:"late"`
+	velocity.Velocities
+}
+
+// OwnerSwept is the ledger line of one owner in one sweep: how complete it is.
+type OwnerSwept struct {
+	SweepID     string    `avro:"sweep_id" json:"sweep_id"`
+	Owner       string    `avro:"owner" json:"owner"`
+	Status      string    `avro:"status" json:"status"` // see the Status constants
+	StartedAt   time.Time `avro:"started_at" json:"started_at"`
+	FinishedAt  time.Time `avro:"finished_at" json:"finished_at"`
+	Expected    *int64    `avro:"expected" json:"expected"`
+	Seen        int64     `avro:"seen" json:"seen"`
+	New         int64     `avro:"new" json:"new"`
+	Renamed     int64     `avro:"renamed" json:"renamed"`
+	Gone        int64     `avro:"gone" json:"gone"`
+	Unanswered  int64     `avro:"unanswered" json:"unanswered"`
+	Pages       int64     `avro:"pages" json:"pages"`
+	KilledPages int64     `avro:"killed_pages" json:"killed_pages"`
+	Points      int64     `avro:"points" json:"points"`
+	Seconds     float64   `avro:"seconds" json:"seconds"`
+	Reason      *string   `avro:"reason" json:"reason"`
+}
+
+// The values of OwnerSwept.Status.
+const (
+	StatusComplete     = "complete"
+	StatusIncomplete   = "incomplete"
+	StatusUnknownOwner = "unknown_owner"
+	StatusFailed       = "failed"
+)

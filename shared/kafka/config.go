@@ -1,0 +1,106 @@
+// Package kafka is how M7 Pulse's functions speak to Kafka: a producer, and the
+// drain that reads topics in blocks and makes each durable before it goes on.
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"knative.dev/pkg/apis"
+)
+
+// Config says where Kafka is and how to enter.
+type Config struct {
+	Brokers   []string `env:"KAFKA_BROKERS" envDefault:"127.0.0.1:9092"`
+	TLS       bool     `env:"KAFKA_TLS"`
+	Mechanism string   `env:"KAFKA_SASL_MECHANISM"` // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or empty
+	User      string   `env:"KAFKA_SASL_USER"`
+	Password  string   `env:"KAFKA_SASL_PASSWORD"`
+}
+
+// Validate says all that is wrong with the configuration.
+func (c Config) Validate(context.Context) (errs *apis.FieldError) {
+	if len(c.Brokers) == 0 {
+		errs = errs.Also(apis.ErrMissingField("KAFKA_BROKERS"))
+	}
+	for _, b := range c.Brokers {
+		if host, port, ok := strings.Cut(b, ":"); !ok || host == "" || port == "" {
+			errs = errs.Also(apis.ErrInvalidValue(b, "KAFKA_BROKERS", "want host:port"))
+		}
+	}
+	switch c.Mechanism {
+	case "":
+	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
+		if c.User == "" || c.Password == "" {
+			errs = errs.Also(apis.ErrMissingField("KAFKA_SASL_USER", "KAFKA_SASL_PASSWORD"))
+		}
+	default:
+		errs = errs.Also(apis.ErrInvalidValue(c.Mechanism, "KAFKA_SASL_MECHANISM", "want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"))
+	}
+	return errs
+}
+
+// Options are the client options that the configuration stands for.
+func (c Config) Options() []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID("m7pulse"),
+		kgo.WithLogger(slogger{}),
+		kgo.RetryTimeout(30 * time.Second),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+	}
+	if c.TLS {
+		opts = append(opts, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
+	switch c.Mechanism {
+	case "PLAIN":
+		opts = append(opts, kgo.SASL(plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()))
+	case "SCRAM-SHA-256":
+		opts = append(opts, kgo.SASL(scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism()))
+	case "SCRAM-SHA-512":
+		opts = append(opts, kgo.SASL(scram.Auth{User: c.User, Pass: c.Password}.AsSha512Mechanism()))
+	}
+	return opts
+}
+
+// NewProducer returns a client that writes: idempotent, acknowledged by all
+// replicas, a record given up after 15 s.
+func NewProducer(c Config) (*kgo.Client, error) {
+	client, err := kgo.NewClient(append(c.Options(), producing()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka producer: %w", err)
+	}
+	return client, nil
+}
+
+// producing are the options of every client that writes. The default
+// partitioner hashes the key as Kafka's own does, so every producer agrees on
+// the partition of a repository.
+func producing() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.RecordDeliveryTimeout(15 * time.Second),
+		kgo.MaxBufferedRecords(50_000),
+	}
+}
+
+// slogger passes the client's warnings on; its chatter stays out of the log.
+type slogger struct{}
+
+func (slogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
+
+func (slogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	l := slog.LevelWarn
+	if level == kgo.LogLevelError {
+		l = slog.LevelError
+	}
+	slog.Log(context.Background(), l, "kafka: "+msg, keyvals...)
+}

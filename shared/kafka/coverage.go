@@ -1,0 +1,60 @@
+package kafka
+
+import "sync"
+
+// Partition names one partition of a topic.
+type Partition struct {
+	Topic  string
+	Number int32
+}
+
+// Offsets are next offsets by partition: all before them is done.
+type Offsets map[Partition]int64
+
+// coverage is how far a drain has come: what it has made durable. Waiters learn
+// of every advance.
+type coverage struct {
+	mu      sync.Mutex
+	next    Offsets
+	changed chan struct{} // closed and replaced at each advance
+}
+
+func newCoverage() *coverage {
+	return &coverage{next: Offsets{}, changed: make(chan struct{})}
+}
+
+// advance raises the covered offsets; it never lowers one.
+func (c *coverage) advance(to Offsets) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, next := range to {
+		if have, ok := c.next[p]; !ok || next > have {
+			c.next[p] = next
+		}
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// covers says whether all before the target offsets is done, and what to wait
+// on if not.
+func (c *coverage) covers(target Offsets) (bool, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, next := range target {
+		if c.next[p] < next {
+			return false, c.changed
+		}
+	}
+	return true, nil
+}
+
+func (c *coverage) snapshot() Offsets {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(Offsets, len(c.next))
+	for p, next := range c.next {
+		out[p] = next
+	}
+	return out
+}

@@ -1,0 +1,84 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// gatherer collects what a client fetches into one block a topic.
+type gatherer struct {
+	client *kgo.Client
+	bounds Bounds
+}
+
+func newGatherer(client *kgo.Client, bounds Bounds) *gatherer {
+	return &gatherer{client: client, bounds: bounds}
+}
+
+// next returns at least one block, within the bounds. When ctx ends it returns
+// what it has, if anything, so that the work is not lost.
+func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
+	blocks := map[string]*Block{}
+	records, bytes := 0, 0
+	var deadline time.Time
+	for records < g.bounds.Records && bytes < g.bounds.Bytes {
+		poll, cancel := ctx, context.CancelFunc(func() {})
+		if len(blocks) > 0 {
+			poll, cancel = context.WithDeadline(ctx, deadline)
+		}
+		fetches := g.client.PollRecords(poll, g.bounds.Records-records)
+		cancel()
+		if err := fetchError(fetches); err != nil {
+			return nil, err
+		}
+		if len(blocks) == 0 && !fetches.Empty() {
+			deadline = time.Now().Add(g.bounds.Age)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			b := blocks[r.Topic]
+			if b == nil {
+				b = &Block{First: Offsets{}, Next: Offsets{}}
+				blocks[r.Topic] = b
+			}
+			bytes += b.add(r)
+			records++
+		})
+		if ctx.Err() != nil || len(blocks) > 0 && !time.Now().Before(deadline) {
+			break
+		}
+	}
+	if len(blocks) == 0 {
+		return nil, ctx.Err()
+	}
+	return blocks, nil
+}
+
+// add takes a record into the block and returns its weight in bytes. A control
+// record only moves the offset.
+func (b *Block) add(r *kgo.Record) int {
+	p := Partition{r.Topic, r.Partition}
+	if _, ok := b.First[p]; !ok {
+		b.First[p] = r.Offset
+	}
+	b.Next[p] = r.Offset + 1
+	if r.Attrs.IsControl() {
+		return 0
+	}
+	b.Records = append(b.Records, r)
+	return len(r.Key) + len(r.Value)
+}
+
+// fetchError is what a poll failed of; the end of its own time is no failure.
+func fetchError(fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
+			continue
+		}
+		return fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Transform computes what a block of records leads to. It has no effect of its
+// own: the records are produced, and the block's offsets committed, in one Kafka
+// transaction. settle runs once that transaction is committed, and may be lost
+// in a crash before it is done: the next Transform must notice and make up
+// for it.
+type Transform func(ctx context.Context, b Block) (out []*kgo.Record, settle func(context.Context) error, err error)
+
+// Group is the consumer group that a transacting drain is a member of.
+type Group struct {
+	Name string
+	// Member is this process's fixed place in the group and in the
+	// transactions: a successor with the same name takes over at once, and
+	// fences the predecessor. Empty for a place of its own, as several
+	// processes that share the work need; a crash then holds up its partitions
+	// for the session timeout of 10 s.
+	Member string
+}
+
+// errFenced: another process has taken this one's place. To go on at once
+// would fence that one in turn.
+var errFenced = errors.New("another process has taken over")
+
+// NewTransactDrain drains a topic through a Transform in Kafka transactions.
+func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform) (*Drain, error) {
+	if group.Member == "" {
+		group.Member = rand.Text()
+	}
+	s := &transacting{cfg: cfg, bounds: bounds, topic: topic, group: group, transform: t}
+	return newDrain(name, cfg, []string{topic}, s.live)
+}
+
+// transacting is the loop that drains in transactions.
+type transacting struct {
+	cfg       Config
+	bounds    Bounds
+	topic     string
+	group     Group
+	transform Transform
+}
+
+func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
+	opts := append(t.cfg.Options(), producing()...)
+	session, err := kgo.NewGroupTransactSession(append(opts,
+		kgo.ConsumerGroup(t.group.Name),
+		kgo.InstanceID(t.group.Member),
+		kgo.TransactionalID(t.group.Name+"-"+t.group.Member),
+		kgo.TransactionTimeout(30*time.Second),
+		kgo.ConsumeTopics(t.topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.RequireStableFetchOffsets(),
+		kgo.SessionTimeout(10*time.Second),
+		kgo.RebalanceTimeout(10*time.Second),
+		kgo.HeartbeatInterval(time.Second),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxBytes(32<<20),
+		kgo.FetchMaxPartitionBytes(8<<20),
+	)...)
+	if err != nil {
+		return fmt.Errorf("kafka transactions: %w", err)
+	}
+	defer session.Close()
+
+	done, err := t.committed(ctx, session.Client())
+	if err != nil {
+		return err
+	}
+	durable(done)
+	gather := newGatherer(session.Client(), t.bounds)
+	for {
+		blocks, err := gather.next(ctx)
+		if err != nil {
+			return fenced(err)
+		}
+		working, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		err = t.transact(working, session, blocks[t.topic], durable)
+		cancel()
+		if err != nil {
+			return fenced(err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// committed is how far the group has come, so that a bell for what is done
+// already is answered at once.
+func (t *transacting) committed(ctx context.Context, client *kgo.Client) (Offsets, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	listed, err := kadm.NewClient(client).FetchOffsetsForTopics(ctx, t.group.Name, t.topic)
+	if err != nil {
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", t.group.Name, err)
+	}
+	done := Offsets{}
+	listed.Each(func(o kadm.OffsetResponse) {
+		if o.Err == nil && o.At >= 0 {
+			done[Partition{o.Topic, o.Partition}] = o.At
+		}
+	})
+	return done, nil
+}
+
+// transact turns one block into one transaction. A block that was not committed
+// because the group was rebalanced is fetched again by whoever owns it now.
+func (t *transacting) transact(ctx context.Context, session *kgo.GroupTransactSession, b *Block, durable func(Offsets)) error {
+	out, settle, err := t.transform(ctx, *b)
+	if err != nil {
+		return fmt.Errorf("process a block of %s: %w", t.topic, err)
+	}
+	if err := session.Begin(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	var failed kgo.FirstErrPromise
+	for _, r := range out {
+		session.Produce(ctx, r, failed.Promise())
+	}
+	produced := failed.Err()
+	committed, err := session.End(ctx, kgo.TransactionEndTry(produced == nil))
+	if err := errors.Join(produced, err); err != nil {
+		return fmt.Errorf("commit %d records: %w", len(out), err)
+	}
+	if !committed {
+		return nil
+	}
+	durable(b.Next)
+	if err := settle(ctx); err != nil {
+		return fmt.Errorf("settle a block of %s: %w", t.topic, err)
+	}
+	return nil
+}
+
+func fenced(err error) error {
+	for _, e := range []error{kerr.FencedInstanceID, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.UnknownMemberID} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", errFenced, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+// Package repo holds what M7 Pulse observes of a repository: one Observation
+// is one reading of all its counters at one moment.
+package repo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+)
+
+// Observation is a reading of one repository's counters. A nil field means
+// "not observed", never zero.
+//
+// Identity is ID, so a rename or a transfer keeps its history. Two readings of
+// one repository differ in ObservedAt; (ID, ObservedAt) is the key by which
+// every store tells a repeat.
+type Observation struct {
+	ID              int64      `avro:"repo_id" json:"repo_id"`
+	NodeID          string     `avro:"node_id" json:"node_id"` // "" when the source has none
+	NameWithOwner   string     `avro:"name_with_owner" json:"name_with_owner"`
+	Owner           string     `avro:"owner" json:"owner"`
+	OwnerType       string     `avro:"owner_type" json:"owner_type"` // Organization, User, or "" when unknown
+	Company         *string    `avro:"company" json:"company"`
+	Name            string     `avro:"name" json:"name"`
+	Description     *string    `avro:"description" json:"description"`
+	PrimaryLanguage *string    `avro:"primary_language" json:"primary_language"`
+	Languages       []Language `avro:"languages" json:"languages"`
+	Topics          []string   `avro:"topics" json:"topics"`
+	License         *string    `avro:"license" json:"license"`
+	DefaultBranch   *string    `avro:"default_branch" json:"default_branch"`
+	IsFork          bool       `avro:"is_fork" json:"is_fork"`
+	IsArchived      bool       `avro:"is_archived" json:"is_archived"`
+	CreatedAt       *time.Time `avro:"created_at" json:"created_at"`
+	PushedAt        *time.Time `avro:"pushed_at" json:"pushed_at"`
+	UpdatedAt       *time.Time `avro:"updated_at" json:"updated_at"`
+	Stars           int64      `avro:"stars" json:"stars"`
+	Forks           *int64     `avro:"forks" json:"forks"`
+	Watchers        *int64     `avro:"watchers" json:"watchers"`
+	OpenIssues      *int64     `avro:"open_issues" json:"open_issues"`
+	ClosedIssues    *int64     `avro:"closed_issues" json:"closed_issues"`
+	OpenPRs         *int64     `avro:"open_prs" json:"open_prs"`
+	MergedPRs       *int64     `avro:"merged_prs" json:"merged_prs"`
+	ClosedPRs       *int64     `avro:"closed_prs" json:"closed_prs"`
+	Discussions     *int64     `avro:"discussions" json:"discussions"`
+	Releases        *int64     `avro:"releases" json:"releases"`
+	LatestRelease   *string    `avro:"latest_release" json:"latest_release"`
+	LatestReleaseAt *time.Time `avro:"latest_release_at" json:"latest_release_at"`
+	CommitsTotal    *int64     `avro:"commits_total" json:"commits_total"`
+	DiskKB          *int64     `avro:"disk_kb" json:"disk_kb"`
+	ObservedAt      time.Time  `avro:"observed_at" json:"observed_at"` // UTC, millisecond precision
+	SweepID         string     `avro:"sweep_id" json:"sweep_id"`
+	Source          string     `avro:"source" json:"source"` // graphql, replay, …
+}
+
+// Language is one language of a repository and its size in bytes.
+type Language struct {
+	Name  string `avro:"name" json:"name"`
+	Bytes int64  `avro:"bytes" json:"bytes"`
+}
+
+// Limits of a plausible observation. GitHub's own limits lie below them.
+const (
+	maxCount       = 1_000_000_000_000
+	maxText        = 16 << 10
+	maxListEntries = 1_000
+	clockSkew      = 24 * time.Hour
+)
+
+// githubBegan is the month before GitHub's first repository.
+func githubBegan() time.Time { return time.Date(2007, 9, 1, 0, 0, 0, 0, time.UTC) }
+
+// RecordedID gives recorded data without a repository id one of its own:
+// -(FNV-1a-64(lower(name_with_owner)) >> 1). It is negative, so it can never
+// meet a real one.
+func RecordedID(nameWithOwner string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(strings.ToLower(nameWithOwner)))
+	return -int64(h.Sum64() >> 1)
+}
+
+// Key is the identity of an observation wherever one can be repeated.
+type Key struct {
+	ID         int64
+	ObservedAt int64 // ms since 1970, UTC
+}
+
+// Key returns the observation's identity.
+func (o *Observation) Key() Key { return Key{o.ID, o.ObservedAt.UnixMilli()} }
+
+// Normalize brings an observation to the one form that is stored: times in UTC
+// at millisecond precision, owner and name filled from name_with_owner.
+func (o *Observation) Normalize() {
+	o.ObservedAt = o.ObservedAt.UTC().Truncate(time.Millisecond)
+	for _, t := range []**time.Time{&o.CreatedAt, &o.PushedAt, &o.UpdatedAt, &o.LatestReleaseAt} {
+		if *t != nil {
+			utc := (*t).UTC().Truncate(time.Millisecond)
+			*t = &utc
+		}
+	}
+	if owner, name, ok := strings.Cut(o.NameWithOwner, "/"); ok {
+		if o.Owner == "" {
+			o.Owner = owner
+		}
+		if o.Name == "" {
+			o.Name = name
+		}
+	}
+	if o.Languages == nil {
+		o.Languages = []Language{}
+	}
+	if o.Topics == nil {
+		o.Topics = []string{}
+	}
+}
+
+// Validate says all that is wrong with an observation, at the time now.
+func (o *Observation) Validate(now time.Time) error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if o.ID == 0 {
+		bad("repo_id is missing: an observation without identity")
+	}
+	owner, name, ok := strings.Cut(o.NameWithOwner, "/")
+	switch {
+	case !ok || owner == "" || name == "" || strings.Contains(name, "/"):
+		bad("name_with_owner %q is not owner/name", o.NameWithOwner)
+	case o.Owner != owner || o.Name != name:
+		bad("owner %q and name %q do not fit name_with_owner %q", o.Owner, o.Name, o.NameWithOwner)
+	}
+	switch o.OwnerType {
+	case "", "Organization", "User":
+	default:
+		bad("owner_type %q is neither Organization nor User", o.OwnerType)
+	}
+	if o.ObservedAt.Before(githubBegan()) || o.ObservedAt.After(now.Add(clockSkew)) {
+		bad("observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
+	}
+	for _, c := range o.Counters() {
+		if c.Value != nil && (*c.Value < 0 || *c.Value > maxCount) {
+			bad("%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
+		}
+	}
+	for field, text := range map[string]*string{"name_with_owner": &o.NameWithOwner, "description": o.Description,
+		"company": o.Company, "primary_language": o.PrimaryLanguage, "license": o.License, "default_branch": o.DefaultBranch,
+		"latest_release": o.LatestRelease, "node_id": &o.NodeID, "sweep_id": &o.SweepID, "source": &o.Source} {
+		if text != nil && len(*text) > maxText {
+			bad("%s has %d bytes, more than %d", field, len(*text), maxText)
+		}
+	}
+	if len(o.Languages) > maxListEntries || len(o.Topics) > maxListEntries {
+		bad("more than %d languages or topics", maxListEntries)
+	}
+	for _, l := range o.Languages {
+		if l.Bytes < 0 {
+			bad("language %q has %d bytes", l.Name, l.Bytes)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Counter is one of an observation's counters by its field name.
+type Counter struct {
+	Name  string
+	Value *int64
+}
+
+// Counters lists every counter in schema order.
+func (o *Observation) Counters() []Counter {
+	return []Counter{
+		{"stars", &o.Stars}, {"forks", o.Forks}, {"watchers", o.Watchers},
+		{"open_issues", o.OpenIssues}, {"closed_issues", o.ClosedIssues},
+		{"open_prs", o.OpenPRs}, {"merged_prs", o.MergedPRs}, {"closed_prs", o.ClosedPRs},
+		{"discussions", o.Discussions}, {"releases", o.Releases},
+		{"commits_total", o.CommitsTotal}, {"disk_kb", o.DiskKB},
+	}
+}
+
+// UnmarshalJSON reads the JSON form. A field that Avro requires must be
+// present, or a forgotten counter would be stored as zero; an unknown field is
+// refused, or a misspelt one would vanish.
+func (o *Observation) UnmarshalJSON(b []byte) error {
+	if err := Require(b, "repo_id", "name_with_owner", "stars", "observed_at"); err != nil {
+		return err
+	}
+	type plain Observation
+	return Strict(b, (*plain)(o))
+}
+
+// Require says which of the named fields a JSON object lacks.
+func Require(b []byte, fields ...string) error {
+	var present map[string]json.RawMessage
+	if err := json.Unmarshal(b, &present); err != nil {
+		return err
+	}
+	var missing []string
+	for _, f := range fields {
+		if v, ok := present[f]; !ok || string(v) == "null" {
+			missing = append(missing, f)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("required fields are missing: %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// Strict decodes one JSON value into v and refuses unknown fields.
+func Strict(b []byte, v any) error {
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}

@@ -1,0 +1,131 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// The extensions by which a KafkaSource says where an event stands. The topic
+// is added by the manifests' ceOverrides.
+const (
+	extTopic     = "kafkatopic"
+	extPartition = "knativekafkapartition"
+	extOffset    = "knativekafkaoffset"
+)
+
+// Draining is a function whose work is a drain: events are bells. It is safe to
+// send it any event any number of times and in any order, because a bell's
+// content is never looked at and the drain goes by its own offsets.
+type Draining struct {
+	Drain *kafka.Drain
+	// Accept checks an event posted by hand and returns the record to produce.
+	Accept func(ctx context.Context, e cloudevents.Event) (*kgo.Record, error)
+	// Topics are those that the drain reads.
+	Topics []string
+	// Closers are run after the drain has stopped.
+	Closers []func() error
+}
+
+// Receive answers a bell, a wake, or an event posted by hand.
+func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
+	if e.Type() == event.TypeTick {
+		do, err := Tick(e)
+		if err != nil {
+			return err
+		}
+		if do != "wake" {
+			return event.Invalid("this function can do \"wake\", not %q", do)
+		}
+		return d.Drain.Wake(ctx)
+	}
+	ext := e.Extensions()
+	if offset, ok := ext[extOffset]; ok {
+		p, n, err := position(ext, offset)
+		if err != nil {
+			return err
+		}
+		if !d.reads(p.Topic) {
+			return event.Invalid("a bell of topic %q, which this function does not drain", p.Topic)
+		}
+		return d.Drain.Ring(ctx, p, n)
+	}
+	r, err := d.Accept(ctx, e)
+	if err != nil {
+		return err
+	}
+	if !d.reads(r.Topic) {
+		return event.Invalid("an event of type %q belongs in topic %s, which this function does not drain", e.Type(), r.Topic)
+	}
+	return d.Drain.Publish(ctx, r)
+}
+
+func (d *Draining) reads(topic string) bool {
+	for _, t := range d.Topics {
+		if t == topic {
+			return true
+		}
+	}
+	return false
+}
+
+func position(ext map[string]any, offset any) (kafka.Partition, int64, error) {
+	topic, _ := ext[extTopic].(string)
+	number, errPartition := strconv.ParseInt(text(ext[extPartition]), 10, 32)
+	n, errOffset := strconv.ParseInt(text(offset), 10, 64)
+	if topic == "" || errPartition != nil || errOffset != nil || n < 0 {
+		return kafka.Partition{}, 0, event.Invalid("a bell without a place: %s=%v %s=%v %s=%v", extTopic, ext[extTopic], extPartition, ext[extPartition], extOffset, offset)
+	}
+	return kafka.Partition{Topic: topic, Number: int32(number)}, n, nil
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int32:
+		return strconv.FormatInt(int64(v), 10)
+	}
+	return ""
+}
+
+// Tick reads what a PingSource asks for.
+func Tick(e cloudevents.Event) (do string, err error) {
+	var tick struct {
+		Do string `json:"do"`
+	}
+	if err := json.Unmarshal(e.Data(), &tick); err != nil {
+		return "", event.Invalid("a tick that is not JSON: %w", err)
+	}
+	return tick.Do, nil
+}
+
+// Status tells what the drain fails of and how far it has come.
+func (d *Draining) Status() Status {
+	covered := map[string]int64{}
+	for p, next := range d.Drain.Covered() {
+		covered[p.Topic+"/"+strconv.Itoa(int(p.Number))] = next
+	}
+	s := Status{Detail: map[string]any{"covered": covered}}
+	if err := d.Drain.Err(); err != nil {
+		s.Failing = err.Error()
+	}
+	return s
+}
+
+// Close stops the drain, then what it stood on.
+func (d *Draining) Close(ctx context.Context) error {
+	err := d.Drain.Stop(ctx)
+	for _, c := range d.Closers {
+		if e := c(); err == nil {
+			err = e
+		}
+	}
+	return err
+}

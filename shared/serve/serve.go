@@ -1,0 +1,145 @@
+// Package serve hosts a function: it is the one place where HTTP becomes a
+// CloudEvent and an error becomes a status. The same Instance runs under
+// func-go in a cluster and under `pulse function` on one machine.
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// Function is what an Instance hosts.
+type Function interface {
+	// Receive handles one event and returns nil once its effect is durable, or
+	// certain to be. An error that wraps event.ErrInvalid says that the event
+	// can never succeed; any other, that it may when tried again.
+	Receive(ctx context.Context, e cloudevents.Event) error
+	// Status tells how the function fares, for health checks and people.
+	Status() Status
+	// Close ends all work within ctx and leaves nothing half done.
+	Close(ctx context.Context) error
+}
+
+// Status is a function's own account of itself.
+type Status struct {
+	Failing string `json:"failing,omitempty"` // what it fails of at the moment
+	Detail  any    `json:"detail,omitempty"`
+}
+
+// Limits of one request.
+const (
+	maxBody = 1 << 20          // bytes
+	timeout = 20 * time.Second // func-go cuts at 30 s
+)
+
+// Instance is a function as func-go hosts it: Handle, and the hooks Start,
+// Stop, Ready and Alive.
+type Instance struct {
+	name string
+	open func(ctx context.Context, env map[string]string) (Function, error)
+	fn   atomic.Pointer[Function]
+}
+
+// New returns an instance that opens its function when it is started. open must
+// not wait for a server to come up: it checks the configuration and returns.
+func New(name string, open func(ctx context.Context, env map[string]string) (Function, error)) *Instance {
+	return &Instance{name: name, open: open}
+}
+
+// Start opens the function. Until it has returned, events are answered 503.
+func (i *Instance) Start(ctx context.Context, env map[string]string) error {
+	fn, err := i.open(ctx, env)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", i.name, err)
+	}
+	i.fn.Store(&fn)
+	return nil
+}
+
+// Stop closes the function.
+func (i *Instance) Stop(ctx context.Context) error {
+	if fn := i.fn.Swap(nil); fn != nil {
+		return (*fn).Close(ctx)
+	}
+	return nil
+}
+
+// Ready says whether events are taken.
+func (i *Instance) Ready(context.Context) (bool, error) { return i.fn.Load() != nil, nil }
+
+// Alive says that the process answers; a failing dependency is no reason to
+// kill it.
+func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
+
+// Handle answers one request: a CloudEvent by POST, or GET /status.
+//
+// 2xx: the effect is durable, or certain to be. 415: no CloudEvent. 413: more
+// than 1 MiB. 422: can never succeed. 503: try again.
+func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
+	fn := i.fn.Load()
+	if fn == nil {
+		refuse(w, http.StatusServiceUnavailable, i.name+" is starting")
+		return
+	}
+	switch {
+	case r.Method == http.MethodGet && r.URL.Path == "/status":
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode((*fn).Status()); err != nil {
+			slog.Warn("answer /status", "function", i.name, "error", err)
+		}
+		return
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", "POST")
+		refuse(w, http.StatusMethodNotAllowed, "post a CloudEvent")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	e, err := cloudevents.NewEventFromHTTPRequest(r)
+	if err == nil {
+		err = e.Validate()
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
+		return
+	case err != nil:
+		refuse(w, http.StatusUnsupportedMediaType, "not a CloudEvent: "+err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	if err := (*fn).Receive(ctx, *e); err != nil {
+		status := statusOf(err)
+		if status >= 500 {
+			w.Header().Set("Retry-After", "5")
+		}
+		slog.Warn("event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
+		refuse(w, status, err.Error())
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// statusOf maps errors to status: Knative retries 5xx and 429, and gives up on
+// any other 4xx.
+func statusOf(err error) int {
+	if errors.Is(err, event.ErrInvalid) {
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusServiceUnavailable
+}
+
+func refuse(w http.ResponseWriter, status int, reason string) {
+	http.Error(w, reason, status)
+}
