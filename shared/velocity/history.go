@@ -49,10 +49,12 @@ func (h History) Newest() (int64, bool) {
 	return h[len(h)-1].At, true
 }
 
-// Has says whether a point of exactly this time is held.
-func (h History) Has(at int64) bool {
-	_, found := h.find(at)
-	return found
+// Find returns the point of exactly this time, or nil.
+func (h History) Find(at int64) *Point {
+	if i, found := h.find(at); found {
+		return &h[i]
+	}
+	return nil
 }
 
 // Insert adds a point and thins. A point of a time already held changes

@@ -1,0 +1,79 @@
+// Package aggregate turns observations into velocities. It is stateless: the
+// past of each repository is in Redis, and could be rebuilt from Kafka.
+package aggregate
+
+import (
+	"context"
+
+	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// Config is the function's configuration, read from the environment.
+type Config struct {
+	Kafka    kafka.Config
+	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	Redis    string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"`
+	// Member is this process's fixed place in the consumer group. Set it empty
+	// where more than one replica runs.
+	Member string `env:"AGGREGATE_MEMBER" envDefault:"0"`
+	// Block is the most records that go into one Kafka transaction.
+	Block int `env:"AGGREGATE_BLOCK_RECORDS" envDefault:"5000"`
+}
+
+// Validate says all that is wrong with the configuration.
+func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
+	errs = errs.Also(c.Kafka.Validate(ctx))
+	if c.Registry == "" {
+		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
+	}
+	if c.Redis == "" {
+		errs = errs.Also(apis.ErrMissingField("REDIS_URL"))
+	}
+	if c.Block < 1 || c.Block > 100_000 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 100_000, "AGGREGATE_BLOCK_RECORDS"))
+	}
+	return errs
+}
+
+// group is the consumer group whose offsets are the function's progress.
+const group = "m7pulse-aggregate"
+
+// blockBytes bounds a block by weight.
+const blockBytes = 16 << 20
+
+// New returns the function for func-go and the local runner. Any event may be
+// sent to it any number of times: what has been computed is known by the
+// offsets that were committed together with the results.
+func New() *serve.Instance { return serve.New("aggregate", open) }
+
+func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := newMemory(cfg.Redis)
+	if err != nil {
+		return nil, err
+	}
+	engine := newEngine(cfg.Kafka, codec, memory)
+	bounds := kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, kafka.Group{Name: group, Member: cfg.Member}, engine.transform)
+	if err != nil {
+		return nil, err
+	}
+	drain.Start()
+	return &serve.Draining{
+		Drain:   drain,
+		Accept:  codec.Accept,
+		Topics:  []string{event.TopicBaseRepos},
+		Closers: []func() error{memory.redis.Close},
+	}, nil
+}

@@ -1,0 +1,248 @@
+package aggregate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hamba/avro/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+// history is what Redis keeps of one repository, at most 12 KB: its thinned
+// points, its newest observation, and how far into Kafka it has been brought.
+type history struct {
+	Known   int64            `avro:"known"`   // distinct observations seen so far: the next revision less one
+	Applied []applied        `avro:"applied"` // by partition; more than one only after the topic was widened
+	Points  velocity.History `avro:"points"`
+	Newest  []byte           `avro:"newest"` // the newest observation, as it stood in Kafka
+
+	stored uint64 // the version in Redis that this was read at; 0 = absent
+}
+
+// applied says that every record of a partition before Next is in a history.
+type applied struct {
+	Partition int32 `avro:"partition"`
+	Next      int64 `avro:"next"`
+}
+
+// has says whether the record at this place was applied already.
+func (h *history) has(partition int32, offset int64) bool {
+	for _, a := range h.Applied {
+		if a.Partition == partition {
+			return offset < a.Next
+		}
+	}
+	return false
+}
+
+// mark notes that the record at this place is applied.
+func (h *history) mark(partition int32, offset int64) {
+	for i, a := range h.Applied {
+		if a.Partition == partition {
+			h.Applied[i].Next = offset + 1
+			return
+		}
+	}
+	h.Applied = append(h.Applied, applied{partition, offset + 1})
+}
+
+const historySchema = `{"type": "record", "name": "History", "fields": [
+  {"name": "known", "type": "long"},
+  {"name": "applied", "type": {"type": "array", "items": {"type": "record", "name": "Applied", "fields": [
+    {"name": "partition", "type": "int"}, {"name": "next", "type": "long"}]}}},
+  {"name": "points", "type": {"type": "array", "items": {"type": "record", "name": "Point", "fields": [
+    {"name": "at", "type": "long"}, {"name": "stars", "type": "long"},
+    {"name": "forks", "type": ["null", "long"]}, {"name": "open_issues", "type": ["null", "long"]},
+    {"name": "merged_prs", "type": ["null", "long"]}, {"name": "closed_issues", "type": ["null", "long"]},
+    {"name": "commits_total", "type": ["null", "long"]}]}}},
+  {"name": "newest", "type": "bytes"}]}`
+
+const (
+	// stateKey marks valid history: a hash of partition → next offset, up to
+	// which every history has been brought. While a partition has no entry,
+	// its history is rebuilt from Kafka before anything is computed from it.
+	stateKey = "github:pipeline:state"
+	// historyTTL outlives the longest window's base by four days.
+	historyTTL = 65 * 24 * time.Hour
+	// chunk bounds one pipeline to Redis.
+	chunk = 500
+)
+
+// historyKey carries a hash tag, so that it may live on any node of a cluster.
+func historyKey(repo int64) string {
+	return "github:pipeline:history:{" + strconv.FormatInt(repo, 10) + "}"
+}
+
+// replace writes a history only over the version it was computed from. A zombie
+// that wakes up after its successor has gone on writes nothing.
+const replace = `
+local head = redis.call('GETRANGE', KEYS[1], 0, 7)
+if head ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1`
+
+// errMoved: the histories in Redis are not those that this process left there.
+var errMoved = errors.New("the state in Redis is not where this process left it")
+
+// memory is the histories in Redis.
+type memory struct {
+	redis  redis.UniversalClient
+	schema avro.Schema
+	script string // SHA of replace, once loaded
+}
+
+func newMemory(address string) (*memory, error) {
+	opts, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	schema, err := avro.ParseWithCache(historySchema, "", &avro.SchemaCache{})
+	if err != nil {
+		return nil, fmt.Errorf("parse the schema of a history: %w", err)
+	}
+	return &memory{redis: redis.NewClient(opts), schema: schema}, nil
+}
+
+// open checks that Redis keeps what it is given and holds nothing of another
+// topic, and loads the script.
+func (m *memory) open(ctx context.Context, topicID string) error {
+	policy, err := m.redis.ConfigGet(ctx, "maxmemory-policy").Result()
+	if p, ok := policy["maxmemory-policy"]; err == nil && ok && p != "noeviction" {
+		return fmt.Errorf("%w: redis evicts keys (maxmemory-policy %s): set it to noeviction", kafka.ErrFatal, p)
+	}
+	fields, err := m.redis.HKeys(ctx, stateKey).Result()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", stateKey, err)
+	}
+	for _, f := range fields {
+		if !strings.HasPrefix(f, topicID+"/") {
+			return fmt.Errorf("%w: redis holds the state of topic id %s, but the broker's %s has id %s: the topic was made again; flush this Redis to rebuild the state from Kafka",
+				kafka.ErrFatal, f, event.TopicBaseRepos, topicID)
+		}
+	}
+	m.script, err = m.redis.ScriptLoad(ctx, replace).Result()
+	if err != nil {
+		return fmt.Errorf("load a script into redis: %w", err)
+	}
+	return nil
+}
+
+// positions returns up to where the histories of a partition have been brought,
+// or 0 when there is no valid history.
+func (m *memory) positions(ctx context.Context, topicID string, partitions []int32) (map[int32]int64, error) {
+	fields := make([]string, len(partitions))
+	for i, p := range partitions {
+		fields[i] = stateField(topicID, p)
+	}
+	values, err := m.redis.HMGet(ctx, stateKey, fields...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", stateKey, err)
+	}
+	at := map[int32]int64{}
+	for i, v := range values {
+		if s, ok := v.(string); ok {
+			if at[partitions[i]], err = strconv.ParseInt(s, 10, 64); err != nil {
+				return nil, fmt.Errorf("read %s %s: %w", stateKey, fields[i], err)
+			}
+		}
+	}
+	return at, nil
+}
+
+func stateField(topicID string, partition int32) string {
+	return topicID + "/" + strconv.Itoa(int(partition))
+}
+
+// load reads the histories of some repositories; one without any is empty.
+func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, error) {
+	out := make(map[int64]*history, len(repos))
+	for len(repos) > 0 {
+		n := min(chunk, len(repos))
+		reads := make([]*redis.StringCmd, n)
+		_, err := m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, id := range repos[:n] {
+				reads[i] = p.Get(ctx, historyKey(id))
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return nil, fmt.Errorf("read %d histories: %w", n, err)
+		}
+		for i, id := range repos[:n] {
+			b, err := reads[i].Bytes()
+			if errors.Is(err, redis.Nil) {
+				out[id] = &history{}
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
+			}
+			h := &history{}
+			if len(b) < 8 {
+				return nil, fmt.Errorf("read %s: %d bytes are no history", historyKey(id), len(b))
+			}
+			if err := avro.Unmarshal(m.schema, b[8:], h); err != nil {
+				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
+			}
+			h.stored = binary.BigEndian.Uint64(b)
+			out[id] = h
+		}
+		repos = repos[n:]
+	}
+	return out, nil
+}
+
+// save writes histories, each over the version it was read at, and then the
+// positions they stand for. It answers errMoved when another process was faster.
+func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) error {
+	ids := make([]int64, 0, len(histories))
+	for id := range histories {
+		ids = append(ids, id)
+	}
+	for len(ids) > 0 {
+		n := min(chunk, len(ids))
+		writes := make([]*redis.Cmd, n)
+		_, err := m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, id := range ids[:n] {
+				h := histories[id]
+				body, err := avro.Marshal(m.schema, h)
+				if err != nil {
+					return fmt.Errorf("encode %s: %w", historyKey(id), err)
+				}
+				var was string
+				if h.stored > 0 {
+					was = string(binary.BigEndian.AppendUint64(nil, h.stored))
+				}
+				value := append(binary.BigEndian.AppendUint64(nil, h.stored+1), body...)
+				writes[i] = p.EvalSha(ctx, m.script, []string{historyKey(id)}, was, value, int(historyTTL.Seconds()))
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("write %d histories: %w", n, err)
+		}
+		for i, id := range ids[:n] {
+			if done, err := writes[i].Int(); err != nil || done != 1 {
+				return errors.Join(fmt.Errorf("write %s: %w", historyKey(id), errMoved), err)
+			}
+		}
+		ids = ids[n:]
+	}
+	fields := make([]any, 0, 2*len(next))
+	for p, at := range next {
+		fields = append(fields, stateField(topicID, p), at)
+	}
+	if err := m.redis.HSet(ctx, stateKey, fields...).Err(); err != nil {
+		return fmt.Errorf("write %s: %w", stateKey, err)
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package kafka
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TopicID returns the id of a topic, 32 hex digits. A topic made again under
+// the same name has another.
+func TopicID(ctx context.Context, cfg Config, topic string) (string, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return "", fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err == nil {
+		err = topics[topic].Err
+	}
+	if err != nil {
+		return "", fmt.Errorf("describe topic %s: %w", topic, err)
+	}
+	id := topics[topic].ID
+	return hex.EncodeToString(id[:]), nil
+}
+
+// readChunk bounds what ReadRange hands over at once.
+const readChunk = 5_000
+
+// ReadRange reads the committed records of a partition from one offset up to
+// another, which must not lie beyond the log's last stable offset, in order and
+// in chunks. each gets a chunk, which may be empty, and the offset behind it.
+func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, each func(records []*kgo.Record, next int64) error) error {
+	client, err := kgo.NewClient(append(cfg.Options(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Number: kgo.NewOffset().At(from)}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	)...)
+	if err != nil {
+		return fmt.Errorf("kafka consumer: %w", err)
+	}
+	defer client.Close()
+	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topic)
+	if err != nil {
+		return fmt.Errorf("list the starts of %s: %w", p.Topic, err)
+	}
+	if start, ok := starts.Lookup(p.Topic, p.Number); ok && start.Offset > from {
+		slog.Warn("records were deleted before they were read", "topic", p.Topic, "partition", p.Number, "from", from, "to", start.Offset)
+		from = start.Offset
+		client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.Number: {Epoch: -1, Offset: from}}})
+	}
+	for from < to {
+		fetches := client.PollRecords(ctx, readChunk)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := fetchError(fetches); err != nil {
+			return err
+		}
+		var records []*kgo.Record
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Offset >= to {
+				from = to
+				return
+			}
+			from = r.Offset + 1
+			if !r.Attrs.IsControl() {
+				records = append(records, r)
+			}
+		})
+		if err := each(records, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
