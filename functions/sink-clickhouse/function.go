@@ -1,0 +1,88 @@
+// Package sinkclickhouse stores processed observations and ledger lines in
+// ClickHouse, the hot store, each exactly once.
+package sinkclickhouse
+
+import (
+	"context"
+	"time"
+
+	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// Config is the function's configuration, read from the environment.
+type Config struct {
+	Kafka      kafka.Config
+	Registry   string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	Redis      string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"`
+	ClickHouse string `env:"CLICKHOUSE_URL" envDefault:"http://127.0.0.1:8123"`
+	// Block is the most records of one insert; Age is how long a block may wait
+	// to be filled.
+	Block int           `env:"SINK_CLICKHOUSE_BLOCK_RECORDS" envDefault:"50000"`
+	Age   time.Duration `env:"SINK_CLICKHOUSE_BLOCK_AGE" envDefault:"200ms"`
+}
+
+// Validate says all that is wrong with the configuration.
+func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
+	errs = errs.Also(c.Kafka.Validate(ctx))
+	for name, value := range map[string]string{"SCHEMA_REGISTRY_URL": c.Registry, "REDIS_URL": c.Redis, "CLICKHOUSE_URL": c.ClickHouse} {
+		if value == "" {
+			errs = errs.Also(apis.ErrMissingField(name))
+		}
+	}
+	if c.Block < 1 || c.Block > 1_000_000 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_CLICKHOUSE_BLOCK_RECORDS"))
+	}
+	if c.Age < 0 || c.Age > time.Minute {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Age, "0s", "1m", "SINK_CLICKHOUSE_BLOCK_AGE"))
+	}
+	return errs
+}
+
+// blockBytes bounds a block by weight.
+const blockBytes = 64 << 20
+
+// New returns the function for func-go and the local runner. Any event may be
+// sent to it any number of times: what has been stored is known by the markers
+// that stand in ClickHouse with the rows.
+func New() *serve.Instance { return serve.New(stage, open) }
+
+func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := newStore(cfg.ClickHouse)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := kafka.NewProducer(cfg.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{}
+	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age}, map[string]kafka.Store{
+		event.TopicProcessedRepos: &repos{store: hot, writer: w, codec: codec, letters: letters},
+		event.TopicSweeps:         &sweeps{store: hot, writer: w, codec: codec, letters: letters},
+	})
+	if err != nil {
+		return nil, err
+	}
+	drain.Start()
+	return &serve.Draining{
+		Drain:  drain,
+		Accept: codec.Accept,
+		Topics: []string{event.TopicProcessedRepos, event.TopicSweeps},
+		Closers: []func() error{
+			func() error { letters.Close(); return nil },
+			hot.conn.Close,
+		},
+	}, nil
+}

@@ -1,0 +1,224 @@
+package sinkclickhouse
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
+
+//go:embed schema.sql
+var schema string
+
+// insertLimit is the longest that ClickHouse may work on one insert. An insert
+// of a writer that died cannot land later than this after it was sent.
+const insertLimit = 10 * time.Second
+
+// store is the hot store: how rows and markers get into ClickHouse, and what it
+// says of those that are there.
+type store struct {
+	conn driver.Conn
+
+	mu    sync.Mutex
+	ready bool // the schema is there and the server's zone is UTC
+}
+
+// newStore returns a store at http://user:password@host:port or
+// clickhouse://host:port. It does not connect yet.
+func newStore(address string) (*store, error) {
+	opts, err := clickhouse.ParseDSN(address)
+	if err != nil {
+		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
+	}
+	opts.Settings = clickhouse.Settings{
+		"max_execution_time": int(insertLimit.Seconds()),
+		// A block must be inserted whole, when it is sent.
+		"async_insert": 0, "max_insert_block_size": 1_048_576, "max_partitions_per_insert_block": 1000,
+	}
+	opts.DialTimeout = 5 * time.Second
+	opts.ReadTimeout = 30 * time.Second
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
+	}
+	return &store{conn: conn}, nil
+}
+
+// prepare makes the schema, once, and refuses a server whose zone is not UTC:
+// its days would not be ours.
+func (s *store) prepare(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready {
+		return nil
+	}
+	var zone string
+	if err := s.conn.QueryRow(ctx, "SELECT timezone()").Scan(&zone); err != nil {
+		return fmt.Errorf("ask clickhouse for its time zone: %w", err)
+	}
+	if zone != "UTC" && zone != "Etc/UTC" {
+		return fmt.Errorf("%w: clickhouse runs in time zone %s: set it to UTC", kafka.ErrFatal, zone)
+	}
+	for _, statement := range strings.Split(schema, "\n;\n") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if err := s.conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("make the schema: %w", err)
+		}
+	}
+	s.ready = true
+	return nil
+}
+
+// marks reads up to where each partition of a topic is stored.
+func (s *store) marks(ctx context.Context, topic string) ([]kafka.Mark, error) {
+	rows, err := s.conn.Query(ctx, `SELECT topic_id, partition, max(to_offset) FROM pulse.sink_commits WHERE topic = ? GROUP BY topic_id, partition`, topic)
+	if err != nil {
+		return nil, fmt.Errorf("read the markers of %s: %w", topic, err)
+	}
+	defer rows.Close()
+	var out []kafka.Mark
+	for rows.Next() {
+		var m kafka.Mark
+		var next uint64
+		if err := rows.Scan(&m.TopicID, &m.Partition, &next); err != nil {
+			return nil, fmt.Errorf("read the markers of %s: %w", topic, err)
+		}
+		m.Next = int64(next)
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// place is where a record stands in its topic.
+type place struct {
+	partition int32
+	offset    int64
+}
+
+// beyond lists the records that are in the time series though no marker covers
+// them: a writer died between the two.
+func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark) (map[place]bool, error) {
+	next := map[int32]int64{}
+	for _, m := range marks {
+		next[m.Partition] = m.Next
+	}
+	var least int64 // of all partitions: one that has no marker yet begins at 0
+	for i, m := range marks {
+		if i == 0 || m.Next < least {
+			least = m.Next
+		}
+	}
+	rows, err := s.conn.Query(ctx, `SELECT origin_partition, origin_offset FROM pulse.github_metrics_timeseries
+		WHERE origin_topic_id = ? AND (origin_offset >= ? OR origin_partition NOT IN (SELECT partition FROM pulse.sink_commits WHERE topic_id = ?))`,
+		topicID, least, topicID)
+	if err != nil {
+		return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
+	}
+	defer rows.Close()
+	out := map[place]bool{}
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.partition, &p.offset); err != nil {
+			return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
+		}
+		if p.offset >= next[p.partition] {
+			out[p] = true
+		}
+	}
+	return out, rows.Err()
+}
+
+// lookupChunk bounds the keys of one look-up.
+const lookupChunk = 10_000
+
+// known says which of the keys are in the time series already.
+func (s *store) known(ctx context.Context, keys []repo.Key) (map[repo.Key]bool, error) {
+	out := map[repo.Key]bool{}
+	for len(keys) > 0 {
+		n := min(lookupChunk, len(keys))
+		from, to := keys[0].ObservedAt, keys[0].ObservedAt
+		pairs := make([]string, n)
+		for i, k := range keys[:n] {
+			from, to = min(from, k.ObservedAt), max(to, k.ObservedAt)
+			pairs[i] = fmt.Sprintf("(%d,%d)", k.ID, k.ObservedAt)
+		}
+		rows, err := s.conn.Query(ctx, `SELECT repo_id, toUnixTimestamp64Milli(observed_at) FROM pulse.github_metrics_timeseries
+			WHERE observed_at BETWEEN fromUnixTimestamp64Milli(?) AND fromUnixTimestamp64Milli(?)
+			AND (repo_id, toUnixTimestamp64Milli(observed_at)) IN (`+strings.Join(pairs, ",")+`)`, from, to)
+		if err != nil {
+			return nil, fmt.Errorf("look up %d keys: %w", n, err)
+		}
+		for rows.Next() {
+			var k repo.Key
+			if err := rows.Scan(&k.ID, &k.ObservedAt); err != nil {
+				rows.Close()
+				return nil, fmt.Errorf("look up %d keys: %w", n, err)
+			}
+			out[k] = true
+		}
+		err = rows.Err()
+		rows.Close()
+		if err != nil {
+			return nil, fmt.Errorf("look up %d keys: %w", n, err)
+		}
+		keys = keys[n:]
+	}
+	return out, nil
+}
+
+// insert adds rows to a table in one block.
+func insert[R any](ctx context.Context, s *store, table string, columns []column[R], rows []*R) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.name
+	}
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+")")
+	if err != nil {
+		return fmt.Errorf("prepare an insert into %s: %w", table, err)
+	}
+	defer batch.Close()
+	for i, c := range columns {
+		if err := c.append(batch.Column(i), rows); err != nil {
+			return fmt.Errorf("insert into %s, column %s: %w", table, c.name, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("insert %d rows into %s: %w", len(rows), table, err)
+	}
+	return nil
+}
+
+// commit writes the markers of a block: from now on it is stored.
+func (s *store) commit(ctx context.Context, topic, topicID string, b kafka.Block) error {
+	type marker struct {
+		partition int32
+		from, to  int64
+	}
+	var rows []*marker
+	for p, next := range b.Next {
+		rows = append(rows, &marker{p.Number, b.First[p], next})
+	}
+	at := time.Now().UTC()
+	return insert(ctx, s, "pulse.sink_commits", []column[marker]{
+		col("topic", func(*marker) string { return topic }),
+		col("topic_id", func(*marker) string { return topicID }),
+		col("partition", func(m *marker) int32 { return m.partition }),
+		col("from_offset", func(m *marker) uint64 { return uint64(m.from) }),
+		col("to_offset", func(m *marker) uint64 { return uint64(m.to) }),
+		col("rows", func(m *marker) uint64 { return uint64(len(b.Records)) }),
+		col("committed_at", func(*marker) time.Time { return at }),
+	}, rows)
+}
