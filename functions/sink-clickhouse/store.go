@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -138,42 +140,51 @@ func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark) 
 	return out, rows.Err()
 }
 
-// lookupChunk bounds the keys of one look-up.
-const lookupChunk = 10_000
+// lookupChunk bounds the keys of one look-up: ClickHouse takes at most 256 KiB
+// of query text.
+const lookupChunk = 2_000
 
 // known says which of the keys are in the time series already.
 func (s *store) known(ctx context.Context, keys []repo.Key) (map[repo.Key]bool, error) {
 	out := map[repo.Key]bool{}
-	for len(keys) > 0 {
-		n := min(lookupChunk, len(keys))
-		from, to := keys[0].ObservedAt, keys[0].ObservedAt
-		pairs := make([]string, n)
-		for i, k := range keys[:n] {
-			from, to = min(from, k.ObservedAt), max(to, k.ObservedAt)
-			pairs[i] = fmt.Sprintf("(%d,%d)", k.ID, k.ObservedAt)
+	for chunk := range slices.Chunk(keys, lookupChunk) {
+		if err := s.lookup(ctx, chunk, out); err != nil {
+			return nil, fmt.Errorf("look up %d keys: %w", len(chunk), err)
 		}
-		rows, err := s.conn.Query(ctx, `SELECT repo_id, toUnixTimestamp64Milli(observed_at) FROM pulse.github_metrics_timeseries
-			WHERE observed_at BETWEEN fromUnixTimestamp64Milli(?) AND fromUnixTimestamp64Milli(?)
-			AND (repo_id, toUnixTimestamp64Milli(observed_at)) IN (`+strings.Join(pairs, ",")+`)`, from, to)
-		if err != nil {
-			return nil, fmt.Errorf("look up %d keys: %w", n, err)
-		}
-		for rows.Next() {
-			var k repo.Key
-			if err := rows.Scan(&k.ID, &k.ObservedAt); err != nil {
-				rows.Close()
-				return nil, fmt.Errorf("look up %d keys: %w", n, err)
-			}
-			out[k] = true
-		}
-		err = rows.Err()
-		rows.Close()
-		if err != nil {
-			return nil, fmt.Errorf("look up %d keys: %w", n, err)
-		}
-		keys = keys[n:]
 	}
 	return out, nil
+}
+
+// lookup asks for exact keys, and for their repositories and range of time
+// besides, by which ClickHouse can use its index.
+func (s *store) lookup(ctx context.Context, keys []repo.Key, found map[repo.Key]bool) error {
+	from, to := keys[0].ObservedAt, keys[0].ObservedAt
+	ids := map[int64]bool{}
+	var repos, pairs []string
+	for _, k := range keys {
+		from, to = min(from, k.ObservedAt), max(to, k.ObservedAt)
+		pairs = append(pairs, fmt.Sprintf("(%d,%d)", k.ID, k.ObservedAt))
+		if !ids[k.ID] {
+			ids[k.ID] = true
+			repos = append(repos, strconv.FormatInt(k.ID, 10))
+		}
+	}
+	rows, err := s.conn.Query(ctx, `SELECT repo_id, toUnixTimestamp64Milli(observed_at) FROM pulse.github_metrics_timeseries
+		WHERE repo_id IN (`+strings.Join(repos, ",")+`)
+		AND observed_at BETWEEN fromUnixTimestamp64Milli(?) AND fromUnixTimestamp64Milli(?)
+		AND (repo_id, toUnixTimestamp64Milli(observed_at)) IN (`+strings.Join(pairs, ",")+`)`, from, to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k repo.Key
+		if err := rows.Scan(&k.ID, &k.ObservedAt); err != nil {
+			return err
+		}
+		found[k] = true
+	}
+	return rows.Err()
 }
 
 // insert adds rows to a table in one block.

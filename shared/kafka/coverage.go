@@ -23,17 +23,23 @@ func newCoverage() *coverage {
 	return &coverage{next: Offsets{}, changed: make(chan struct{})}
 }
 
-// advance raises the covered offsets; it never lowers one.
-func (c *coverage) advance(to Offsets) {
+// advance raises the covered offsets, and says whether it raised any; it never
+// lowers one.
+func (c *coverage) advance(to Offsets) (raised bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for p, next := range to {
 		if have, ok := c.next[p]; !ok || next > have {
 			c.next[p] = next
+			raised = true
 		}
+	}
+	if !raised {
+		return false
 	}
 	close(c.changed)
 	c.changed = make(chan struct{})
+	return true
 }
 
 // covers says whether all before the target offsets is done, and what to wait

@@ -102,9 +102,10 @@ func (d *Drain) run(ctx context.Context) {
 	pause := firstPause
 	for {
 		err := d.live(ctx, func(next Offsets) {
-			d.covered.advance(next)
-			d.fail(nil)
-			pause = firstPause
+			if d.covered.advance(next) {
+				d.fail(nil)
+				pause = firstPause
+			}
 		})
 		if ctx.Err() != nil {
 			return

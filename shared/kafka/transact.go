@@ -105,6 +105,9 @@ func (t *transacting) committed(ctx context.Context, client *kgo.Client) (Offset
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	listed, err := kadm.NewClient(client).FetchOffsetsForTopics(ctx, t.group.Name, t.topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil // nobody has committed yet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch the offsets of group %s: %w", t.group.Name, err)
 	}
