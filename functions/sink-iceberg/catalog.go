@@ -1,0 +1,141 @@
+package sinkiceberg
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/catalog/rest"
+	sqlcatalog "github.com/apache/iceberg-go/catalog/sql"
+	_ "github.com/apache/iceberg-go/io/gocloud/s3" // the s3:// file system
+	"github.com/apache/iceberg-go/table"
+	_ "modernc.org/sqlite" // the driver of sqlite:// catalogs
+)
+
+// namespace holds the tables.
+const namespace = "github"
+
+// Location says where the cold store is.
+type Location struct {
+	Catalog   string `env:"ICEBERG_CATALOG_URI" envDefault:"http://127.0.0.1:19120/iceberg/main"` // sqlite:///path, or a REST catalog
+	Warehouse string `env:"ICEBERG_WAREHOUSE"`                                                    // file:///path, s3://bucket, or a name the catalog knows
+	Endpoint  string `env:"S3_ENDPOINT"`
+	Region    string `env:"S3_REGION" envDefault:"us-east-1"`
+	AccessKey string `env:"S3_ACCESS_KEY_ID"`
+	SecretKey string `env:"S3_SECRET_ACCESS_KEY"`
+}
+
+// Open opens the catalog and returns how to close it.
+func Open(ctx context.Context, at Location) (catalog.Catalog, func() error, error) {
+	props := iceberg.Properties{}
+	if at.Warehouse != "" {
+		props["warehouse"] = at.Warehouse
+	}
+	if at.Endpoint != "" {
+		props["s3.endpoint"] = at.Endpoint
+		props["s3.region"] = at.Region
+		props["s3.access-key-id"] = at.AccessKey
+		props["s3.secret-access-key"] = at.SecretKey
+		props["s3.remote-signing-enabled"] = "false"
+	}
+	if path, ok := strings.CutPrefix(at.Catalog, "sqlite://"); ok {
+		return openSQLite(path, props)
+	}
+	opts := []rest.Option{rest.WithAdditionalProps(props)}
+	if at.Warehouse != "" {
+		opts = append(opts, rest.WithWarehouseLocation(at.Warehouse))
+	}
+	c, err := rest.NewCatalog(ctx, "m7pulse", at.Catalog, opts...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the catalog %s: %w", at.Catalog, err)
+	}
+	return c, func() error { return nil }, nil
+}
+
+func openSQLite(path string, props iceberg.Properties) (catalog.Catalog, func() error, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, nil, fmt.Errorf("open the catalog %s: %w", path, err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the catalog %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1) // a second connection would find the database locked
+	c, err := sqlcatalog.NewCatalog("m7pulse", db, sqlcatalog.SQLite, props)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open the catalog %s: %w", path, err), db.Close())
+	}
+	return c, db.Close, nil
+}
+
+// layout is what a table is made of when it does not exist yet.
+type layout struct {
+	name      string
+	schema    *iceberg.Schema
+	partition string // the column by whose UTC day the table is partitioned, or ""
+}
+
+// firstPartitionField is the least id that the specification allows; the
+// library's own default of 0 is refused by REST catalogs.
+const firstPartitionField = 1000
+
+func tableProperties() iceberg.Properties {
+	return iceberg.Properties{
+		"write.parquet.compression-codec":            "zstd",
+		"commit.manifest-merge.enabled":              "true",
+		"commit.manifest.min-count-to-merge":         "20",
+		"write.metadata.delete-after-commit.enabled": "true",
+		"write.metadata.previous-versions-max":       "20",
+	}
+}
+
+// ensure returns the table, made if it is not there.
+func ensure(ctx context.Context, c catalog.Catalog, l layout) (*table.Table, error) {
+	id := table.Identifier{namespace, l.name}
+	t, err := c.LoadTable(ctx, id)
+	if err == nil {
+		return t, nil
+	}
+	if !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return nil, fmt.Errorf("load table %s: %w", l.name, err)
+	}
+	if err := c.CreateNamespace(ctx, table.Identifier{namespace}, nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
+		return nil, fmt.Errorf("create namespace %s: %w", namespace, err)
+	}
+	opts := []catalog.CreateTableOpt{catalog.WithProperties(tableProperties())}
+	if l.partition != "" {
+		source, ok := l.schema.FindFieldByName(l.partition)
+		if !ok {
+			return nil, fmt.Errorf("create table %s: no column %s", l.name, l.partition)
+		}
+		field := firstPartitionField
+		spec, err := iceberg.NewPartitionSpecOpts(iceberg.AddPartitionFieldBySourceID(source.ID, l.partition+"_day", iceberg.DayTransform{}, l.schema, &field))
+		if err != nil {
+			return nil, fmt.Errorf("create table %s: %w", l.name, err)
+		}
+		opts = append(opts, catalog.WithPartitionSpec(&spec))
+	}
+	t, err = c.CreateTable(ctx, id, l.schema, opts...)
+	if errors.Is(err, catalog.ErrTableAlreadyExists) {
+		t, err = c.LoadTable(ctx, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create table %s: %w", l.name, err)
+	}
+	return t, nil
+}
+
+// schemaOf builds a table's schema from its columns.
+func schemaOf[R any](cols []column[R]) *iceberg.Schema {
+	fields := make([]iceberg.NestedField, len(cols))
+	for i, c := range cols {
+		fields[i] = iceberg.NestedField{ID: i + 1, Name: c.name, Type: c.typ, Required: c.required}
+	}
+	return iceberg.NewSchema(0, fields...)
+}

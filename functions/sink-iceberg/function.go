@@ -1,0 +1,156 @@
+// Package sinkiceberg stores observations, processed observations and ledger
+// lines in Iceberg, the cold store, each exactly once and for ever.
+package sinkiceberg
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// The tables.
+const (
+	TableBase      = "base_repos"
+	TableProcessed = "processed_repos"
+	TableSweeps    = "sweeps"
+)
+
+// Config is the function's configuration, read from the environment.
+type Config struct {
+	Kafka    kafka.Config
+	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	Location Location
+	// Interval is how long records wait for their commit, unless Block of them
+	// are there before. Each commit is a snapshot: below a minute only where
+	// somebody waits for it.
+	Interval time.Duration `env:"SINK_ICEBERG_INTERVAL" envDefault:"60s"`
+	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
+}
+
+// Validate says all that is wrong with the configuration.
+func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
+	errs = errs.Also(c.Kafka.Validate(ctx))
+	if c.Registry == "" {
+		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
+	}
+	if c.Location.Catalog == "" {
+		errs = errs.Also(apis.ErrMissingField("ICEBERG_CATALOG_URI"))
+	}
+	if c.Interval < 0 || c.Interval > 10*time.Minute {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Interval, "0s", "10m", "SINK_ICEBERG_INTERVAL"))
+	}
+	if c.Block < 1 || c.Block > 1_000_000 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_ICEBERG_BLOCK_RECORDS"))
+	}
+	return errs
+}
+
+// blockBytes bounds a block by weight.
+const blockBytes = 128 << 20
+
+// New returns the function for func-go and the local runner. Any event may be
+// sent to it any number of times: what has been stored is known by the offsets
+// that were committed together with the rows.
+func New() *serve.Instance { return serve.New(stage, open) }
+
+func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := kafka.NewProducer(cfg.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	shelf := &shelf{at: cfg.Location}
+	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Interval}, map[string]kafka.Store{
+		event.TopicBaseRepos:      base(shelf, letters, codec),
+		event.TopicProcessedRepos: processed(shelf, letters, codec),
+		event.TopicSweeps:         sweeps(shelf, letters, codec),
+	})
+	if err != nil {
+		return nil, err
+	}
+	drain.Start()
+	return &serve.Draining{
+		Drain:   drain,
+		Accept:  codec.Accept,
+		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
+		Closers: []func() error{func() error { letters.Close(); return nil }, shelf.close},
+	}, nil
+}
+
+func base(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
+	cols := observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
+	return &cold[event.RepoObserved]{
+		catalog: s.open, letters: letters, decode: codec.Observed, columns: cols,
+		layout: layout{TableBase, schemaOf(cols), "observed_at"},
+		day:    func(o *event.RepoObserved) time.Time { return o.ObservedAt },
+		key:    func(o *event.RepoObserved) repo.Key { return o.Key() },
+	}
+}
+
+func processed(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
+	cols := processedColumns()
+	return &cold[event.RepoProcessed]{
+		catalog: s.open, letters: letters, decode: codec.Processed, columns: cols,
+		layout: layout{TableProcessed, schemaOf(cols), "processed_at"},
+		day:    func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
+		key:    func(p *event.RepoProcessed) repo.Key { return p.Key() },
+	}
+}
+
+func sweeps(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
+	cols := sweepColumns()
+	return &cold[event.OwnerSwept]{
+		catalog: s.open, letters: letters, decode: codec.Swept, columns: cols,
+		layout: layout{TableSweeps, schemaOf(cols), ""},
+		day:    func(l *event.OwnerSwept) time.Time { return l.FinishedAt },
+	}
+}
+
+// shelf opens the catalog when it is first needed: a catalog that is down must
+// not keep the function from starting.
+type shelf struct {
+	at Location
+
+	mu      sync.Mutex
+	catalog catalog.Catalog
+	closer  func() error
+}
+
+func (s *shelf) open(ctx context.Context) (catalog.Catalog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.catalog != nil {
+		return s.catalog, nil
+	}
+	c, closer, err := Open(ctx, s.at)
+	if err != nil {
+		return nil, err
+	}
+	s.catalog, s.closer = c, closer
+	return c, nil
+}
+
+func (s *shelf) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closer == nil {
+		return nil
+	}
+	return s.closer()
+}
