@@ -4,8 +4,10 @@ package sinkclickhouse
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -67,7 +69,11 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{}
+	at, err := redis.ParseURL(cfg.Redis)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	w := &writer{redis: redis.NewClient(at), store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age}, map[string]kafka.Store{
 		event.TopicProcessedRepos: &repos{store: hot, writer: w, codec: codec, letters: letters},
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, codec: codec, letters: letters},
@@ -81,6 +87,8 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		Accept: codec.Accept,
 		Topics: []string{event.TopicProcessedRepos, event.TopicSweeps},
 		Closers: []func() error{
+			w.leave,
+			w.redis.Close,
 			func() error { letters.Close(); return nil },
 			hot.conn.Close,
 		},
