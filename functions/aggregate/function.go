@@ -39,8 +39,8 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	return errs
 }
 
-// group is the consumer group whose offsets are the function's progress.
-const group = "m7pulse-aggregate"
+// Group is the consumer group whose offsets are the function's progress.
+const Group = "m7pulse-aggregate"
 
 // blockBytes bounds a block by weight.
 const blockBytes = 16 << 20
@@ -65,7 +65,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	}
 	engine := newEngine(cfg.Kafka, codec, memory)
 	bounds := kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}
-	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, kafka.Group{Name: group, Member: cfg.Member}, engine.transform)
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, kafka.Group{Name: Group, Member: cfg.Member}, engine.transform)
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,7 @@ func (d *Drain) Ring(ctx context.Context, p Partition, offset int64) error {
 
 // Wake drains up to what stands in the topics now, as Ring does.
 func (d *Drain) Wake(ctx context.Context) error {
-	ends, err := d.Ends(ctx)
+	ends, err := endsOf(ctx, d.admin, d.topics...)
 	if err != nil {
 		return err
 	}
@@ -190,20 +190,6 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 			return fmt.Errorf("drain of %s: %w", d.Name, err)
 		}
 	}
-}
-
-// Ends are the offsets behind the last stable record of every partition.
-func (d *Drain) Ends(ctx context.Context) (Offsets, error) {
-	listed, err := d.admin.ListCommittedOffsets(ctx, d.topics...)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list the ends of %v: %w", d.topics, err)
-	}
-	ends := Offsets{}
-	listed.Each(func(o kadm.ListedOffset) { ends[Partition{o.Topic, o.Partition}] = o.Offset })
-	return ends, nil
 }
 
 // Publish produces a record that was posted by hand to the topic that this

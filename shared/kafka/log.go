@@ -3,10 +3,12 @@ package kafka
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -27,6 +29,57 @@ func TopicID(ctx context.Context, cfg Config, topic string) (string, error) {
 	}
 	id := topics[topic].ID
 	return hex.EncodeToString(id[:]), nil
+}
+
+// Ends are the offsets behind the last stable record of every partition.
+func Ends(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	return endsOf(ctx, kadm.NewClient(client), topics...)
+}
+
+func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
+	listed, err := admin.ListCommittedOffsets(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the ends of %v: %w", topics, err)
+	}
+	ends := Offsets{}
+	listed.Each(func(o kadm.ListedOffset) { ends[Partition{o.Topic, o.Partition}] = o.Offset })
+	return ends, nil
+}
+
+// Committed is how far a consumer group has come in a topic; a partition it has
+// committed nothing of is not in it.
+func Committed(ctx context.Context, cfg Config, group, topic string) (Offsets, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	return committedBy(ctx, kadm.NewClient(client), group, topic)
+}
+
+func committedBy(ctx context.Context, admin *kadm.Client, group, topic string) (Offsets, error) {
+	listed, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil // nobody has committed yet
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
+	}
+	done := Offsets{}
+	listed.Each(func(o kadm.OffsetResponse) {
+		if o.Err == nil && o.At >= 0 {
+			done[Partition{o.Topic, o.Partition}] = o.At
+		}
+	})
+	return done, nil
 }
 
 // readChunk bounds what ReadRange hands over at once.

@@ -76,7 +76,10 @@ func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
 	}
 	defer session.Close()
 
-	done, err := t.committed(ctx, session.Client())
+	// A bell for what was done before this life is answered at once.
+	asking, cancel := context.WithTimeout(ctx, 15*time.Second)
+	done, err := committedBy(asking, kadm.NewClient(session.Client()), t.group.Name, t.topic)
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -97,27 +100,6 @@ func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// committed is how far the group has come, so that a bell for what is done
-// already is answered at once.
-func (t *transacting) committed(ctx context.Context, client *kgo.Client) (Offsets, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	listed, err := kadm.NewClient(client).FetchOffsetsForTopics(ctx, t.group.Name, t.topic)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		return nil, nil // nobody has committed yet
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetch the offsets of group %s: %w", t.group.Name, err)
-	}
-	done := Offsets{}
-	listed.Each(func(o kadm.OffsetResponse) {
-		if o.Err == nil && o.At >= 0 {
-			done[Partition{o.Topic, o.Partition}] = o.At
-		}
-	})
-	return done, nil
 }
 
 // transact turns one block into one transaction. A block that was not committed

@@ -1,0 +1,122 @@
+package sinkiceberg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
+
+// Account says what one of the tables TableBase and TableProcessed holds; a
+// table that does not exist holds nothing.
+func Account(ctx context.Context, c catalog.Catalog, name string) (*audit.Account, error) {
+	count := audit.NewCount()
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return count.Account, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load table %s: %w", name, err)
+	}
+	if t.CurrentSnapshot() == nil {
+		return count.Account, nil
+	}
+	observed, velocity := audit.ObservedColumns(), audit.VelocityColumns()
+	if name == TableBase {
+		velocity = nil
+	}
+	fields := []string{"sweep_id"}
+	for _, c := range slices.Concat(observed, velocity) {
+		if !slices.Contains(fields, c.Name) {
+			fields = append(fields, c.Name)
+		}
+	}
+	_, batches, err := t.Scan(table.WithSelectedFields(fields...)).ToArrowRecords(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("scan table %s: %w", name, err)
+	}
+	for batch, err := range batches {
+		if err != nil {
+			return nil, fmt.Errorf("scan table %s: %w", name, err)
+		}
+		r := newReader(batch)
+		for i := range int(batch.NumRows()) {
+			key := repo.Key{ID: r.column("repo_id").(*array.Int64).Value(i), ObservedAt: int64(r.column("observed_at").(*array.Timestamp).Value(i)) / 1000}
+			var v uint64
+			if velocity != nil {
+				v = r.sum(velocity, i)
+			}
+			count.Add(key, r.column("sweep_id").(*array.String).Value(i), r.sum(observed, i), v)
+		}
+		batch.Release()
+	}
+	return count.Account, nil
+}
+
+// reader finds the columns of a batch by name.
+type reader struct {
+	batch   arrow.RecordBatch
+	columns map[string]arrow.Array
+	line    audit.Line
+}
+
+func newReader(b arrow.RecordBatch) *reader {
+	r := &reader{batch: b, columns: map[string]arrow.Array{}}
+	for i, f := range b.Schema().Fields() {
+		r.columns[f.Name] = b.Column(i)
+	}
+	return r
+}
+
+func (r *reader) column(name string) arrow.Array { return r.columns[name] }
+
+// sum is the checksum of one row over some columns.
+func (r *reader) sum(cols []audit.Column, row int) uint64 {
+	r.line = r.line[:0]
+	for _, c := range cols {
+		switch a := r.columns[c.Name].(type) {
+		case nil:
+			r.line = r.line.Null()
+		case *array.Int64:
+			if a.IsNull(row) {
+				r.line = r.line.Null()
+			} else {
+				r.line = r.line.Int(a.Value(row))
+			}
+		case *array.Timestamp:
+			if a.IsNull(row) {
+				r.line = r.line.Null()
+			} else {
+				r.line = r.line.Int(int64(a.Value(row)) / 1000)
+			}
+		case *array.String:
+			if a.IsNull(row) {
+				r.line = r.line.Null()
+			} else {
+				r.line = r.line.Text(a.Value(row))
+			}
+		}
+	}
+	return r.line.Sum()
+}
+
+// Marks say how far each topic is stored in its table.
+func Marks(ctx context.Context, c catalog.Catalog, name string) (map[int32]int64, error) {
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load table %s: %w", name, err)
+	}
+	at, err := readOffsets(t)
+	return at.Next, err
+}
