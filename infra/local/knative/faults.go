@@ -1,0 +1,29 @@
+package knative
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// faults gathers all that is wrong with the manifests, so that a person mends
+// them in one go.
+type faults struct{ lines []string }
+
+// add notes a fault: the file, the place in it, and what is wrong.
+func (f *faults) add(file, place, format string, args ...any) {
+	line := file
+	if place != "" {
+		line += ": " + place
+	}
+	// A decoder's message may span lines; a fault is one.
+	reason := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	f.lines = append(f.lines, line+": "+reason)
+}
+
+func (f *faults) err() error {
+	if len(f.lines) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(f.lines, "\n"))
+}

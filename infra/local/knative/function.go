@@ -1,0 +1,290 @@
+package knative
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// phase is where a function stands between zero and one.
+type phase int
+
+const (
+	atZero phase = iota
+	starting
+	ready
+	stopping
+)
+
+// function runs at most one process of a function, from its first request
+// until it has been idle. A request takes a process with acquire and gives it
+// back with release.
+type function struct {
+	name      string
+	minScale  int
+	argv, env []string
+	cfg       Config
+	transport *http.Transport
+
+	mu      sync.Mutex
+	phase   phase
+	changed chan struct{} // closed, and made anew, when the phase changes
+	process *process      // in phases ready and stopping
+	idle    time.Time     // since when nothing is in flight
+	waiting int
+	closed  bool
+	quit    chan struct{}
+	ended   sync.WaitGroup // the goroutine of the present life
+
+	failedStarts int // ever: a waiting request sees by it that its start failed
+	startError   error
+	inARow       int // ends without a 2xx before them
+	account      account
+}
+
+func newFunction(f Function, cfg Config, transport *http.Transport) *function {
+	return &function{
+		name: f.Name, minScale: f.MinScale, cfg: cfg, transport: transport,
+		argv: cfg.Command(f.Name), env: f.environment(cfg, os.LookupEnv),
+		changed: make(chan struct{}), quit: make(chan struct{}), account: newAccount(),
+	}
+}
+
+// passedOn are the variables of the runner that its functions get: what a
+// program needs on this machine, and the way out to the Internet.
+var passedOn = []string{
+	"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+}
+
+// environment resolves what func.yaml says. A Secret's key is looked up in Env,
+// then in the runner's own environment by the variable's name; one that is
+// nowhere is left out, and the function says what it lacks.
+func (f Function) environment(cfg Config, lookup func(string) (string, bool)) []string {
+	env := []string{"TZ=UTC"}
+	for _, name := range passedOn {
+		if v, ok := lookup(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	for _, e := range f.Env {
+		value, ok := e.Value, true
+		switch {
+		case e.Config != "":
+			if value, ok = cfg.Env[e.Config]; !ok {
+				value, ok = cfg.Topology.Config[e.Config]
+			}
+		case e.Secret != "":
+			if value, ok = cfg.Env[e.Secret]; !ok {
+				value, ok = lookup(e.Name)
+			}
+		}
+		if ok {
+			env = append(env, e.Name+"="+value)
+		}
+	}
+	for name, value := range cfg.FunctionEnv[f.Name] {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+var (
+	errBusy   = errors.New("too many requests wait for it to start")
+	errClosed = errors.New("the cluster is stopping")
+)
+
+// maxWaiting bounds the requests that wait for one function to start: those of
+// all sources fit.
+const maxWaiting = 1000
+
+// acquire returns the function's process, which it starts if need be. The
+// process is not stopped for idleness before it is released.
+func (f *function) acquire(ctx context.Context) (*process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	failed := f.failedStarts
+	for {
+		switch {
+		case f.closed:
+			return nil, fmt.Errorf("%s: %w", f.name, errClosed)
+		case f.phase == ready:
+			f.process.inFlight++
+			return f.process, nil
+		case f.failedStarts > failed:
+			return nil, fmt.Errorf("%s: %w", f.name, f.startError)
+		case f.waiting >= maxWaiting:
+			return nil, fmt.Errorf("%s: %w", f.name, errBusy)
+		case f.phase == atZero:
+			f.begin()
+		}
+		f.waiting++
+		changed := f.changed
+		f.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		f.mu.Lock()
+		f.waiting--
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("%s: wait until it is ready: %w", f.name, err)
+		}
+	}
+}
+
+// release gives the process back, with the status of its answer, or 0 if there
+// was none.
+func (f *function) release(p *process, status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.inFlight--
+	f.account.answer(status)
+	if p == f.process && p.inFlight == 0 {
+		f.idle = time.Now()
+	}
+	if status/100 == 2 && !p.answered {
+		p.answered = true
+		f.inARow = 0
+		f.account.coldAnswer.add(time.Since(p.began))
+	}
+}
+
+// start brings up a function that is never to be at zero.
+func (f *function) start() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.minScale > 0 {
+		f.begin()
+	}
+}
+
+// stop ends the process and waits until it is gone.
+func (f *function) stop() {
+	f.mu.Lock()
+	if !f.closed {
+		f.closed = true
+		close(f.quit)
+		f.become(f.phase) // wakes those who wait
+	}
+	f.mu.Unlock()
+	f.ended.Wait()
+}
+
+// become sets the phase and tells those who wait. The caller holds the mutex.
+func (f *function) become(p phase) {
+	f.phase = p
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// begin starts one life of the function. The caller holds the mutex.
+func (f *function) begin() {
+	f.become(starting)
+	pause := backOff(f.inARow)
+	f.ended.Go(func() {
+		crashed := f.live(pause)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.process = nil
+		f.become(atZero)
+		if crashed && f.minScale > 0 && !f.closed {
+			f.begin()
+		}
+	})
+}
+
+// backOff is the pause before a start that follows n failures in a row.
+func backOff(n int) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	return min(100*time.Millisecond<<min(n-1, 10), 10*time.Second)
+}
+
+// live is a function's life from zero to zero. It reports whether it ended
+// otherwise than by being stopped.
+func (f *function) live(pause time.Duration) (crashed bool) {
+	select {
+	case <-time.After(pause):
+	case <-f.quit:
+		return false
+	}
+	p, err := spawn(f.argv, f.env, f.cfg.LogDir, f.name)
+	if err != nil {
+		f.crash(nil, fmt.Errorf("start: %w", err))
+		return true
+	}
+	if err := p.awaitReady(f.transport, f.cfg.StartTimeout, f.quit); err != nil {
+		p.stop(stopGrace)
+		f.crash(p, fmt.Errorf("start: %w", err))
+		return true
+	}
+	f.mu.Lock()
+	f.account.starts++
+	f.account.coldReady.add(time.Since(p.began))
+	f.process, f.idle = p, time.Now()
+	f.become(ready)
+	f.mu.Unlock()
+	return f.watch(p)
+}
+
+// watch stops a process that is idle, and notices one that ends by itself.
+func (f *function) watch(p *process) (crashed bool) {
+	check := time.NewTimer(f.cfg.IdleAfter)
+	defer check.Stop()
+	for {
+		select {
+		case <-p.done:
+			f.crash(p, p.failure())
+			return true
+		case <-f.quit:
+			p.stop(stopGrace)
+			return false
+		case <-check.C:
+			left := f.restOrStop(p)
+			if left == 0 {
+				p.stop(stopGrace)
+				return false
+			}
+			check.Reset(left)
+		}
+	}
+}
+
+// restOrStop returns how long the process may stay idle, or, if it has been
+// idle for long enough, puts the function in phase stopping and returns 0.
+func (f *function) restOrStop(p *process) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.inFlight > 0 || f.minScale > 0 {
+		return f.cfg.IdleAfter
+	}
+	if left := f.cfg.IdleAfter - time.Since(f.idle); left > 0 {
+		return left
+	}
+	f.become(stopping)
+	return 0
+}
+
+// crash notes that a process ended by itself, or did not come up.
+func (f *function) crash(p *process, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inARow++
+	f.account.crashes++
+	if f.phase == starting {
+		f.failedStarts++
+		f.startError = err
+	}
+	pid := 0
+	if p != nil {
+		pid = p.cmd.Process.Pid
+	}
+	slog.Warn("function ended by itself", "function", f.name, "pid", pid, "error", err)
+}
