@@ -1,0 +1,74 @@
+package fetchorg
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// Config is the function's configuration, read from the environment.
+type Config struct {
+	Kafka    kafka.Config
+	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	Redis    secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"` // may hold a password
+	// Tokens of one or more GitHub users, separated by commas. One is used until
+	// it is spent, then the next.
+	Tokens  secret `env:"GITHUB_TOKEN"`
+	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"`
+	// Owners are the logins to sweep, as login or company=login, separated by
+	// commas or spaces. OwnersFile names a YAML file with more of them.
+	Owners     string `env:"OWNERS"`
+	OwnersFile string `env:"OWNERS_FILE"`
+	// Period is the schedule's: a tick's time, truncated to it, names the sweep.
+	Period   time.Duration `env:"SWEEP_PERIOD" envDefault:"1h"`
+	PageSize int           `env:"PAGE_SIZE" envDefault:"25"`
+}
+
+// Validate says all that is wrong with the configuration.
+func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
+	errs = errs.Also(c.Kafka.Validate(ctx))
+	if c.Registry == "" {
+		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
+	}
+	if _, err := redis.ParseURL(string(c.Redis)); err != nil { // err may quote the password
+		errs = errs.Also(apis.ErrGeneric("not a redis:// or rediss:// address", "REDIS_URL"))
+	}
+	if len(c.tokens()) == 0 {
+		errs = errs.Also(apis.ErrMissingField("GITHUB_TOKEN"))
+	}
+	if u, err := url.Parse(c.GraphQL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		errs = errs.Also(apis.ErrInvalidValue(c.GraphQL, "GITHUB_GRAPHQL_URL", "want http(s)://host/path"))
+	}
+	if c.Period < time.Minute || c.Period > 24*time.Hour {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Period, time.Minute, 24*time.Hour, "SWEEP_PERIOD"))
+	}
+	if c.PageSize < 1 || c.PageSize > 100 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.PageSize, 1, 100, "PAGE_SIZE"))
+	}
+	_, faults := readRoster(c.Owners, c.OwnersFile)
+	return errs.Also(faults)
+}
+
+func (c Config) tokens() []string { return split(string(c.Tokens)) }
+
+// split cuts a list at commas and white space.
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+}
+
+// secret is a text that shows itself to no printer, logger or encoder.
+type secret string
+
+const hidden = "[secret]"
+
+func (secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(hidden)) }
+func (secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
+func (secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }

@@ -1,0 +1,263 @@
+package fetchorg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/lease"
+)
+
+const (
+	// leaseTTL is how long an owner waits for a crashed fetcher's successor.
+	leaseTTL = 10 * time.Second
+	// No page is begun that would probably end after budget; at cutoff GitHub
+	// is waited for no longer. The rest of the 20 s that a handler has is for
+	// handing over.
+	budget = 15 * time.Second
+	cutoff = 17 * time.Second
+	// The pauses between the attempts at one page.
+	firstPause = 500 * time.Millisecond
+	longPause  = 8 * time.Second
+)
+
+// errand is the fetching of one owner in one sweep, as far as one handler takes
+// it, under one lease.
+type errand struct {
+	request event.FetchRequested
+	token   int64
+	cp      *checkpoint
+	began   time.Time
+	read    int           // pages read by this handler
+	slowest time.Duration // of them
+	tries   int           // that failed since
+}
+
+// fetch does a part of one owner's sweep, and asks for the next part when the
+// sweep is not over.
+func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
+	began := time.Now()
+	if err := s.admit(ctx, r); err != nil {
+		return err
+	}
+	select { // GitHub bans who asks too much at once
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-time.After(budget):
+		return s.request(ctx, r, "queued@"+began.UTC().Format(time.RFC3339))
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	held, err := lease.Acquire(ctx, s.rdb, "github:pipeline:lock:"+r.Login, leaseTTL)
+	var other *lease.Held
+	if errors.As(err, &other) {
+		return s.leaveTo(ctx, r, other)
+	}
+	if err != nil {
+		return err
+	}
+	work, stop := held.Keep(ctx)
+	w := &errand{request: r, token: held.Token(), began: began}
+	more, err := s.advance(work, w)
+	if lost := context.Cause(work); err != nil && errors.Is(lost, lease.ErrLost) {
+		err = fmt.Errorf("fetch %s: %w", member(r), lost)
+	}
+	stop()
+	// Released before the next part is asked for, which would otherwise find
+	// the owner taken.
+	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if e := held.Release(releasing); e != nil {
+		slog.Warn("the owner stays locked until the lease expires", "owner", r.Login, "error", e)
+	}
+	if err != nil || !more {
+		return err
+	}
+	return s.request(ctx, r, fmt.Sprintf("page@%d", w.cp.Line.Pages))
+}
+
+// admit makes the sweep known, unless it is so old that nothing would be known
+// of its end.
+func (s *sweeper) admit(ctx context.Context, r event.FetchRequested) error {
+	if !s.stale(r) {
+		return s.sweeps.register(ctx, r)
+	}
+	known, err := s.sweeps.registered(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return event.Invalid("sweep %s is over: it is more than %s old", r.SweepID, s.maxAge)
+	}
+	return nil
+}
+
+// leaveTo answers a request while another fetches the owner. If that is for
+// this very sweep, or nothing may be done now, the request has served its
+// purpose.
+func (s *sweeper) leaveTo(ctx context.Context, r event.FetchRequested, other *lease.Held) error {
+	all, err := s.sweeps.read(ctx, r)
+	if err != nil {
+		return err
+	}
+	if cp := all[0]; cp != nil && (cp.Worker == other.Token || cp.Published || s.now().Before(cp.NotBefore)) {
+		return nil
+	}
+	return fmt.Errorf("fetch %s: %w", member(r), other)
+}
+
+// advance takes the sweep as far as this handler's time allows. more says that
+// it can go on at once.
+func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error) {
+	if w.cp, err = s.sweeps.claim(ctx, w.request, w.token); err != nil {
+		return false, err
+	}
+	if w.cp.closed() {
+		return false, s.publish(ctx, w)
+	}
+	if err := s.supersede(ctx, w); err != nil {
+		return false, err
+	}
+	switch {
+	case s.stale(w.request):
+		return false, s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("not finished within %s", s.maxAge))
+	case s.now().Before(w.cp.NotBefore):
+		return false, nil
+	}
+	if w.cp.Line.StartedAt.IsZero() {
+		w.cp.Line.StartedAt = s.now().UTC().Truncate(time.Millisecond)
+	}
+	w.cp.Worker = w.token
+	if err := s.save(ctx, w, nil); err != nil {
+		return false, err
+	}
+	return s.pages(ctx, w)
+}
+
+// pages reads page after page, until the owner has no more, the time is up, or
+// GitHub wants a pause.
+func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
+	asking, cancel := context.WithDeadline(ctx, w.began.Add(cutoff))
+	defer cancel()
+	for !w.cp.Exhausted {
+		if time.Since(w.began)+w.slowest > budget || s.stopping() {
+			return true, s.handOver(ctx, w, time.Time{})
+		}
+		err := s.step(ctx, asking, w)
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		var (
+			wait *limited
+			bad  *broken
+			no   *denied
+		)
+		switch {
+		case err == nil:
+			w.tries = 0
+		case errors.As(err, &wait):
+			if s.now().Add(budget - time.Since(w.began)).Before(wait.until) {
+				slog.Info("GitHub wants a pause", "owner", w.request.Login, "until", wait.until)
+				return false, s.handOver(ctx, w, wait.until)
+			}
+			s.pause(ctx, wait.until.Sub(s.now()))
+		case errors.As(err, &bad):
+			if bad.killed {
+				w.cp.Line.KilledPages++
+			}
+			pause := backoff(w.tries)
+			w.tries++
+			slog.Warn("GitHub fails of a page", "owner", w.request.Login, "try", w.tries, "error", err)
+			if time.Since(w.began)+pause > budget {
+				// After a page or more it is worth going on; else a wake will.
+				return w.read > 0, s.handOver(ctx, w, time.Time{})
+			}
+			s.pause(ctx, pause)
+		case errors.Is(err, errUnknownOwner) && w.cp.Line.Pages == 0:
+			return false, s.end(ctx, w, event.StatusUnknownOwner, errUnknownOwner.Error())
+		case errors.Is(err, errUnknownOwner):
+			return false, s.end(ctx, w, event.StatusIncomplete, "the owner vanished in the midst of the sweep")
+		case errors.Is(err, errRefused), errors.As(err, &no):
+			slog.Error("an owner cannot be fetched", "owner", w.request.Login, "error", err)
+			return false, s.end(ctx, w, event.StatusFailed, err.Error())
+		default:
+			return false, err
+		}
+	}
+	return false, s.settle(ctx, w)
+}
+
+// step asks GitHub one question, makes its answer durable in Kafka and only
+// then moves the checkpoint: a crash in between reads the page again, which
+// gives other observations of the same repositories, each true.
+func (s *sweeper) step(ctx, asking context.Context, w *errand) error {
+	cp := w.cp
+	if cp.OwnerType == "" {
+		o, points, err := s.github.owner(asking, w.request.Login)
+		if err != nil {
+			return err
+		}
+		cp.OwnerType, cp.Line.Owner = o.Type, o.Login
+		cp.Line.Points += points
+		return s.save(ctx, w, nil)
+	}
+	asked := time.Now()
+	o := owner{Login: cp.Line.Owner, Type: cp.OwnerType, Company: s.roster.companyOf(w.request.Login)}
+	p, err := s.github.page(asking, o, w.request.SweepID, cp.Cursor, s.pageSize)
+	if err != nil {
+		return err
+	}
+	records, ids := make([]*kgo.Record, len(p.observations)), make([]int64, len(p.observations))
+	for i := range p.observations {
+		if records[i], err = s.codec.Record(ctx, &p.observations[i], false); err != nil {
+			return err
+		}
+		ids[i] = p.observations[i].ID
+	}
+	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("publish a page of %s: %w", w.request.Login, err)
+	}
+	cp.Cursor, cp.Exhausted = p.next, p.next == ""
+	cp.Line.Expected = &p.expected
+	cp.Line.Unanswered += p.unanswered
+	cp.Line.Pages++
+	cp.Line.Points += p.points
+	if err := s.save(ctx, w, ids); err != nil {
+		return err
+	}
+	w.read++
+	w.slowest = max(w.slowest, time.Since(asked))
+	return nil
+}
+
+// handOver says in the checkpoint that nobody is at it any more.
+func (s *sweeper) handOver(ctx context.Context, w *errand, notBefore time.Time) error {
+	w.cp.Worker, w.cp.NotBefore = 0, notBefore
+	return s.save(ctx, w, nil)
+}
+
+func (s *sweeper) save(ctx context.Context, w *errand, seen []int64) error {
+	return s.sweeps.save(ctx, w.request, w.token, w.cp, seen)
+}
+
+// pause waits, but no longer than the function lives.
+func (s *sweeper) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-s.stop:
+	case <-time.After(d):
+	}
+}
+
+// backoff is the pause after a number of failures, doubled each time, with
+// jitter, so that handlers that failed together do not come back together.
+func backoff(failures int) time.Duration {
+	d := min(firstPause<<min(failures, 10), longPause)
+	return d/2 + rand.N(d/2)
+}

@@ -1,0 +1,203 @@
+// Package fetchorg reads the counters of every public repository of the owners
+// it is told of, from GitHub's GraphQL API into Kafka, and keeps a ledger of how
+// complete each sweep was.
+//
+// A tick asks for one sweep of each owner, through Kafka. A request is only a
+// bell: what has been read of an owner, and what remains, says its checkpoint in
+// Redis. So a request may come twice, late or never.
+package fetchorg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// perToken is how many questions GitHub is asked at once for each token. It
+// allows 100 but only a second of its own work in each second, which one or
+// two pages use up.
+const perToken = 2
+
+// New returns the function for func-go and the local runner.
+func New() *serve.Instance { return serve.New("fetch-org", open) }
+
+func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
+	s, err := newSweeper(ctx, environ)
+	if err != nil {
+		return nil, err // a nil *sweeper would be no nil Function
+	}
+	return s, nil
+}
+
+// sweeper is the function.
+type sweeper struct {
+	roster   roster
+	period   time.Duration
+	maxAge   time.Duration // of a sweep that is worth going on with
+	pageSize int
+	codec    *event.Codec
+	producer *kgo.Client
+	rdb      *redis.Client
+	sweeps   *checkpoints
+	github   *github
+	slots    chan struct{} // one for each owner that is fetched at the moment
+	now      func() time.Time
+
+	mu      sync.Mutex
+	stop    chan struct{}
+	stopped bool
+	running sync.WaitGroup
+}
+
+// newSweeper connects to nothing: each server is called when it is needed first.
+func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error) {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	owners, faults := readRoster(cfg.Owners, cfg.OwnersFile)
+	if faults != nil {
+		return nil, faults
+	}
+	at, err := redis.ParseURL(string(cfg.Redis))
+	if err != nil {
+		return nil, errors.New("REDIS_URL is no address of Redis") // err may quote the password
+	}
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	producer, err := kafka.NewProducer(cfg.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	rdb := redis.NewClient(at)
+	maxAge := 24*time.Hour + cfg.Period
+	return &sweeper{
+		roster: owners, period: cfg.Period, maxAge: maxAge, pageSize: cfg.PageSize,
+		codec: codec, producer: producer, rdb: rdb,
+		// A checkpoint outlives the sweep's maxAge, so that a late request can
+		// tell whether all is done.
+		sweeps: &checkpoints{rdb: rdb, ttl: 2 * maxAge},
+		github: newGitHub(cfg.GraphQL, newTokens(cfg.tokens())),
+		slots:  make(chan struct{}, perToken*len(cfg.tokens())),
+		now:    time.Now,
+		stop:   make(chan struct{}),
+	}, nil
+}
+
+// Receive answers a tick or a request.
+//
+// It is safe to send it any event any number of times, and at the same time.
+// Ticks of one period make one sweep. A request of a sweep that is over, or that
+// another handler is at, does nothing; of any other sweep it reads on from where
+// the checkpoint stands. The checkpoint moves after Kafka has acknowledged a
+// page, and only for the latest holder of the owner's lease.
+//
+// 2xx means: what was read is in Kafka, and what remains is either asked for in
+// Kafka or left to the next wake by the index of open sweeps.
+func (s *sweeper) Receive(ctx context.Context, e cloudevents.Event) error {
+	if !s.begin() {
+		return errors.New("fetch-org is stopping")
+	}
+	defer s.running.Done()
+	switch e.Type() {
+	case event.TypeTick:
+		return s.tick(ctx, e)
+	case event.TypeFetchRequested:
+		r, err := s.codec.Requested(ctx, e)
+		if err != nil {
+			return err
+		}
+		r.Login = strings.ToLower(r.Login)
+		if err := s.check(r); err != nil {
+			return err
+		}
+		return s.fetch(ctx, r)
+	}
+	return event.Invalid("this function takes ticks and %s, not %q", event.TypeFetchRequested, e.Type())
+}
+
+// check refuses a request that could never be served, or would disturb others:
+// sweeps are told apart and put in order by their ids.
+func (s *sweeper) check(r event.FetchRequested) error {
+	if err := checkLogin(r.Login); err != nil {
+		return event.Invalid("login: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339, r.SweepID)
+	switch {
+	case err != nil || at.UTC().Format(time.RFC3339) != r.SweepID:
+		return event.Invalid("sweep_id %q is not a time in UTC such as 2026-01-02T15:00:00Z", r.SweepID)
+	case at.After(s.now().Add(s.period)):
+		return event.Invalid("sweep_id %s lies in the future", r.SweepID)
+	}
+	return nil
+}
+
+// stale says whether a sweep is too old to be worth going on with.
+func (s *sweeper) stale(r event.FetchRequested) bool {
+	at, err := time.Parse(time.RFC3339, r.SweepID)
+	return err != nil || s.now().Sub(at) > s.maxAge
+}
+
+// Status tells who is swept and how many of them at the moment.
+func (s *sweeper) Status() serve.Status {
+	status := serve.Status{Detail: map[string]int{"owners": len(s.roster.logins), "fetching": len(s.slots)}}
+	if _, _, err := s.github.tokens.pick(s.now()); err != nil {
+		status.Failing = err.Error()
+	}
+	return status
+}
+
+// Close lets each handler finish the page it is at and hand the rest over.
+func (s *sweeper) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.stopped {
+		s.stopped = true
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	idle := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(idle)
+	}()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("stop fetch-org: handlers are still at work: %w", ctx.Err())
+	}
+	s.producer.Close()
+	return errors.Join(err, s.rdb.Close())
+}
+
+// begin counts a handler, unless the function is stopping.
+func (s *sweeper) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.running.Add(1)
+	}
+	return !s.stopped
+}
+
+func (s *sweeper) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,109 @@
+package fetchorg
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+func (s *sweeper) tick(ctx context.Context, e cloudevents.Event) error {
+	do, err := serve.Tick(e)
+	if err != nil {
+		return err
+	}
+	at := e.Time()
+	if at.IsZero() {
+		at = s.now()
+	}
+	switch do {
+	case "sweep":
+		return s.sweep(ctx, at)
+	case "wake":
+		return s.wake(ctx)
+	}
+	return event.Invalid("a tick can do \"sweep\" or \"wake\", not %q", do)
+}
+
+// sweep asks for a sweep of every owner. They are registered first, so that a
+// wake finds those whose requests get lost.
+func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
+	id := at.UTC().Truncate(s.period).Format(time.RFC3339)
+	requests := make([]event.FetchRequested, len(s.roster.logins))
+	for i, login := range s.roster.logins {
+		requests[i] = event.FetchRequested{SweepID: id, Login: login}
+		if err := s.check(requests[i]); err != nil {
+			return err
+		}
+	}
+	if s.stale(requests[0]) {
+		return event.Invalid("a tick of %s comes too late", id)
+	}
+	if err := s.sweeps.register(ctx, requests...); err != nil {
+		return err
+	}
+	return s.send(ctx, requests, "")
+}
+
+// wake asks again for every open sweep that may go on now. Where somebody is at
+// it already, the request does nothing.
+func (s *sweeper) wake(ctx context.Context) error {
+	open, err := s.sweeps.unpublished(ctx)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	all, err := s.sweeps.read(ctx, open...)
+	if err != nil {
+		return err
+	}
+	var due []event.FetchRequested
+	for i, cp := range all {
+		switch {
+		case cp != nil && cp.Published: // its handler was cut off after that
+			if err := s.sweeps.forget(ctx, open[i]); err != nil {
+				return err
+			}
+		case cp == nil || cp.closed() || !s.now().Before(cp.NotBefore):
+			due = append(due, open[i])
+		}
+	}
+	return s.send(ctx, due, "wake@"+s.now().UTC().Format(time.RFC3339))
+}
+
+// request asks for the next part of a sweep; part tells the request from the
+// others of that sweep.
+func (s *sweeper) request(ctx context.Context, r event.FetchRequested, part string) error {
+	return s.send(ctx, []event.FetchRequested{r}, part)
+}
+
+func (s *sweeper) send(ctx context.Context, requests []event.FetchRequested, part string) error {
+	records := make([]*kgo.Record, len(requests))
+	for i := range requests {
+		r, err := s.codec.Record(ctx, &requests[i], false)
+		if err != nil {
+			return err
+		}
+		if part != "" {
+			setID(r, event.Header(r, "ce_id")+"#"+part)
+		}
+		records[i] = r
+	}
+	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("publish %d fetch requests: %w", len(requests), err)
+	}
+	return nil
+}
+
+// setID gives a record an id other than the one that its content has.
+func setID(r *kgo.Record, id string) {
+	for i := range r.Headers {
+		if r.Headers[i].Key == "ce_id" {
+			r.Headers[i].Value = []byte(id)
+		}
+	}
+}
