@@ -47,6 +47,9 @@ type FetchRequested struct {
 // RepoObserved is one reading of one repository's counters.
 type RepoObserved = repo.Observation
 
+// Language is one language of a repository and its size in bytes.
+type Language = repo.Language
+
 // RepoProcessed is an observation with its velocities. Its key in a history is
 // the observation's; a later row of the same key with a higher Revision
 // re-states it.

@@ -1,0 +1,210 @@
+package event_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+func newCodec(t testing.TB) *event.Codec {
+	t.Helper()
+	srv := httptest.NewServer(srfake.NewRegistry().Handler())
+	t.Cleanup(srv.Close)
+	c, err := event.NewCodec(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func observation() event.RepoObserved {
+	forks, pushed, company := int64(7), time.Date(2025, 3, 1, 10, 0, 0, 0, time.UTC), "meta"
+	return event.RepoObserved{
+		ID: 42, NodeID: "R_42", NameWithOwner: "facebook/react", Owner: "facebook", Name: "react", OwnerType: "Organization",
+		Company: &company, Stars: 100, Forks: &forks, PushedAt: &pushed, Topics: []string{"ui"},
+		Languages: []event.Language{{Name: "Go", Bytes: 12}}, ObservedAt: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC), SweepID: "s", Source: "graphql",
+	}
+}
+
+func TestRecordReadsBackAsItWasWritten(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	o := observation()
+	r, err := c.Record(ctx, &o, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := event.Header(r, "ce_id"); got != "42@1740830400000" {
+		t.Errorf("ce_id %s", got)
+	}
+	if string(r.Key) != "42" || r.Topic != event.TopicBaseRepos || event.Header(r, "ce_mayrepeat") != "" {
+		t.Errorf("key %s, topic %s, headers %v", r.Key, r.Topic, r.Headers)
+	}
+	got, err := c.Observed(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, o) {
+		t.Errorf("got %+v, want %+v", got, o)
+	}
+	p := event.RepoProcessed{Observation: o, ProcessedAt: o.ObservedAt, Revision: 3, Late: true}
+	p.StarsDelta7d = o.Forks
+	if r, err = c.Record(ctx, &p, true); err != nil {
+		t.Fatal(err)
+	}
+	back, err := c.Processed(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(back, p) {
+		t.Errorf("got %+v, want %+v", back, p)
+	}
+	if event.Header(r, "ce_mayrepeat") != "true" || event.Header(r, "ce_id") != "42@1740830400000#3" {
+		t.Errorf("headers %v", r.Headers)
+	}
+}
+
+func TestPostedEventOfTheSameContentIsTheSameRecord(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	o := observation()
+	data, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := cloudevents.NewEvent()
+	e.SetID("mine")
+	e.SetSource("/hand")
+	e.SetType(event.TypeRepoObserved)
+	if err := e.SetData(event.ContentJSON, data); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Accept(ctx, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Observed(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, o) {
+		t.Errorf("got %+v, want %+v", got, o)
+	}
+	if event.Header(r, "ce_id") != "mine" || event.Header(r, "ce_source") != "/hand" || event.Header(r, "ce_mayrepeat") != "true" {
+		t.Errorf("headers %v", r.Headers)
+	}
+	r.Headers = nil // a producer that knows no CloudEvents
+	if _, err := c.Observed(ctx, r); err != nil {
+		t.Errorf("plain Avro is refused: %v", err)
+	}
+}
+
+func TestProcessedReadsItsJSONForm(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	p := event.RepoProcessed{Observation: observation(), ProcessedAt: time.Date(2025, 3, 1, 12, 0, 1, 0, time.UTC), Revision: 2}
+	p.StarsDelta24h = p.Forks
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := cloudevents.NewEvent()
+	e.SetID("mine")
+	e.SetSource("/hand")
+	e.SetType(event.TypeRepoProcessed)
+	if err := e.SetData(event.ContentJSON, data); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Accept(ctx, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Processed(ctx, r); err != nil || !reflect.DeepEqual(got, p) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestBadEventIsInvalidAndSaysWhy(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	post := func(ceType, contentType, data, why string) {
+		t.Helper()
+		e := cloudevents.NewEvent()
+		e.SetID("x")
+		e.SetSource("/hand")
+		e.SetType(ceType)
+		if err := e.SetData(contentType, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Accept(ctx, e)
+		if !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want an invalid event: %s", data, err, why)
+		}
+	}
+	good := `"name_with_owner":"a/b","observed_at":"2025-03-01T00:00:00Z"`
+	post("dev.m7pulse.unheard.v1", event.ContentJSON, `{}`, "unknown")
+	post(event.TypeRepoObserved, "text/plain", `{}`, "content type")
+	post(event.TypeRepoObserved, event.ContentJSON, `{`, "decode")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"stars":1,`+good+`}`, "repo_id")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":0,"stars":1,`+good+`}`, "without identity")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,`+good+`}`, "stars")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":-1,`+good+`}`, "stars -1")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":9000000000000,`+good+`}`, "stars 9000000000000")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"starz":2,`+good+`}`, "starz")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"name_with_owner":"ab","observed_at":"2025-03-01T00:00:00Z"}`, "owner/name")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"name_with_owner":"a/b","observed_at":"1999-03-01T00:00:00Z"}`, "observed_at")
+	post(event.TypeRepoObserved, event.ContentAvro, "\x00\x00\x00\x00\x63xyz", "schema id 99 is unknown")
+	post(event.TypeRepoObserved, event.ContentAvro, "plain", "Confluent frame")
+	post(event.TypeFetchRequested, event.ContentJSON, `{"login":"a"}`, "sweep_id")
+}
+
+func TestDamagedAvroIsInvalidAndNeverPanics(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	o := observation()
+	r, err := c.Record(ctx, &o, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(r.Value) {
+		if _, err := c.Observed(ctx, &kgo.Record{Value: r.Value[:n]}); !errors.Is(err, event.ErrInvalid) {
+			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+	if _, err := c.Observed(ctx, &kgo.Record{Value: append(r.Value[:len(r.Value):len(r.Value)], 0)}); !errors.Is(err, event.ErrInvalid) {
+		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+func FuzzObserved(f *testing.F) {
+	c, ctx := newCodec(f), context.Background()
+	o := observation()
+	r, err := c.Record(ctx, &o, false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.Value)
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if _, err := c.Observed(ctx, &kgo.Record{Value: value}); err != nil && !errors.Is(err, event.ErrInvalid) && !strings.Contains(err.Error(), "registry") {
+			t.Errorf("%x: %v", value, err)
+		}
+	})
+}
+
+func TestRegistryThatIsDownIsNoFaultOfTheEvent(t *testing.T) {
+	c, err := event.NewCodec("http://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if _, err := c.Observed(ctx, &kgo.Record{Value: []byte("\x00\x00\x00\x00\x01x")}); err == nil || errors.Is(err, event.ErrInvalid) {
+		t.Errorf("%v: want an error that may pass", err)
+	}
+}
