@@ -1,0 +1,300 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+func cluster(t *testing.T, partitions int32, topics ...string) kafka.Config {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topics...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return kafka.Config{Brokers: c.ListenAddrs()}
+}
+
+func produce(t *testing.T, cfg kafka.Config, topic string, from, to int) {
+	t.Helper()
+	p, err := kafka.NewProducer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i := from; i < to; i++ {
+		p.Produce(context.Background(), &kgo.Record{Topic: topic, Key: fmt.Append(nil, i%7), Value: fmt.Append(nil, i)}, nil)
+	}
+	if err := p.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shelf is a store in memory that can be told to fail.
+type shelf struct {
+	mu     sync.Mutex
+	values []string
+	marks  map[int32]kafka.Mark
+	fail   error
+	puts   int
+}
+
+func (s *shelf) Resume(context.Context, string) ([]kafka.Mark, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []kafka.Mark
+	for _, m := range s.marks {
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (s *shelf) Put(_ context.Context, topicID string, b kafka.Block) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts++
+	if s.fail != nil {
+		return s.fail
+	}
+	for _, r := range b.Records {
+		s.values = append(s.values, string(r.Value))
+	}
+	if s.marks == nil {
+		s.marks = map[int32]kafka.Mark{}
+	}
+	for p, next := range b.Next {
+		s.marks[p.Number] = kafka.Mark{TopicID: topicID, Partition: p.Number, Next: next}
+	}
+	return nil
+}
+
+func (s *shelf) set(err error) { s.mu.Lock(); s.fail = err; s.mu.Unlock() }
+
+func (s *shelf) distinct() (distinct, all int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]bool{}
+	for _, v := range s.values {
+		seen[v] = true
+	}
+	return len(seen), len(s.values)
+}
+
+func drainInto(t *testing.T, cfg kafka.Config, s *shelf) *kafka.Drain {
+	t.Helper()
+	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, map[string]kafka.Store{"in": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Start()
+	return d
+}
+
+func stop(t *testing.T, d *kafka.Drain) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := d.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
+	cfg, s := cluster(t, 3, "in"), &shelf{}
+	for i := range 3 {
+		produce(t, cfg, "in", i*1000, (i+1)*1000)
+		d := drainInto(t, cfg, s)
+		if err := d.Wake(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		stop(t, d)
+	}
+	if distinct, all := s.distinct(); distinct != 3000 || all != 3000 {
+		t.Errorf("%d distinct of %d stored, want 3000 once each", distinct, all)
+	}
+}
+
+func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
+	cfg, s := cluster(t, 1, "in"), &shelf{}
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	produce(t, cfg, "in", 0, 10)
+	if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 9); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, _ := s.distinct(); distinct != 10 {
+		t.Errorf("answered with %d of 10 stored", distinct)
+	}
+	// The same bell again, and an older one, are answered at once.
+	began := time.Now()
+	for offset := range int64(10) {
+		if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("known bells took %s", took)
+	}
+}
+
+func TestBellErrsWhileTheStoreFailsAndIsMadeUpForAfterwards(t *testing.T) {
+	cfg, s := cluster(t, 1, "in"), &shelf{}
+	s.set(errors.New("disk full"))
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	produce(t, cfg, "in", 0, 10)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := d.Ring(ctx, kafka.Partition{Topic: "in"}, 9); err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("%v: want the store's error", err)
+	}
+	s.set(nil)
+	if err := d.Wake(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, all := s.distinct(); distinct != 10 || all != 10 {
+		t.Errorf("%d distinct of %d", distinct, all)
+	}
+}
+
+func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
+	cfg := cluster(t, 1, "in")
+	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}
+	refused(t, cfg, s, "was made again")
+}
+
+func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {
+	cfg := cluster(t, 1, "in")
+	produce(t, cfg, "in", 0, 3)
+	id, err := kafka.TopicID(context.Background(), cfg, "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
+	refused(t, cfg, s, "has lost records")
+}
+
+func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {
+	t.Helper()
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 100)
+	if !errors.Is(err, kafka.ErrFatal) || !strings.Contains(err.Error(), why) {
+		t.Errorf("%v: want it stopped, for the log %s", err, why)
+	}
+	if s.puts != 0 {
+		t.Errorf("%d blocks were stored all the same", s.puts)
+	}
+}
+
+func TestRecordsDeletedBeforeTheyWereStoredAreAGapNotAnEnd(t *testing.T) {
+	cfg, s := cluster(t, 1, "in"), &shelf{}
+	produce(t, cfg, "in", 0, 10)
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, err = kadm.NewClient(client).DeleteRecords(context.Background(), kadm.Offsets{"in": {0: {Topic: "in", Partition: 0, At: 4}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := kafka.TopicID(context.Background(), cfg, "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.marks = map[int32]kafka.Mark{0: {TopicID: id, Next: 2}}
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	if err := d.Wake(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, _ := s.distinct(); distinct != 6 {
+		t.Errorf("%d stored, want the 6 that are left", distinct)
+	}
+}
+
+// doubling emits every record twice, and counts what it settled.
+type doubling struct {
+	mu      sync.Mutex
+	settled int
+	fail    error
+}
+
+func (x *doubling) transform(_ context.Context, b kafka.Block) ([]*kgo.Record, func(context.Context) error, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []*kgo.Record
+	for _, r := range b.Records {
+		for range 2 {
+			out = append(out, &kgo.Record{Topic: "out", Key: r.Key, Value: r.Value})
+		}
+	}
+	return out, func(context.Context) error {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.fail != nil {
+			err := x.fail
+			x.fail = nil
+			return err
+		}
+		x.settled += len(b.Records)
+		return nil
+	}, nil
+}
+
+func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
+	cfg := cluster(t, 3, "in", "out")
+	x := &doubling{fail: errors.New("redis is away")} // once, after a commit
+	produce(t, cfg, "in", 0, 1000)
+	for range 2 {
+		d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, x.transform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Start()
+		deadline := time.Now().Add(20 * time.Second)
+		for err = d.Wake(context.Background()); err != nil && time.Now().Before(deadline); err = d.Wake(context.Background()) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop(t, d)
+	}
+	ends, err := kafka.Ends(context.Background(), cfg, "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for p, end := range ends {
+		err := kafka.ReadRange(context.Background(), cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
+			for _, r := range records {
+				got[string(r.Value)]++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(got) != 1000 {
+		t.Errorf("%d distinct values, want 1000", len(got))
+	}
+	for v, n := range got {
+		if n != 2 {
+			t.Fatalf("value %s came out %d times, want 2", v, n)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package serve_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// fn is a function that answers as it is told.
+type fn struct {
+	err    error
+	got    []cloudevents.Event
+	closed bool
+}
+
+func (f *fn) Receive(_ context.Context, e cloudevents.Event) error {
+	f.got = append(f.got, e)
+	return f.err
+}
+func (f *fn) Status() serve.Status        { return serve.Status{Failing: "nothing"} }
+func (f *fn) Close(context.Context) error { f.closed = true; return nil }
+
+func started(t *testing.T, f *fn) *serve.Instance {
+	t.Helper()
+	i := serve.New("test", func(context.Context, map[string]string) (serve.Function, error) { return f, nil })
+	if err := i.Start(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func request(method, body string, headers ...string) *http.Request {
+	r := httptest.NewRequest(method, "/", strings.NewReader(body))
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func binary(body string) *http.Request {
+	return request(http.MethodPost, body, "Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t", "Ce-Source", "/s", "Content-Type", "application/json")
+}
+
+func TestStatusTellsKnativeWhetherToTryAgain(t *testing.T) {
+	post := func(want int, f *fn, r *http.Request) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		started(t, f).Handle(w, r)
+		if w.Code != want {
+			t.Errorf("answered %d %s, want %d", w.Code, strings.TrimSpace(w.Body.String()), want)
+		}
+	}
+	post(204, &fn{}, binary(`{}`))
+	post(204, &fn{}, request(http.MethodPost, `{"specversion":"1.0","id":"1","type":"t","source":"/s"}`, "Content-Type", "application/cloudevents+json"))
+	post(422, &fn{err: event.Invalid("never")}, binary(`{}`))
+	post(503, &fn{err: errors.New("later")}, binary(`{}`))
+	post(415, &fn{}, request(http.MethodPost, `hello`, "Content-Type", "text/plain"))
+	post(415, &fn{}, request(http.MethodPost, `{"specversion":"1.0"}`, "Content-Type", "application/cloudevents+json"))
+	post(413, &fn{}, binary(strings.Repeat("x", 1<<20+1)))
+	post(405, &fn{}, request(http.MethodGet, ""))
+	post(405, &fn{}, request(http.MethodDelete, ""))
+}
+
+func TestRefusalNamesTheReasonAndWhenToComeAgain(t *testing.T) {
+	w := httptest.NewRecorder()
+	started(t, &fn{err: errors.New("redis is away")}).Handle(w, binary(`{}`))
+	if !strings.Contains(w.Body.String(), "redis is away") || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%s, Retry-After %q", w.Body, w.Header().Get("Retry-After"))
+	}
+}
+
+func TestEventsAreRefusedUntilStartedAndAfterStop(t *testing.T) {
+	f := &fn{}
+	release := make(chan struct{})
+	i := serve.New("test", func(context.Context, map[string]string) (serve.Function, error) { <-release; return f, nil })
+	code := func() int {
+		w := httptest.NewRecorder()
+		i.Handle(w, binary(`{}`))
+		return w.Code
+	}
+	ready := func() bool { ok, _ := i.Ready(context.Background()); return ok }
+	done := make(chan error)
+	go func() { done <- i.Start(context.Background(), nil) }()
+	if code() != 503 || ready() {
+		t.Error("takes events before it is started")
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if code() != 204 || !ready() {
+		t.Error("takes no events though it is started")
+	}
+	if err := i.Stop(context.Background()); err != nil || !f.closed {
+		t.Errorf("stop: %v, closed %v", err, f.closed)
+	}
+	if code() != 503 || ready() {
+		t.Error("takes events after it is stopped")
+	}
+}
+
+func TestStatusIsReadableByPeople(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/status", &bytes.Buffer{})
+	started(t, &fn{}).Handle(w, r)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"failing":"nothing"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// config is a function's configuration with two things that can be wrong.
+type config struct {
+	Name  string `env:"NAME"`
+	Count int    `env:"COUNT" envDefault:"3"`
+}
+
+func (c config) Validate(context.Context) (errs *apis.FieldError) {
+	if c.Name == "" {
+		errs = errs.Also(apis.ErrMissingField("NAME"))
+	}
+	return errs
+}
+
+func TestConfigurationReportsAllFaultsAtOnce(t *testing.T) {
+	_, err := serve.Load[config](context.Background(), map[string]string{"COUNT": "many"})
+	if err == nil || !strings.Contains(err.Error(), "NAME") || !strings.Contains(err.Error(), "Count") {
+		t.Errorf("%v: want both NAME and COUNT", err)
+	}
+	c, err := serve.Load[config](context.Background(), map[string]string{"NAME": "x"})
+	if err != nil || c.Count != 3 {
+		t.Errorf("%+v %v", c, err)
+	}
+}
