@@ -149,7 +149,9 @@ func (c *checkpoints) claim(ctx context.Context, r event.FetchRequested, token i
 	if err != nil {
 		return nil, err
 	}
-	cp.Line.Seen, _ = reply[2].(int64)
+	if !cp.closed() { // a line that has its status does not change
+		cp.Line.Seen, _ = reply[2].(int64)
+	}
 	return cp, nil
 }
 
@@ -171,7 +173,7 @@ func (c *checkpoints) save(ctx context.Context, r event.FetchRequested, token in
 	case total < 0:
 		return fmt.Errorf("save checkpoint %s: %w", member(r), errFenced)
 	}
-	if !cp.closed() { // a line that has its status does not change
+	if !cp.closed() {
 		cp.Line.Seen = total
 	}
 	return nil
