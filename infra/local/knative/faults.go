@@ -16,8 +16,9 @@ func (f *faults) add(file, place, format string, args ...any) {
 	if place != "" {
 		line += ": " + place
 	}
-	// A decoder's message may span lines; a fault is one.
+	// A decoder's message may span lines and tells of its own inner steps.
 	reason := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	reason = strings.TrimPrefix(reason, "error unmarshaling JSON: while decoding JSON: json: ")
 	f.lines = append(f.lines, line+": "+reason)
 }
 

@@ -113,8 +113,8 @@ func checkFunctions(functions []kept[funcYAML], config map[string]string, found 
 			found.add(k.file, "created", "is missing: func takes the function for not initialised")
 		}
 		scale := f.Deploy.Options.Scale
-		if scale.Min < 0 || scale.Min > 1 || scale.Max != 1 {
-			found.add(k.file, "deploy.options.scale", "is %d to %d, want 0 or 1 to 1: there is one writer", scale.Min, scale.Max)
+		if scale.Min < 0 || scale.Min > 1 || scale.Max < 1 {
+			found.add(k.file, "deploy.options.scale", "is %d to %d, want 0 or 1 to at least 1; 0 for max means without limit", scale.Min, scale.Max)
 		}
 		out = append(out, Function{Name: f.Name, MinScale: scale.Min, Env: checkEnv(k, config, found)})
 	}

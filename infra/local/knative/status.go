@@ -2,6 +2,7 @@ package knative
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Status is how the cluster fares.
@@ -121,7 +123,7 @@ func (c *Cluster) extents(ctx context.Context) (extents, error) {
 
 func (c *Cluster) lags(ctx context.Context, src *source, l extents, st *SourceStatus) error {
 	committed, err := c.admin.FetchOffsets(ctx, src.Group)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // not there: nothing is committed yet
 		return fmt.Errorf("fetch the offsets of group %s: %w", src.Group, err)
 	}
 	position := src.progress.positions()

@@ -1,0 +1,424 @@
+package knative
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+const topic = "t"
+
+// broker is an embedded Kafka with one topic of three partitions.
+func broker(t testing.TB) (kafka.Config, *kgo.Client) {
+	t.Helper()
+	b, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	cfg := kafka.Config{Brokers: b.ListenAddrs()}
+	producer, err := kafka.NewProducer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(producer.Close)
+	return cfg, producer
+}
+
+// record is a CloudEvent as our functions write them.
+func record(n int) *kgo.Record {
+	return &kgo.Record{
+		Topic: topic,
+		Key:   fmt.Appendf(nil, "key %d", n),
+		Value: fmt.Appendf(nil, "\x00body %d", n),
+		Headers: []kgo.RecordHeader{
+			{Key: "ce_specversion", Value: []byte("1.0")},
+			{Key: "ce_id", Value: fmt.Appendf(nil, "id-%d", n)},
+			{Key: "ce_type", Value: []byte("test")},
+			{Key: "ce_source", Value: []byte("/test")},
+			{Key: "ce_mayrepeat", Value: []byte("true")},
+			{Key: "content-type", Value: []byte("application/avro")},
+			{Key: "traceparent", Value: []byte("not an attribute")},
+		},
+	}
+}
+
+func produce(t testing.TB, producer *kgo.Client, records ...*kgo.Record) {
+	t.Helper()
+	if err := producer.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quick are retries that a test can wait for.
+var quick = Delivery{Retry: 3, Exponential: true, Delay: time.Millisecond, Timeout: 2 * time.Second}
+
+// begin starts a source of the topic.
+func begin(t testing.TB, cfg Config, post poster) *source {
+	t.Helper()
+	return beginWith(t, cfg, quick, post)
+}
+
+func beginWith(t testing.TB, cfg Config, d Delivery, post poster) *source {
+	t.Helper()
+	cfg.Topology = &Topology{Namespace: "ns"}
+	if cfg.CommitEvery == 0 {
+		cfg.CommitEvery = 50 * time.Millisecond
+	}
+	s := newSource(Source{
+		Name: "src", Function: "fn", Topic: topic, Group: "group",
+		Extensions: map[string]string{topicExtension: topic},
+		Delivery:   d,
+	}, cfg.withDefaults(), rand.New(rand.NewPCG(cfg.Seed, 0)), post)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+// direct posts to an address as a function that is up.
+func direct(address string) poster {
+	client := &http.Client{Transport: newTransport()}
+	return func(ctx context.Context, header http.Header, body []byte) (int, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+		if err != nil {
+			return 0, err
+		}
+		req.Header = header
+		resp, err := client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		discard(resp.Body)
+		return resp.StatusCode, nil
+	}
+}
+
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never %s", what)
+		}
+	}
+}
+
+func TestEachRecordIsPostedOnceAsItsEvent(t *testing.T) {
+	cfg, producer := broker(t)
+	const n = 300
+	var records []*kgo.Record
+	for i := range n {
+		records = append(records, record(i))
+	}
+	produce(t, producer, records...)
+	type got struct {
+		header http.Header
+		body   string
+	}
+	var mu sync.Mutex
+	posts := map[string][]got{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		id := r.Header.Get("Ce-Id")
+		posts[id] = append(posts[id], got{r.Header, string(body)})
+	}))
+	defer server.Close()
+	s := begin(t, Config{Kafka: cfg}, direct(server.URL))
+	eventually(t, "delivered", func() bool { return s.delivered.Load() == n })
+	s.stop()
+	for i, r := range records {
+		p := posts[fmt.Sprintf("id-%d", i)]
+		if len(p) != 1 {
+			t.Fatalf("record %d is posted %d times", i, len(p))
+		}
+		if p[0].body != string(r.Value) {
+			t.Errorf("body %q of record %d", p[0].body, i)
+		}
+		want := map[string]string{
+			"Ce-Specversion": "1.0", "Ce-Type": "test", "Ce-Source": "/test", "Ce-Mayrepeat": "true", "Content-Type": "application/avro",
+			"Ce-Knativekafkapartition": fmt.Sprint(r.Partition), "Ce-Knativekafkaoffset": fmt.Sprint(r.Offset), "Ce-Kafkatopic": topic,
+			"Traceparent": "", "Ce-Partitionkey": "", "Ce-Key": "",
+		}
+		for name, value := range want {
+			if got := p[0].header.Get(name); got != value {
+				t.Errorf("%s of record %d is %q, want %q", name, i, got, value)
+			}
+		}
+	}
+}
+
+func TestRecordThatIsNoEventBecomesOne(t *testing.T) {
+	s := &source{Source: Source{Name: "src"}, namespace: "ns"}
+	at := time.Date(2026, 11, 25, 10, 0, 0, 5e6, time.UTC)
+	r := &kgo.Record{
+		Topic: topic, Partition: 2, Offset: 7, Key: []byte("k"), Timestamp: at,
+		Headers: []kgo.RecordHeader{{Key: "X-Trace_ID", Value: []byte("abc")}, {Key: "Content-Type", Value: []byte("Text/Plain")}, {Key: "ce_id", Value: []byte("alone")}},
+	}
+	got := s.header(r)
+	want := map[string]string{
+		"Ce-Specversion": "1.0", "Ce-Id": "partition:2/offset:7", "Ce-Type": "dev.knative.kafka.event",
+		"Ce-Source": "/apis/v1/namespaces/ns/kafkasources/src#t", "Ce-Subject": "partition:2#7", "Ce-Time": "2026-11-25T10:00:00.005Z",
+		"Ce-Key": "k", "Ce-Partitionkey": "k", "Ce-Kafkaheaderxtraceid": "abc", "Ce-Kafkaheaderceid": "alone", "Content-Type": "text/plain",
+		"Ce-Knativekafkapartition": "2", "Ce-Knativekafkaoffset": "7",
+	}
+	for name, value := range want {
+		if got.Get(name) != value {
+			t.Errorf("%s is %q, want %q", name, got.Get(name), value)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d headers, want %d: %v", len(got), len(want), got)
+	}
+}
+
+func TestOverridesOverwriteAndValuesFitAHeader(t *testing.T) {
+	s := &source{Source: Source{Extensions: map[string]string{"mayrepeat": "no"}}}
+	r := record(1)
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte("owner/naïve\r\nX: y")})
+	h := s.header(r)
+	if got := h.Get("Ce-Mayrepeat"); got != "no" {
+		t.Errorf("mayrepeat is %q", got)
+	}
+	if got := h.Get("Ce-Subject"); got != "owner/na?ve??X: y" {
+		t.Errorf("subject is %q", got)
+	}
+}
+
+func TestOnlyKnativesSetOfAnswersIsTriedAgain(t *testing.T) {
+	d := Delivery{Retry: 3, Delay: time.Microsecond, Timeout: time.Second}
+	f := func(status int, failure error, attempts int, want verdict) {
+		t.Helper()
+		n, retries := 0, 0
+		post := func(context.Context, http.Header, []byte) (int, error) { n++; return status, failure }
+		v, _, _ := deliver(t.Context(), nil, d, post, nil, nil, func() { retries++ })
+		if n != attempts || retries != attempts-1 || v != want {
+			t.Errorf("status %d, %v: %d attempts, %d retries, verdict %d; want %d, verdict %d", status, failure, n, retries, v, attempts, want)
+		}
+	}
+	for _, status := range []int{200, 202, 204} {
+		f(status, nil, 1, delivered)
+	}
+	for _, status := range []int{404, 408, 409, 429, 500, 502, 503, 504} {
+		f(status, nil, 4, lost)
+	}
+	for _, status := range []int{301, 400, 401, 413, 415, 422} {
+		f(status, nil, 1, lost)
+	}
+	f(0, errors.New("connection refused"), 4, lost)
+}
+
+func TestBackoffIsThatOfTheRealSource(t *testing.T) {
+	f := func(d Delivery, want ...time.Duration) {
+		t.Helper()
+		for i, w := range want {
+			if got := d.wait(i + 1); got != w {
+				t.Errorf("pause %d is %s, want %s", i+1, got, w)
+			}
+		}
+	}
+	f(Delivery{Delay: time.Second, Exponential: true}, 2*time.Second, 4*time.Second, 8*time.Second)
+	f(Delivery{Delay: time.Second}, time.Second, 2*time.Second, 3*time.Second)
+}
+
+func TestRecordIsGivenUpAfterItsLastRetryAndPassed(t *testing.T) {
+	cfg, producer := broker(t)
+	produce(t, producer, record(1))
+	var posts atomic.Int64
+	s := begin(t, Config{Kafka: cfg}, func(context.Context, http.Header, []byte) (int, error) {
+		posts.Add(1)
+		return 503, nil
+	})
+	eventually(t, "given up", func() bool { return s.dropped.Load() == 1 })
+	s.stop()
+	if posts.Load() != 4 || s.retried.Load() != 3 || s.delivered.Load() != 0 {
+		t.Errorf("%d posts, %d retried, %d delivered", posts.Load(), s.retried.Load(), s.delivered.Load())
+	}
+	if sum := committed(t, cfg); sum != 1 {
+		t.Errorf("offset %d is committed, want 1", sum)
+	}
+}
+
+// committed sums the group's offsets.
+func committed(t testing.TB, cfg kafka.Config) (sum int64) {
+	t.Helper()
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	offsets, err := kadm.NewClient(client).FetchOffsets(context.Background(), "group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offsets.Each(func(o kadm.OffsetResponse) { sum += max(0, o.At) })
+	return sum
+}
+
+func TestRestartGoesOnFromTheCommittedOffsets(t *testing.T) {
+	cfg, producer := broker(t)
+	var seen sync.Map
+	var posts atomic.Int64
+	post := func(_ context.Context, h http.Header, _ []byte) (int, error) {
+		posts.Add(1)
+		seen.Store(h.Get("Ce-Id"), true)
+		return 204, nil
+	}
+	for i := range 100 {
+		produce(t, producer, record(i))
+	}
+	first := begin(t, Config{Kafka: cfg}, post)
+	eventually(t, "delivered", func() bool { return first.delivered.Load() == 100 })
+	first.stop()
+	for i := 100; i < 150; i++ {
+		produce(t, producer, record(i))
+	}
+	second := begin(t, Config{Kafka: cfg}, post)
+	eventually(t, "delivered", func() bool { return second.delivered.Load() == 50 })
+	second.stop()
+	if posts.Load() != 150 {
+		t.Errorf("%d posts, want 150", posts.Load())
+	}
+}
+
+func TestWhatIsUnansweredAtTheStopComesAgain(t *testing.T) {
+	cfg, producer := broker(t)
+	for i := range 10 {
+		r := record(i)
+		r.Key = []byte("same") // one partition: the offset must wait for id-0
+		produce(t, producer, r)
+	}
+	var others atomic.Int64
+	patient := Delivery{Retry: 3, Delay: time.Minute, Timeout: time.Second}
+	first := beginWith(t, Config{Kafka: cfg}, patient, func(_ context.Context, h http.Header, _ []byte) (int, error) {
+		if h.Get("Ce-Id") == "id-0" {
+			return 503, nil
+		}
+		others.Add(1)
+		return 204, nil
+	})
+	eventually(t, "delivered", func() bool { return others.Load() == 9 })
+	first.stop()
+	if n := committed(t, cfg); n != 0 {
+		t.Errorf("offset %d is committed though the first record is not done", n)
+	}
+	second := begin(t, Config{Kafka: cfg}, func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
+	eventually(t, "delivered again", func() bool { return second.delivered.Load() == 10 })
+	second.stop()
+	if n := committed(t, cfg); n != 10 {
+		t.Errorf("offset %d is committed, want 10", n)
+	}
+}
+
+func TestNoMoreThanTheLimitIsInFlight(t *testing.T) {
+	cfg, producer := broker(t)
+	for i := range 60 {
+		produce(t, producer, record(i))
+	}
+	var now, most atomic.Int64
+	s := begin(t, Config{Kafka: cfg, InFlight: 7}, func(context.Context, http.Header, []byte) (int, error) {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		time.Sleep(5 * time.Millisecond)
+		return 204, nil
+	})
+	eventually(t, "delivered", func() bool { return s.delivered.Load() == 60 })
+	if most.Load() != 7 {
+		t.Errorf("%d were in flight at once, want 7", most.Load())
+	}
+}
+
+func TestDroppedBellsAreNotPostedButPassed(t *testing.T) {
+	cfg, producer := broker(t)
+	const n = 400
+	for i := range n {
+		produce(t, producer, record(i))
+	}
+	s := begin(t, Config{Kafka: cfg, DropBells: 0.5, Seed: 1}, func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
+	eventually(t, "all passed", func() bool { return s.delivered.Load()+s.muted.Load() == n })
+	s.stop()
+	if m := s.muted.Load(); m < n/4 || m > 3*n/4 {
+		t.Errorf("%d of %d bells are dropped, want about half", m, n)
+	}
+	if got := committed(t, cfg); got != n {
+		t.Errorf("offset %d is committed, want %d", got, n)
+	}
+}
+
+func TestAbortedRecordsAreNotPostedAndMarkersArePassed(t *testing.T) {
+	cfg, _ := broker(t)
+	producer, err := kgo.NewClient(append(cfg.Options(), kgo.TransactionalID("tx"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	for i, end := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		if err := producer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		produce(t, producer, record(i))
+		if err := producer.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids sync.Map
+	s := begin(t, Config{Kafka: cfg}, func(_ context.Context, h http.Header, _ []byte) (int, error) {
+		ids.Store(h.Get("Ce-Id"), true)
+		return 204, nil
+	})
+	// two records and two markers
+	eventually(t, "passed", func() bool { return s.progress.positions()[0] == 4 })
+	if _, aborted := ids.Load("id-0"); aborted || s.delivered.Load() != 1 {
+		t.Errorf("%d delivered, aborted one too: %v", s.delivered.Load(), aborted)
+	}
+}
+
+// BenchmarkSource measures posts to an instant function over HTTP, client,
+// server and broker in one process.
+func BenchmarkSource(b *testing.B) {
+	cfg, producer := broker(b)
+	for i := range b.N {
+		producer.Produce(b.Context(), record(i), func(_ *kgo.Record, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	if err := producer.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer server.Close()
+	f := &function{name: "fn", transport: newTransport(), phase: ready, changed: make(chan struct{}), account: newAccount()}
+	req := httptest.NewRequest(http.MethodPost, server.URL+"/", nil)
+	f.process = &process{url: req.URL}
+	b.ReportAllocs()
+	b.ResetTimer()
+	s := begin(b, Config{Kafka: cfg}, f.post)
+	for s.delivered.Load() < int64(b.N) {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "posts/s")
+}
