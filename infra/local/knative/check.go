@@ -2,6 +2,7 @@ package knative
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -101,6 +102,23 @@ func checkConfig(m manifests, found *faults) (ns string, config map[string]strin
 		found.add(manifestDir, "ConfigMap "+configName, "is not there")
 	}
 	return ns, config
+}
+
+// checkUse finds settings that would be set in vain.
+func checkUse(configs []kept[configMap], functions []Function, found *faults) {
+	used := map[string]bool{}
+	for _, f := range functions {
+		for _, e := range f.Env {
+			used[e.Config] = true
+		}
+	}
+	for _, c := range configs {
+		for _, key := range slices.Sorted(maps.Keys(c.doc.Data)) {
+			if !used[key] {
+				found.add(c.file, c.doc.name(), "data.%s: no function refers to it", key)
+			}
+		}
+	}
 }
 
 // dnsName is what Kubernetes takes for a name: a DNS subdomain.

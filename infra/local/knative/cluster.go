@@ -119,7 +119,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	for _, f := range c.cfg.Topology.Functions {
 		in, err := listen(c.functions[f.Name], c.cfg.Ports[f.Name])
 		if err != nil {
-			return errors.Join(err, c.Stop(ctx))
+			return c.abandon(err)
 		}
 		c.ingresses = append(c.ingresses, in)
 	}
@@ -128,7 +128,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	}
 	for _, s := range c.sources {
 		if err := s.start(); err != nil {
-			return errors.Join(err, c.Stop(ctx))
+			return c.abandon(err)
 		}
 	}
 	run, cancel := context.WithCancel(context.Background())
@@ -139,9 +139,16 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return nil
 }
 
+// abandon undoes a start that failed.
+func (c *Cluster) abandon(err error) error {
+	c.Stop()
+	return err
+}
+
 // Stop ends the sources, which commit what they delivered, then the functions,
-// which get SIGTERM and 30 s. A stopped cluster cannot be started again.
-func (c *Cluster) Stop(ctx context.Context) error {
+// which get SIGTERM and 30 s: it takes 45 s at most, and mostly well under one.
+// A stopped cluster cannot be started again.
+func (c *Cluster) Stop() {
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -150,7 +157,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		all.Go(s.stop)
 	}
 	for _, in := range c.ingresses {
-		all.Go(func() { in.close(ctx) })
+		all.Go(in.close)
 	}
 	all.Wait()
 	c.running.Wait()
@@ -159,7 +166,6 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	}
 	all.Wait()
 	c.client.Close()
-	return nil
 }
 
 // URL is the address of a function, or "" before Start and for an unknown one.
@@ -225,8 +231,8 @@ func listen(f *function, port int) (*ingress, error) {
 // ingressGrace is how long a request by hand may go on while the cluster stops.
 const ingressGrace = 5 * time.Second
 
-func (in *ingress) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, ingressGrace)
+func (in *ingress) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), ingressGrace)
 	defer cancel()
 	if in.server.Shutdown(ctx) != nil {
 		in.server.Close()

@@ -46,11 +46,7 @@ func small(t *testing.T, cfg Config) *Cluster {
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Stop(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(c.Stop)
 	return c
 }
 
@@ -130,7 +126,7 @@ func TestTopicWithOtherPartitionsIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Stop(t.Context())
+	defer c.Stop()
 	if err := c.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "3 partitions") {
 		t.Errorf("error %v", err)
 	}
@@ -163,7 +159,7 @@ func TestKafkaOutOfReachIsAnErrorOfStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Stop(t.Context())
+	defer c.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := c.Start(ctx); err == nil {

@@ -24,6 +24,6 @@
 //
 // Not here: more than one replica, revisions and traffic splitting, concurrency
 // limits, brokers and triggers, dead letter sinks, ordered delivery, TLS
-// between source and function, resource limits. A manifest that asks for one of
-// the things checked by Load is refused, not misread.
+// between source and function, resource limits. Load refuses a manifest with a
+// field that the emulation does not heed, so that none is passed over.
 package knative

@@ -19,12 +19,12 @@ import (
 // running is a function of the given kind with an address.
 type running struct {
 	*function
-	t       *testing.T
+	t       testing.TB
 	address string
 	logs    string
 }
 
-func run(t *testing.T, mode string, change func(*Config, *Function)) running {
+func run(t testing.TB, mode string, change func(*Config, *Function)) running {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

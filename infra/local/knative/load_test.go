@@ -171,6 +171,7 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(fn, "configMap:m7pulse:REDIS_URL", "configMap:m8pulse:REDIS_URL", fn, "run.envs REDIS_URL", "m8pulse")
 	f(fn, "{{ configMap:m7pulse:REDIS_URL }}", "{{ env:REDIS_URL }}", fn, "run.envs REDIS_URL", "none of")
 	f(config, "  REDIS_URL:", "  REDDIS_URL:", fn, "run.envs REDIS_URL")
+	f(config, "  REDIS_URL:", "  SPARE: \"\"\n  REDIS_URL:", config, "data.SPARE", "no function")
 }
 
 func TestLoadReportsAllFaultsAtOnce(t *testing.T) {

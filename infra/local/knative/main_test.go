@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 
 // runChild is a tiny function. Its paths do what they are called.
 func runChild(mode string) int {
+	if mode == "runner" {
+		return runRunner()
+	}
 	if mode == "broken" {
 		fmt.Fprintln(os.Stderr, "the configuration is bad")
 		return 3
@@ -58,4 +61,21 @@ func runChild(mode string) int {
 	}
 	<-time.After(20 * time.Millisecond) // for the last line
 	return 0
+}
+
+// runRunner is a runner of one function. It prints the function's pid.
+func runRunner() int {
+	cfg := Config{
+		Topology:    &Topology{},
+		Command:     func(string) []string { return os.Args[:1] },
+		FunctionEnv: map[string]map[string]string{"fn": {childMode: "plain"}},
+	}
+	f := newFunction(Function{Name: "fn"}, cfg.withDefaults(), newTransport())
+	p, err := f.acquire(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(p.cmd.Process.Pid)
+	select {}
 }

@@ -79,6 +79,9 @@ const maxLog = 16 << 20
 // openLog opens a function's log to append to. A log that has grown large is
 // put aside when the function starts: a running one keeps its file.
 func openLog(dir, name string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the logs: %w", err)
+	}
 	path := filepath.Join(dir, name+".log")
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 		if err := os.Rename(path, path+".1"); err != nil {

@@ -395,8 +395,8 @@ func TestAbortedRecordsAreNotPostedAndMarkersArePassed(t *testing.T) {
 	}
 }
 
-// BenchmarkSource measures posts to an instant function over HTTP, client,
-// server and broker in one process.
+// BenchmarkSource measures posts to an instant function in a process of its
+// own. Broker and source share one.
 func BenchmarkSource(b *testing.B) {
 	cfg, producer := broker(b)
 	for i := range b.N {
@@ -409,11 +409,8 @@ func BenchmarkSource(b *testing.B) {
 	if err := producer.Flush(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-	defer server.Close()
-	f := &function{name: "fn", transport: newTransport(), phase: ready, changed: make(chan struct{}), account: newAccount()}
-	req := httptest.NewRequest(http.MethodPost, server.URL+"/", nil)
-	f.process = &process{url: req.URL}
+	f := run(b, "plain", nil)
+	f.get("/") // the start is not measured here
 	b.ReportAllocs()
 	b.ResetTimer()
 	s := begin(b, Config{Kafka: cfg}, f.post)

@@ -115,8 +115,11 @@ func (c *Cluster) extents(ctx context.Context) (extents, error) {
 		return extents{}, fmt.Errorf("list the starts of the topics: %w", err)
 	}
 	ends, err := c.admin.ListCommittedOffsets(ctx, topics...)
+	if err == nil {
+		err = errors.Join(starts.Error(), ends.Error())
+	}
 	if err != nil {
-		return extents{}, fmt.Errorf("list the ends of the topics: %w", err)
+		return extents{}, fmt.Errorf("list the offsets of the topics: %w", err)
 	}
 	return extents{starts, ends}, nil
 }

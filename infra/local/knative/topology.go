@@ -101,10 +101,14 @@ const (
 func Load(root string) (*Topology, error) {
 	var found faults
 	functions := readFunctions(root, &found)
+	allRead := len(found.lines) == 0
 	manifests := sortManifests(readManifests(root, manifestDir, &found), &found)
 	t := &Topology{}
 	t.Namespace, t.Config = checkConfig(manifests, &found)
 	t.Functions = checkFunctions(functions, t.Config, &found)
+	if allRead {
+		checkUse(manifests.configs, t.Functions, &found)
+	}
 	t.Topics = checkTopics(manifests.topics, t.Namespace, &found)
 	t.Ticks = checkTicks(manifests.ticks, t, &found)
 	t.Sources = checkSources(manifests.sources, t, &found)
