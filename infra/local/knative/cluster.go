@@ -141,14 +141,14 @@ func (c *Cluster) Start(ctx context.Context) error {
 
 // abandon undoes a start that failed.
 func (c *Cluster) abandon(err error) error {
-	c.Stop()
-	return err
+	return errors.Join(err, c.Stop(context.Background()))
 }
 
 // Stop ends the sources, which commit what they delivered, then the functions,
-// which get SIGTERM and 30 s: it takes 45 s at most, and mostly well under one.
-// A stopped cluster cannot be started again.
-func (c *Cluster) Stop() {
+// which get SIGTERM and 30 s, or SIGKILL when ctx ends: an error says so. It
+// takes 45 s at most, and mostly well under one. A stopped cluster cannot be
+// started again.
+func (c *Cluster) Stop(ctx context.Context) error {
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -161,11 +161,18 @@ func (c *Cluster) Stop() {
 	}
 	all.Wait()
 	c.running.Wait()
+	killed := make(chan error, len(c.functions))
 	for _, f := range c.functions {
-		all.Go(f.stop)
+		all.Go(func() { killed <- f.stop(ctx) })
 	}
 	all.Wait()
+	close(killed)
+	var err error
+	for e := range killed {
+		err = errors.Join(err, e)
+	}
 	c.client.Close()
+	return err
 }
 
 // URL is the address of a function, or "" before Start and for an unknown one.

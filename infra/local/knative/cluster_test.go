@@ -46,7 +46,11 @@ func small(t *testing.T, cfg Config) *Cluster {
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Stop)
+	t.Cleanup(func() {
+		if err := c.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
@@ -126,7 +130,7 @@ func TestTopicWithOtherPartitionsIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Stop()
+	defer c.Stop(t.Context())
 	if err := c.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "3 partitions") {
 		t.Errorf("error %v", err)
 	}
@@ -159,7 +163,7 @@ func TestKafkaOutOfReachIsAnErrorOfStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Stop()
+	defer c.Stop(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := c.Start(ctx); err == nil {

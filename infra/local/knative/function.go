@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -164,16 +165,31 @@ func (f *function) start() {
 	}
 }
 
-// stop ends the process and waits until it is gone.
-func (f *function) stop() {
+// stop ends the process and waits until it is gone. When ctx ends, it is killed.
+func (f *function) stop(ctx context.Context) error {
 	f.mu.Lock()
 	if !f.closed {
 		f.closed = true
 		close(f.quit)
 		f.become(f.phase) // wakes those who wait
 	}
+	p := f.process
 	f.mu.Unlock()
-	f.ended.Wait()
+	gone := make(chan struct{})
+	go func() {
+		f.ended.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	if p != nil {
+		p.signal(syscall.SIGKILL)
+	}
+	<-gone
+	return fmt.Errorf("%s did not stop: %w", f.name, ctx.Err())
 }
 
 // become sets the phase and tells those who wait. The caller holds the mutex.

@@ -45,7 +45,9 @@ func run(t testing.TB, mode string, change func(*Config, *Function)) running {
 	server := httptest.NewServer(f)
 	t.Cleanup(func() {
 		server.Close()
-		f.stop()
+		if err := f.stop(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
 	f.start()
 	return running{function: f, t: t, address: server.URL, logs: filepath.Join(cfg.LogDir, "fn.log")}
@@ -201,7 +203,9 @@ func TestStopLetsARequestFinish(t *testing.T) {
 		answer <- status
 	}()
 	f.eventually("in flight", func(s FunctionStatus) bool { return s.InFlight == 1 })
-	f.stop()
+	if err := f.stop(t.Context()); err != nil {
+		t.Error(err)
+	}
 	if status := <-answer; status != 200 {
 		t.Errorf("answer %d", status)
 	}
@@ -211,6 +215,19 @@ func TestStopLetsARequestFinish(t *testing.T) {
 	}
 	if _, err := f.acquire(t.Context()); err == nil {
 		t.Error("a stopped function takes requests")
+	}
+}
+
+func TestFunctionThatDoesNotStopIsKilledWhenTimeIsUp(t *testing.T) {
+	f := run(t, "stubborn", nil)
+	f.get("/")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := f.stop(ctx); err == nil {
+		t.Error("a kill is no error")
+	}
+	if s := f.status(); s.PID != 0 {
+		t.Errorf("pid %d lives on", s.PID)
 	}
 }
 

@@ -51,7 +51,9 @@ func runChild(mode string) int {
 	server := &http.Server{Addr: os.Getenv("LISTEN_ADDRESS"), Handler: mux}
 	go func() {
 		<-ctx.Done()
-		fmt.Println("draining")
+		if mode == "stubborn" {
+			select {}
+		}
 		_ = server.Shutdown(context.Background())
 		fmt.Println("drained")
 	}()

@@ -3,7 +3,6 @@ package knative
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -15,55 +14,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
-
-const topic = "t"
-
-// broker is an embedded Kafka with one topic of three partitions.
-func broker(t testing.TB) (kafka.Config, *kgo.Client) {
-	t.Helper()
-	b, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	cfg := kafka.Config{Brokers: b.ListenAddrs()}
-	producer, err := kafka.NewProducer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(producer.Close)
-	return cfg, producer
-}
-
-// record is a CloudEvent as our functions write them.
-func record(n int) *kgo.Record {
-	return &kgo.Record{
-		Topic: topic,
-		Key:   fmt.Appendf(nil, "key %d", n),
-		Value: fmt.Appendf(nil, "\x00body %d", n),
-		Headers: []kgo.RecordHeader{
-			{Key: "ce_specversion", Value: []byte("1.0")},
-			{Key: "ce_id", Value: fmt.Appendf(nil, "id-%d", n)},
-			{Key: "ce_type", Value: []byte("test")},
-			{Key: "ce_source", Value: []byte("/test")},
-			{Key: "ce_mayrepeat", Value: []byte("true")},
-			{Key: "content-type", Value: []byte("application/avro")},
-			{Key: "traceparent", Value: []byte("not an attribute")},
-		},
-	}
-}
-
-func produce(t testing.TB, producer *kgo.Client, records ...*kgo.Record) {
-	t.Helper()
-	if err := producer.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // quick are retries that a test can wait for.
 var quick = Delivery{Retry: 3, Exponential: true, Delay: time.Millisecond, Timeout: 2 * time.Second}
@@ -166,79 +120,6 @@ func TestEachRecordIsPostedOnceAsItsEvent(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestRecordThatIsNoEventBecomesOne(t *testing.T) {
-	s := &source{Source: Source{Name: "src"}, namespace: "ns"}
-	at := time.Date(2026, 11, 25, 10, 0, 0, 5e6, time.UTC)
-	r := &kgo.Record{
-		Topic: topic, Partition: 2, Offset: 7, Key: []byte("k"), Timestamp: at,
-		Headers: []kgo.RecordHeader{{Key: "X-Trace_ID", Value: []byte("abc")}, {Key: "Content-Type", Value: []byte("Text/Plain")}, {Key: "ce_id", Value: []byte("alone")}},
-	}
-	got := s.header(r)
-	want := map[string]string{
-		"Ce-Specversion": "1.0", "Ce-Id": "partition:2/offset:7", "Ce-Type": "dev.knative.kafka.event",
-		"Ce-Source": "/apis/v1/namespaces/ns/kafkasources/src#t", "Ce-Subject": "partition:2#7", "Ce-Time": "2026-11-25T10:00:00.005Z",
-		"Ce-Key": "k", "Ce-Partitionkey": "k", "Ce-Kafkaheaderxtraceid": "abc", "Ce-Kafkaheaderceid": "alone", "Content-Type": "text/plain",
-		"Ce-Knativekafkapartition": "2", "Ce-Knativekafkaoffset": "7",
-	}
-	for name, value := range want {
-		if got.Get(name) != value {
-			t.Errorf("%s is %q, want %q", name, got.Get(name), value)
-		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("%d headers, want %d: %v", len(got), len(want), got)
-	}
-}
-
-func TestOverridesOverwriteAndValuesFitAHeader(t *testing.T) {
-	s := &source{Source: Source{Extensions: map[string]string{"mayrepeat": "no"}}}
-	r := record(1)
-	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte("owner/naïve\r\nX: y")})
-	h := s.header(r)
-	if got := h.Get("Ce-Mayrepeat"); got != "no" {
-		t.Errorf("mayrepeat is %q", got)
-	}
-	if got := h.Get("Ce-Subject"); got != "owner/na?ve??X: y" {
-		t.Errorf("subject is %q", got)
-	}
-}
-
-func TestOnlyKnativesSetOfAnswersIsTriedAgain(t *testing.T) {
-	d := Delivery{Retry: 3, Delay: time.Microsecond, Timeout: time.Second}
-	f := func(status int, failure error, attempts int, want verdict) {
-		t.Helper()
-		n, retries := 0, 0
-		post := func(context.Context, http.Header, []byte) (int, error) { n++; return status, failure }
-		v, _, _ := deliver(t.Context(), nil, d, post, nil, nil, func() { retries++ })
-		if n != attempts || retries != attempts-1 || v != want {
-			t.Errorf("status %d, %v: %d attempts, %d retries, verdict %d; want %d, verdict %d", status, failure, n, retries, v, attempts, want)
-		}
-	}
-	for _, status := range []int{200, 202, 204} {
-		f(status, nil, 1, delivered)
-	}
-	for _, status := range []int{404, 408, 409, 429, 500, 502, 503, 504} {
-		f(status, nil, 4, lost)
-	}
-	for _, status := range []int{301, 400, 401, 413, 415, 422} {
-		f(status, nil, 1, lost)
-	}
-	f(0, errors.New("connection refused"), 4, lost)
-}
-
-func TestBackoffIsThatOfTheRealSource(t *testing.T) {
-	f := func(d Delivery, want ...time.Duration) {
-		t.Helper()
-		for i, w := range want {
-			if got := d.wait(i + 1); got != w {
-				t.Errorf("pause %d is %s, want %s", i+1, got, w)
-			}
-		}
-	}
-	f(Delivery{Delay: time.Second, Exponential: true}, 2*time.Second, 4*time.Second, 8*time.Second)
-	f(Delivery{Delay: time.Second}, time.Second, 2*time.Second, 3*time.Second)
 }
 
 func TestRecordIsGivenUpAfterItsLastRetryAndPassed(t *testing.T) {
@@ -393,29 +274,4 @@ func TestAbortedRecordsAreNotPostedAndMarkersArePassed(t *testing.T) {
 	if _, aborted := ids.Load("id-0"); aborted || s.delivered.Load() != 1 {
 		t.Errorf("%d delivered, aborted one too: %v", s.delivered.Load(), aborted)
 	}
-}
-
-// BenchmarkSource measures posts to an instant function in a process of its
-// own. Broker and source share one.
-func BenchmarkSource(b *testing.B) {
-	cfg, producer := broker(b)
-	for i := range b.N {
-		producer.Produce(b.Context(), record(i), func(_ *kgo.Record, err error) {
-			if err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	if err := producer.Flush(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	f := run(b, "plain", nil)
-	f.get("/") // the start is not measured here
-	b.ReportAllocs()
-	b.ResetTimer()
-	s := begin(b, Config{Kafka: cfg}, f.post)
-	for s.delivered.Load() < int64(b.N) {
-		time.Sleep(time.Millisecond)
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "posts/s")
 }
