@@ -49,7 +49,9 @@ func runChild(mode string) int {
 	mux.HandleFunc("/teapot", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid()) })
 	server := &http.Server{Addr: os.Getenv("LISTEN_ADDRESS"), Handler: mux}
+	drained := make(chan struct{})
 	go func() {
+		defer close(drained)
 		<-ctx.Done()
 		if mode == "stubborn" {
 			select {}
@@ -61,7 +63,7 @@ func runChild(mode string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	<-time.After(20 * time.Millisecond) // for the last line
+	<-drained
 	return 0
 }
 
