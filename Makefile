@@ -1,0 +1,38 @@
+# M7 Pulse. `make up` shows it, `make test` proves it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+MODULES := . shared functions/aggregate functions/fetch-org functions/sink-clickhouse functions/sink-iceberg
+PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: help build up down test lint clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# Without cgo: the embedded ClickHouse is bound at run time, no C compiler is
+# needed.
+build: ## Build bin/pulse.
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/pulse ./cmd/pulse
+
+up: build ## Start everything on this machine and show it (Ctrl-C or `make down` stops it).
+	@exec bin/pulse up
+
+down: build ## Stop what `make up` started; nothing is lost.
+	@bin/pulse down
+
+test: build ## Run every test of every module, with the race detector; fetches what it needs.
+	$(GO) test -race -timeout 20m $(PACKAGES)
+
+lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet $(PACKAGES)
+	$(GO) run $(STATICCHECK) $(PACKAGES)
+	@for m in $(MODULES); do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/... ./infra/... ./replay/... ./shared/...
+
+clean: ## Remove what was built; the homes of stacks stay.
+	rm -rf bin .build

@@ -1,0 +1,449 @@
+package aggregate_test
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+// world is the servers that aggregate stands on.
+type world struct {
+	t        *testing.T
+	kafka    kafka.Config
+	codec    *event.Codec
+	redis    *miniredis.Miniredis
+	producer *kgo.Client
+	env      map[string]string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1),
+		kfake.SeedTopics(12, event.TopicBaseRepos, event.TopicProcessedRepos), kfake.SeedTopics(1, event.DeadLetterTopic(event.TopicBaseRepos)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	registry := httptest.NewServer(srfake.NewRegistry().Handler())
+	t.Cleanup(registry.Close)
+	w := &world{t: t, kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, redis: miniredis.RunT(t)}
+	if w.codec, err = event.NewCodec(registry.URL); err != nil {
+		t.Fatal(err)
+	}
+	if w.producer, err = kafka.NewProducer(w.kafka); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.producer.Close)
+	w.env = map[string]string{
+		"KAFKA_BROKERS": cluster.ListenAddrs()[0], "SCHEMA_REGISTRY_URL": registry.URL, "REDIS_URL": "redis://" + w.redis.Addr(),
+		"AGGREGATE_BLOCK_RECORDS": "2000",
+	}
+	return w
+}
+
+func (w *world) send(observations ...event.RepoObserved) {
+	w.t.Helper()
+	for _, o := range observations {
+		r, err := w.codec.Record(context.Background(), &o, true)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.producer.Produce(context.Background(), r, nil)
+	}
+	if err := w.producer.Flush(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// run starts the function, lets it do all there is to do, and stops it.
+func (w *world) run() {
+	w.t.Helper()
+	f := aggregate.New()
+	if err := f.Start(context.Background(), w.env); err != nil {
+		w.t.Fatal(err)
+	}
+	w.settle()
+	if err := f.Stop(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// settle waits until the group has committed all of the topic.
+func (w *world) settle() {
+	w.t.Helper()
+	deadline := time.Now().Add(3 * time.Minute)
+	for {
+		ends, err := kafka.Ends(context.Background(), w.kafka, event.TopicBaseRepos)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		done, err := kafka.Committed(context.Background(), w.kafka, aggregate.Group, event.TopicBaseRepos)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		behind := false
+		for p, end := range ends {
+			behind = behind || done[p] < end
+		}
+		if !behind {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not settled: %v of %v", done, ends)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// rows reads all processed rows in the order of their partitions.
+func (w *world) rows() []event.RepoProcessed {
+	w.t.Helper()
+	ends, err := kafka.Ends(context.Background(), w.kafka, event.TopicProcessedRepos)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []event.RepoProcessed
+	for p, end := range ends {
+		err := kafka.ReadRange(context.Background(), w.kafka, p, 0, end, func(records []*kgo.Record, _ int64) error {
+			for _, r := range records {
+				row, err := w.codec.Processed(context.Background(), r)
+				if err != nil {
+					return err
+				}
+				out = append(out, row)
+			}
+			return nil
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// series is the first row of each observation: what a history holds.
+func series(rows []event.RepoProcessed) map[repo.Key]event.RepoProcessed {
+	out := map[repo.Key]event.RepoProcessed{}
+	for _, r := range rows {
+		if _, ok := out[r.Key()]; !ok {
+			out[r.Key()] = r
+		}
+	}
+	return out
+}
+
+// state is the row of each repository that wins: the newest observation in its
+// newest statement.
+func state(rows []event.RepoProcessed) map[int64]event.RepoProcessed {
+	out := map[int64]event.RepoProcessed{}
+	for _, r := range rows {
+		best, ok := out[r.ID]
+		if !ok || r.ObservedAt.After(best.ObservedAt) || r.ObservedAt.Equal(best.ObservedAt) && r.Revision > best.Revision {
+			out[r.ID] = r
+		}
+	}
+	return out
+}
+
+// recording reads the recorded observations, by repository and in order.
+func recording(t *testing.T) map[int64][]event.RepoObserved {
+	t.Helper()
+	f, err := os.Open("../../data/m7-2025.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[int64][]event.RepoObserved{}
+	lines := bufio.NewScanner(z)
+	for lines.Scan() {
+		var e struct {
+			Data event.RepoObserved `json:"data"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatal(err)
+		}
+		e.Data.Normalize()
+		out[e.Data.ID] = append(out[e.Data.ID], e.Data)
+	}
+	return out
+}
+
+// slowly computes velocities by the definition alone, over all observations of a
+// repository: the base is the latest with t−2w ≤ b ≤ t−w+s.
+func slowly(all []event.RepoObserved, o event.RepoObserved) velocity.Velocities {
+	var v velocity.Velocities
+	for i, w := range velocity.Windows() {
+		slack := time.Hour
+		if w.Name == "1h" {
+			slack = 15 * time.Minute
+		}
+		var base *event.RepoObserved
+		for j := range all {
+			b := &all[j]
+			if b.ObservedAt.Before(o.ObservedAt.Add(-2*w.Length)) || b.ObservedAt.After(o.ObservedAt.Add(-w.Length+slack)) {
+				continue
+			}
+			if base == nil || b.ObservedAt.After(base.ObservedAt) {
+				base = b
+			}
+		}
+		if base == nil {
+			continue
+		}
+		*v.BasesAt()[i] = &base.ObservedAt
+		now := []*int64{&o.Stars, o.Forks, o.OpenIssues, o.MergedPRs, o.ClosedIssues, o.CommitsTotal}
+		then := []*int64{&base.Stars, base.Forks, base.OpenIssues, base.MergedPRs, base.ClosedIssues, base.CommitsTotal}
+		for m := range now {
+			if now[m] != nil && then[m] != nil {
+				d := *now[m] - *then[m]
+				r := float64(d) / (o.ObservedAt.Sub(base.ObservedAt).Hours() / 24)
+				*v.Deltas()[m][i], *v.PerDay()[m][i] = &d, &r
+			}
+		}
+	}
+	return v
+}
+
+func same(t *testing.T, what string, got event.RepoProcessed, want velocity.Velocities) {
+	t.Helper()
+	if !got.Equal(&want) {
+		t.Fatalf("%s of %s at %s: got %+v, want %+v", what, got.NameWithOwner, got.ObservedAt, got.Velocities, want)
+	}
+	g, w := got.PerDay(), want.PerDay()
+	for m := range g {
+		for i := range g[m] {
+			if a, b := *g[m][i], *w[m][i]; a != nil && (*a-*b > 1e-9 || *b-*a > 1e-9) {
+				t.Fatalf("%s of %s: %v a day, want %v", what, got.NameWithOwner, *a, *b)
+			}
+		}
+	}
+}
+
+func TestRecordingInterleavedAndSentTwiceGivesTheRowsOfTheDefinition(t *testing.T) {
+	w, byRepo := newWorld(t), recording(t)
+	rng := rand.New(rand.NewPCG(1, 1))
+	// Every observation twice, each repository's in order, repositories mixed.
+	queues := map[int64][]event.RepoObserved{}
+	var turns []int64
+	for id, all := range byRepo {
+		for _, o := range all {
+			queues[id] = append(queues[id], o, o)
+			turns = append(turns, id, id)
+		}
+	}
+	slices.Sort(turns)
+	rng.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
+	var mixed []event.RepoObserved
+	for _, id := range turns {
+		mixed = append(mixed, queues[id][0])
+		queues[id] = queues[id][1:]
+	}
+	w.send(mixed...)
+	w.run()
+	rows := w.rows()
+	got := series(rows)
+	if len(rows) != len(got) {
+		t.Errorf("%d rows of %d observations: a repeat came out", len(rows), len(got))
+	}
+	n := 0
+	for _, all := range byRepo {
+		for i, o := range all {
+			row, ok := got[o.Key()]
+			if !ok {
+				t.Fatalf("%s at %s is missing", o.NameWithOwner, o.ObservedAt)
+			}
+			same(t, "row", row, slowly(all[:i], o))
+			if row.Revision != int64(i+1) || row.Late {
+				t.Fatalf("%s at %s: revision %d, late %v", o.NameWithOwner, o.ObservedAt, row.Revision, row.Late)
+			}
+			n++
+		}
+	}
+	if n != 42_664 || len(got) != n || len(byRepo) != 154 {
+		t.Errorf("%d observations, %d rows, %d repositories", n, len(got), len(byRepo))
+	}
+}
+
+func TestRecordingShuffledGivesTheSameCurrentState(t *testing.T) {
+	w, byRepo := newWorld(t), recording(t)
+	all := slices.Concat(slices.Collect(maps.Values(byRepo))...)
+	rng := rand.New(rand.NewPCG(2, 2))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	w.send(all...)
+	w.run()
+	rows := w.rows()
+	if got := len(series(rows)); got != len(all) {
+		t.Errorf("%d observations came out of %d", got, len(all))
+	}
+	got := state(rows)
+	for id, all := range byRepo {
+		newest := all[len(all)-1]
+		row := got[id]
+		if !row.ObservedAt.Equal(newest.ObservedAt) || row.Stars != newest.Stars || row.Late {
+			t.Fatalf("%s: state of %s with %d stars, want %s with %d", newest.NameWithOwner, row.ObservedAt, row.Stars, newest.ObservedAt, newest.Stars)
+		}
+		same(t, "state", row, slowly(all, newest))
+	}
+}
+
+// daily makes observations of one repository, a day apart.
+func daily(id int64, days int) []event.RepoObserved {
+	var out []event.RepoObserved
+	for d := range days {
+		out = append(out, event.RepoObserved{
+			ID: id, NameWithOwner: fmt.Sprintf("o/r%d", id), Owner: "o", Name: fmt.Sprintf("r%d", id), Stars: int64(d * 10),
+			ObservedAt: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, d), Source: "graphql", Languages: []event.Language{}, Topics: []string{},
+		})
+	}
+	return out
+}
+
+func TestEmptyRedisIsRebuiltFromKafkaBeforeAnythingIsComputed(t *testing.T) {
+	w := newWorld(t)
+	all := daily(1, 40)
+	w.send(all[:20]...)
+	w.run()
+	w.redis.FlushAll()
+	w.send(all[20:]...)
+	w.run()
+	got := series(w.rows())
+	if len(got) != 40 || len(w.rows()) != 40 {
+		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
+	}
+	for i, o := range all {
+		row := got[o.Key()]
+		same(t, "row", row, slowly(all[:i], o))
+		if row.Revision != int64(i+1) {
+			t.Errorf("revision %d of observation %d", row.Revision, i+1)
+		}
+	}
+}
+
+func TestRedisThatFellBehindItsKafkaIsBroughtUp(t *testing.T) {
+	// A crash after the commit in Kafka and before the write to Redis looks like
+	// this: Redis is what it was before.
+	w := newWorld(t)
+	all := daily(1, 40)
+	w.send(all[:10]...)
+	w.run()
+	before := snapshot(w.redis)
+	w.send(all[10:20]...)
+	w.run()
+	restore(w.redis, before)
+	w.send(all[20:]...)
+	w.run()
+	got := series(w.rows())
+	if len(got) != 40 || len(w.rows()) != 40 {
+		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
+	}
+	for i, o := range all {
+		same(t, "row", got[o.Key()], slowly(all[:i], o))
+	}
+}
+
+// snapshot copies the strings and hashes of a Redis.
+func snapshot(r *miniredis.Miniredis) map[string]any {
+	out := map[string]any{}
+	for _, key := range r.Keys() {
+		if r.Type(key) == "string" {
+			out[key], _ = r.Get(key)
+			continue
+		}
+		fields := map[string]string{}
+		names, _ := r.HKeys(key)
+		for _, f := range names {
+			fields[f] = r.HGet(key, f)
+		}
+		out[key] = fields
+	}
+	return out
+}
+
+func restore(r *miniredis.Miniredis, from map[string]any) {
+	r.FlushAll()
+	for key, v := range from {
+		switch v := v.(type) {
+		case string:
+			_ = r.Set(key, v)
+		case map[string]string:
+			for f, value := range v {
+				r.HSet(key, f, value)
+			}
+		}
+	}
+}
+
+func TestPoisonIsBuriedOnceAndTheRestGoesOn(t *testing.T) {
+	w := newWorld(t)
+	good := daily(1, 2)
+	w.send(good[0])
+	w.producer.ProduceSync(context.Background(), &kgo.Record{Topic: event.TopicBaseRepos, Key: []byte("1"), Value: []byte("poison")})
+	w.send(good[1])
+	w.run()
+	if got := len(w.rows()); got != 2 {
+		t.Errorf("%d rows, want 2", got)
+	}
+	var letters []event.DeadLetter
+	dlq := kafka.Partition{Topic: event.DeadLetterTopic(event.TopicBaseRepos)}
+	ends, err := kafka.Ends(context.Background(), w.kafka, dlq.Topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kafka.ReadRange(context.Background(), w.kafka, dlq, 0, ends[dlq], func(records []*kgo.Record, _ int64) error {
+		for _, r := range records {
+			var l event.DeadLetter
+			if err := json.Unmarshal(r.Value, &l); err != nil {
+				return err
+			}
+			letters = append(letters, l)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(letters) != 1 || string(letters[0].Value64) != "poison" || letters[0].Text != "poison" || letters[0].Stage != "aggregate" || letters[0].Reason == "" {
+		t.Errorf("%+v: want one readable letter with the original bytes", letters)
+	}
+}
+
+func TestLateObservationRestatesTheStateItChanges(t *testing.T) {
+	w := newWorld(t)
+	all := daily(1, 9)
+	late := all[1]
+	w.send(slices.Concat(all[:1], all[2:])...)
+	w.send(late)
+	w.run()
+	rows := w.rows()
+	if row := series(rows)[late.Key()]; !row.Late || row.Revision != 9 {
+		t.Errorf("late row: %+v", row)
+	}
+	current := state(rows)[1]
+	if current.Revision != 9 || current.Late {
+		t.Errorf("state at revision %d, late %v: want it re-stated as revision 9", current.Revision, current.Late)
+	}
+	same(t, "state", current, slowly(all, all[8]))
+}
