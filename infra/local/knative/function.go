@@ -237,7 +237,7 @@ func (f *function) live(pause time.Duration) (crashed bool) {
 		return true
 	}
 	if err := p.awaitReady(f.transport, f.cfg.StartTimeout, f.quit); err != nil {
-		p.stop(stopGrace)
+		f.end(p)
 		f.crash(p, fmt.Errorf("start: %w", err))
 		return true
 	}
@@ -260,17 +260,24 @@ func (f *function) watch(p *process) (crashed bool) {
 			f.crash(p, p.failure())
 			return true
 		case <-f.quit:
-			p.stop(stopGrace)
+			f.end(p)
 			return false
 		case <-check.C:
 			left := f.restOrStop(p)
 			if left == 0 {
-				p.stop(stopGrace)
+				f.end(p)
 				return false
 			}
 			check.Reset(left)
 		}
 	}
+}
+
+// end stops the process. A server that drains waits 5 s for a connection that
+// never carried a request, and the pool may hold some: they are closed first.
+func (f *function) end(p *process) {
+	f.transport.CloseIdleConnections()
+	p.stop(stopGrace)
 }
 
 // restOrStop returns how long the process may stay idle, or, if it has been
