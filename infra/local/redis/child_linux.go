@@ -1,0 +1,9 @@
+package redis
+
+import "syscall"
+
+// childAttributes let a server end with this process, and keep a Ctrl-C in the
+// terminal from reaching it: it is stopped in its turn.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

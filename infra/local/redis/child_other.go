@@ -1,0 +1,9 @@
+//go:build !linux
+
+package redis
+
+import "syscall"
+
+// childAttributes keep a Ctrl-C in the terminal from reaching a server: it is
+// stopped in its turn.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
