@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+type auditCommand struct {
+	JSON    bool          `help:"Print JSON."`
+	Wait    bool          `help:"Wait first until running replays have ended and no stage has anything left to do."`
+	Timeout time.Duration `default:"10m" help:"How long to wait at most."`
+}
+
+// Run compares the stores and fails on any difference.
+func (a *auditCommand) Run(ctx context.Context, p *place) error {
+	env, err := p.home.ReadEnv()
+	if err != nil {
+		return err
+	}
+	s, err := openStores(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if a.Wait {
+		waiting, cancel := context.WithTimeout(ctx, a.Timeout)
+		defer cancel()
+		if err := s.settle(waiting, p.home, stack.NewControl(env)); err != nil {
+			return err
+		}
+	}
+	report, err := s.audit(ctx)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		err = printJSON(report)
+	} else {
+		report.print()
+	}
+	if err == nil && !report.Clean {
+		err = exitStatus(1)
+	}
+	return err
+}
+
+// stores are the places that an audit asks.
+type stores struct {
+	kafka   kafka.Config
+	codec   *event.Codec
+	hot     hotStore
+	cold    coldStore
+	closers []func() error
+}
+
+func openStores(ctx context.Context, env map[string]string) (*stores, error) {
+	cfg, err := stack.KafkaOf(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	if err != nil {
+		return nil, err
+	}
+	at, err := serve.Load[coldConfig](ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
+	if err != nil {
+		return nil, err
+	}
+	cold, closeCold, err := sinkiceberg.Open(ctx, at.Location)
+	if err != nil {
+		return nil, errors.Join(err, hot.Close())
+	}
+	return &stores{kafka: cfg, codec: codec, hot: hot, cold: cold, closers: []func() error{hot.Close, closeCold}}, nil
+}
+
+func (s *stores) close() {
+	for _, c := range s.closers {
+		if err := c(); err != nil {
+			fmt.Println("close a store:", err)
+		}
+	}
+}
+
+// stage is one step that has offsets of its own.
+type stage struct {
+	function string
+	topic    string
+	done     func(context.Context) (map[int32]int64, error)
+}
+
+func (s *stores) stages() []stage {
+	cold := func(table string) func(context.Context) (map[int32]int64, error) {
+		return func(ctx context.Context) (map[int32]int64, error) { return sinkiceberg.Marks(ctx, s.cold, table) }
+	}
+	hot := func(topic string) func(context.Context) (map[int32]int64, error) {
+		return func(ctx context.Context) (map[int32]int64, error) { return sinkclickhouse.Marks(ctx, s.hot, topic) }
+	}
+	return []stage{
+		{"aggregate", event.TopicBaseRepos, func(ctx context.Context) (map[int32]int64, error) {
+			committed, err := kafka.Committed(ctx, s.kafka, aggregate.Group, event.TopicBaseRepos)
+			done := map[int32]int64{}
+			for p, next := range committed {
+				done[p.Number] = next
+			}
+			return done, err
+		}},
+		{"sink-iceberg", event.TopicBaseRepos, cold(sinkiceberg.TableBase)},
+		{"sink-iceberg", event.TopicProcessedRepos, cold(sinkiceberg.TableProcessed)},
+		{"sink-iceberg", event.TopicSweeps, cold(sinkiceberg.TableSweeps)},
+		{"sink-clickhouse", event.TopicProcessedRepos, hot(event.TopicProcessedRepos)},
+		{"sink-clickhouse", event.TopicSweeps, hot(event.TopicSweeps)},
+	}
+}
+
+// behind counts, by function, the records that a stage has not stored yet. A
+// stage's marks are read before the ends it is compared with.
+func (s *stores) behind(ctx context.Context) (map[string]int64, error) {
+	lag := map[string]int64{}
+	for _, st := range s.stages() {
+		done, err := st.done(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", st.function, err)
+		}
+		ends, err := kafka.Ends(ctx, s.kafka, st.topic)
+		if err != nil {
+			return nil, err
+		}
+		for p, end := range ends {
+			if left := end - done[p.Number]; left > 0 {
+				lag[st.function] += left
+			}
+		}
+	}
+	return lag, nil
+}
+
+// nudgeAfter is how long a stage may be behind before it is woken: a bell may
+// have been lost, and its own wake is minutes away.
+const nudgeAfter = 3 * time.Second
+
+// settle waits until replays have ended and no stage is behind.
+func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Control) error {
+	nudge := time.Now().Add(nudgeAfter)
+	for {
+		replays, err := home.Replays()
+		if err != nil {
+			return err
+		}
+		lag, err := s.behind(ctx)
+		if err == nil && replays == 0 && len(lag) == 0 {
+			return nil
+		}
+		if err == nil && replays == 0 && time.Now().After(nudge) {
+			for f := range lag {
+				// A wake that fails is tried again as long as there is a lag.
+				_ = control.Wake(ctx, f)
+			}
+			nudge = time.Now().Add(nudgeAfter)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("given up waiting: %d replays run, records left %v", replays, lag), err)
+		}
+	}
+}
+
+// report is the outcome of an audit.
+type report struct {
+	Observations     int64         `json:"observations"` // distinct, in Kafka: what every store must hold
+	Kafka            int64         `json:"kafka"`
+	KafkaRecords     int64         `json:"kafka_records"` // with repeats
+	Processed        int64         `json:"processed"`     // distinct, computed by aggregate
+	ClickHouse       int64         `json:"clickhouse"`
+	IcebergRaw       int64         `json:"iceberg_raw"`
+	IcebergProcessed int64         `json:"iceberg_processed"`
+	Repos            int64         `json:"repos"`
+	Duplicates       int64         `json:"duplicates"` // rows too many, in any store
+	DeadLetters      int64         `json:"dead_letters"`
+	Clean            bool          `json:"clean"`
+	Differences      []string      `json:"differences"`
+	Sweeps           []sweepReport `json:"sweeps"`
+	Days             []groupReport `json:"days"`
+}
+
+// groupReport compares the stores over one day or sweep.
+type groupReport struct {
+	Name             string `json:"name"`
+	Kafka            int64  `json:"kafka"`
+	ClickHouse       int64  `json:"clickhouse"`
+	IcebergRaw       int64  `json:"iceberg_raw"`
+	IcebergProcessed int64  `json:"iceberg_processed"`
+	Equal            bool   `json:"equal"` // in number and in values
+}
+
+type sweepReport struct {
+	groupReport
+	Status   string `json:"status"` // of its ledger; "unknown" without one
+	Expected *int64 `json:"expected"`
+	Seen     *int64 `json:"seen"`
+}
+
+// accounts are what every store holds.
+type accounts struct{ base, processed, hot, raw, cold *audit.Account }
+
+func (s *stores) audit(ctx context.Context) (*report, error) {
+	var a accounts
+	var ledger map[string][]event.OwnerSwept
+	r := &report{Differences: []string{}}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) { a.base, err = audit.Base(ctx, s.kafka, s.codec); return err })
+	group.Go(func() (err error) { a.processed, err = audit.Processed(ctx, s.kafka, s.codec); return err })
+	group.Go(func() (err error) { ledger, err = audit.Ledger(ctx, s.kafka, s.codec); return err })
+	group.Go(func() (err error) { r.DeadLetters, err = audit.DeadLetters(ctx, s.kafka); return err })
+	group.Go(func() (err error) { a.hot, err = sinkclickhouse.Account(ctx, s.hot); return err })
+	group.Go(func() (err error) {
+		if a.raw, err = sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableBase); err == nil {
+			a.cold, err = sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableProcessed)
+		}
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	r.compare(a, ledger)
+	return r, nil
+}
+
+func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
+	r.Observations, r.Kafka, r.KafkaRecords, r.Repos = a.base.Total.Distinct, a.base.Total.Distinct, a.base.Total.Rows, a.base.Repos
+	r.Processed = a.processed.Total.Distinct
+	r.ClickHouse, r.IcebergRaw, r.IcebergProcessed = a.hot.Total.Distinct, a.raw.Total.Distinct, a.cold.Total.Distinct
+	r.Duplicates = a.hot.Total.Duplicates() + a.raw.Total.Duplicates() + a.cold.Total.Duplicates()
+
+	differ := func(format string, args ...any) { r.Differences = append(r.Differences, fmt.Sprintf(format, args...)) }
+	for _, d := range []struct {
+		store      string
+		duplicates int64
+	}{{"ClickHouse", a.hot.Total.Duplicates()}, {"Iceberg base_repos", a.raw.Total.Duplicates()}, {"Iceberg processed_repos", a.cold.Total.Duplicates()}} {
+		if d.duplicates != 0 {
+			differ("%s holds %d rows twice", d.store, d.duplicates)
+		}
+	}
+	groups := func(of func(*audit.Account) map[string]audit.Tally, kind string) []groupReport {
+		names := map[string]bool{}
+		for _, acc := range []*audit.Account{a.base, a.processed, a.hot, a.raw, a.cold} {
+			for n := range of(acc) {
+				names[n] = true
+			}
+		}
+		var out []groupReport
+		for _, n := range slices.Sorted(maps.Keys(names)) {
+			base, processed, hot, raw, cold := of(a.base)[n], of(a.processed)[n], of(a.hot)[n], of(a.raw)[n], of(a.cold)[n]
+			g := groupReport{Name: n, Kafka: base.Distinct, ClickHouse: hot.Distinct, IcebergRaw: raw.Distinct, IcebergProcessed: cold.Distinct}
+			g.Equal = sameObserved(base, processed, hot, raw, cold) && processed.Velocity == hot.Velocity && hot.Velocity == cold.Velocity
+			if !g.Equal {
+				differ("%s %s: Kafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
+					base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct, sameCount(base, processed, hot, raw, cold))
+			}
+			out = append(out, g)
+		}
+		return out
+	}
+	r.Days = groups(func(acc *audit.Account) map[string]audit.Tally { return acc.Days }, "day")
+	for _, g := range groups(func(acc *audit.Account) map[string]audit.Tally { return acc.Sweeps }, "sweep") {
+		r.Sweeps = append(r.Sweeps, withLedger(g, ledger[g.Name]))
+	}
+	r.Clean = len(r.Differences) == 0
+}
+
+func sameObserved(all ...audit.Tally) bool {
+	for _, t := range all[1:] {
+		if t.Distinct != all[0].Distinct || t.Observed != all[0].Observed {
+			return false
+		}
+	}
+	return true
+}
+
+func sameCount(all ...audit.Tally) string {
+	for _, t := range all[1:] {
+		if t.Distinct != all[0].Distinct {
+			return ""
+		}
+	}
+	return ": equal in number, not in values"
+}
+
+// withLedger sets beside what was stored what the sweep itself says it saw. A
+// sweep without ledger lines is unknown, which is no difference.
+func withLedger(g groupReport, lines []event.OwnerSwept) sweepReport {
+	s := sweepReport{groupReport: g, Status: "unknown"}
+	if len(lines) == 0 {
+		return s
+	}
+	var expected, seen int64
+	s.Status = event.StatusComplete
+	known := true
+	for _, l := range lines {
+		seen += l.Seen
+		if l.Expected == nil {
+			known = false
+		} else {
+			expected += *l.Expected
+		}
+		if l.Status != event.StatusComplete {
+			s.Status = event.StatusIncomplete
+		}
+	}
+	s.Seen = &seen
+	if known {
+		s.Expected = &expected
+	}
+	return s
+}
+
+// shownDifferences is how many differences are printed; JSON has them all.
+const shownDifferences = 20
+
+func (r *report) print() {
+	t := newTable("Observations", "Kafka", "ClickHouse", "Iceberg raw", "Iceberg processed", "Repositories", "Duplicates", "Dead letters")
+	t.AppendRow(table.Row{count(r.Observations), count(r.Kafka), count(r.ClickHouse), count(r.IcebergRaw), count(r.IcebergProcessed), count(r.Repos), count(r.Duplicates), count(r.DeadLetters)})
+	t.Render()
+	if r.Clean {
+		fmt.Printf("Audit clean: every observation once in every store, counters and velocities equal by checksum, on %d days.\n", len(r.Days))
+		return
+	}
+	fmt.Printf("AUDIT NOT CLEAN: %d differences\n", len(r.Differences))
+	for i, d := range r.Differences {
+		if i == shownDifferences {
+			fmt.Printf("  … and %d more (--json has them all)\n", len(r.Differences)-i)
+			break
+		}
+		fmt.Println("  " + d)
+	}
+}

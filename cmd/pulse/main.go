@@ -1,0 +1,146 @@
+// Command pulse runs M7 Pulse on one machine and looks after it anywhere.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+)
+
+type commands struct {
+	Up       upCommand       `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
+	Down     downCommand     `cmd:"" help:"Stop the local stack; nothing is lost."`
+	Status   statusCommand   `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
+	Tick     tickCommand     `cmd:"" help:"Sweep GitHub now instead of at the hour."`
+	Wake     wakeCommand     `cmd:"" help:"Have functions do now what is left to do."`
+	Replay   replayCommand   `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
+	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
+	Top      topCommand      `cmd:"" help:"Show the fastest moving repositories of each company."`
+	Function functionCommand `cmd:"" help:"Run one function in this process, as a cluster would."`
+	Embedded embeddedCommand `cmd:"" hidden:"" help:"Run one embedded server in this process."`
+}
+
+// place is where a command finds its stack.
+type place struct {
+	home stack.Home
+	root string
+	env  map[string]string // the process's own environment
+}
+
+func main() {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("pulse"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Description("How fast open source moves at the Magnificent 7. Environment: PULSE_HOME holds the state of a stack (.pulse; .pulse-live with GITHUB_TOKEN)."))
+	if err != nil {
+		fail(err)
+	}
+	parsed, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p, err := locate()
+	if err != nil {
+		fail(err)
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(p); err != nil {
+		fail(err)
+	}
+}
+
+// fail says what is wrong, in one line where one is enough, and ends.
+func fail(err error) {
+	var silent exitStatus
+	if errors.As(err, &silent) {
+		os.Exit(int(silent))
+	}
+	fmt.Fprintln(os.Stderr, "pulse:", err)
+	os.Exit(1)
+}
+
+// exitStatus ends the program after all has been said.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// locate finds the home of the stack and the repository's root.
+func locate() (*place, error) {
+	env := map[string]string{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+		switch {
+		case !strings.HasPrefix(name, "PULSE_"):
+		case name == "PULSE_HOME", name == "PULSE_CACHE", name == "PULSE_CONTROL_URL":
+		default:
+			return nil, fmt.Errorf("%s is no variable of pulse: there are PULSE_HOME and PULSE_CACHE", name)
+		}
+	}
+	p := &place{env: env, home: stack.Home(env["PULSE_HOME"])}
+	if p.home == "" {
+		p.home = defaultHome(env)
+	}
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	p.root = root
+	return p, nil
+}
+
+// The homes of the two kinds of stack. They are apart: what was recorded and
+// what is read live never meet in one store.
+const (
+	recordedHome = ".pulse"
+	liveHome     = ".pulse-live"
+)
+
+func defaultHome(env map[string]string) stack.Home {
+	if stack.Live(env) {
+		return liveHome
+	}
+	if stack.Home(recordedHome).Running() == 0 && stack.Home(liveHome).Running() != 0 {
+		return liveHome
+	}
+	return recordedHome
+}
+
+// findRoot looks for the manifests above the working directory, then above the
+// binary. A function in a cluster has none, and needs none.
+func findRoot() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("working directory: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("own path: %w", err)
+	}
+	for _, from := range []string{wd, filepath.Dir(self)} {
+		for dir := from; ; dir = filepath.Dir(dir) {
+			if _, err := os.Stat(filepath.Join(dir, "infra", "knative", "sources.yaml")); err == nil {
+				return dir, nil
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	return wd, nil
+}
+
+// quiet keeps all but errors out of a terminal that shows something else.
+func quiet() {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+}

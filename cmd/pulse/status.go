@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/audit"
+)
+
+type statusCommand struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// statusReport is what the command prints as JSON.
+type statusReport struct {
+	stack.Status
+	DeadLetters int64 `json:"dead_letters"`
+}
+
+// Run asks the running stack how it fares.
+func (s *statusCommand) Run(ctx context.Context, p *place) error {
+	env, err := p.home.ReadEnv()
+	if err != nil {
+		return err
+	}
+	status, err := stack.NewControl(env).Status(ctx)
+	if err != nil {
+		return err
+	}
+	cfg, err := stack.KafkaOf(ctx, env)
+	if err != nil {
+		return err
+	}
+	letters, err := audit.DeadLetters(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if s.JSON {
+		return printJSON(statusReport{status, letters})
+	}
+	printStatus(status, letters)
+	return nil
+}
+
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func printStatus(s stack.Status, letters int64) {
+	fmt.Printf("home %s, pid %d, %s resident (%s)\n\n", s.Home, s.PID, size(s.RSS), s.Emulation)
+	t := newTable("Server", "What it is", "Address", "Memory")
+	for _, v := range s.Servers {
+		t.AppendRow(table.Row{v.Name, v.Kind, v.Address, size(v.RSS)})
+	}
+	t.Render()
+	fmt.Println()
+	t = newTable("Function", "Replicas", "PID", "Starts", "Ready", "First answer", "Requests", "Failed", "Memory", "Address")
+	for _, f := range s.Functions {
+		var failed int64
+		for _, n := range f.Failures {
+			failed += n
+		}
+		t.AppendRow(table.Row{f.Name, f.Replicas, orDash(f.PID), f.Starts, ms(f.Ready.Median), ms(f.FirstOK.Median), count(f.Requests), count(failed), size(f.Resident), f.URL})
+	}
+	t.Render()
+	fmt.Println()
+	t = newTable("Source", "Topic", "Function", "Delivered", "Retried", "Given up", "Lag")
+	for _, v := range s.Sources {
+		t.AppendRow(table.Row{v.Name, v.Topic, v.Function, count(v.Delivered), count(v.Retried), count(v.Dropped), count(v.Undelivered)})
+	}
+	t.Render()
+	fmt.Printf("\ndead letters: %d\n", letters)
+	slices.SortFunc(s.Ticks, func(a, b tickStatus) int { return a.Next.Compare(b.Next) })
+	if len(s.Ticks) > 0 {
+		fmt.Printf("next tick: %s at %s\n", s.Ticks[0].Name, s.Ticks[0].Next.Local().Format(time.TimeOnly))
+	}
+}
+
+func ms(v float64) string {
+	if v == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f ms", v)
+}
+
+func orDash(pid int) any {
+	if pid == 0 {
+		return "–"
+	}
+	return pid
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+)
+
+type tickCommand struct{}
+
+// Run sends the sweep tick.
+func (t *tickCommand) Run(ctx context.Context, p *place) error {
+	env, err := p.home.ReadEnv()
+	if err != nil {
+		return err
+	}
+	control := stack.NewControl(env)
+	status, err := control.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if !status.Live {
+		return errors.New("this stack replays a recording and cannot sweep: start one with GITHUB_TOKEN set")
+	}
+	if err := control.Tick(ctx, "fetch-org"); err != nil {
+		return err
+	}
+	fmt.Println("sweep requested; `pulse status` shows it run, `pulse audit` how complete it was")
+	return nil
+}
+
+type wakeCommand struct {
+	Function string `arg:"" optional:"" help:"One function; without it, all."`
+}
+
+// Run wakes functions and returns when they have done what was left, or are at it.
+func (w *wakeCommand) Run(ctx context.Context, p *place) error {
+	env, err := p.home.ReadEnv()
+	if err != nil {
+		return err
+	}
+	control := stack.NewControl(env)
+	status, err := control.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range status.Functions {
+		if w.Function != "" && f.Name != w.Function || w.Function == "" && f.Name == "fetch-org" && !status.Live {
+			continue
+		}
+		if err := control.Wake(ctx, f.Name); err != nil {
+			errs = append(errs, fmt.Errorf("wake %s: %w", f.Name, err))
+			continue
+		}
+		fmt.Println("woken:", f.Name)
+	}
+	return errors.Join(errs...)
+}

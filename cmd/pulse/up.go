@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/replay"
+)
+
+type upCommand struct {
+	Detach    bool          `help:"Return once the stack is ready and its replay, if any, is done."`
+	Empty     bool          `help:"Start without the recording."`
+	IdleAfter time.Duration `default:"60s" help:"Stop a function that had no event for this long."`
+	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
+	Status    string        `hidden:"" help:"File to report readiness in."`
+}
+
+// recording is the recorded data that ships with the project.
+const recording = "data/m7-2025.jsonl.gz"
+
+// Run brings the stack up, and stays until it is told to stop.
+func (u *upCommand) Run(ctx context.Context, p *place) error {
+	if u.Detach {
+		return u.detach(ctx, p)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("own path: %w", err)
+	}
+	home, err := filepath.Abs(string(p.home))
+	if err != nil {
+		return fmt.Errorf("home: %w", err)
+	}
+	p.home = stack.Home(home)
+	quiet()
+	began := time.Now()
+	s, err := stack.Up(ctx, stack.Config{
+		Root: p.root, Home: p.home, Self: self, Env: p.env,
+		Say:       func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+		IdleAfter: u.IdleAfter, DropBells: u.DropBells,
+	})
+	if err != nil {
+		return err
+	}
+	err = u.show(ctx, p, s, began)
+	if err == nil {
+		u.report("ready")
+		<-ctx.Done()
+		fmt.Println("\nstopping …")
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 80*time.Second)
+	defer cancel()
+	closed := s.Close(closing)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err := errors.Join(err, closed); err != nil {
+		return err
+	}
+	fmt.Printf("stopped; all data is kept in %s\n", p.home)
+	return nil
+}
+
+// report tells the process that detached this one how far it is.
+func (u *upCommand) report(state string) {
+	if u.Status == "" {
+		return
+	}
+	if err := os.WriteFile(u.Status, []byte(state), 0o644); err != nil {
+		slog.Error("report readiness", "error", err)
+	}
+}
+
+// show fills the stack and shows what is in it.
+func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began time.Time) error {
+	fmt.Printf("The stack is up in %s (%s; Knative is emulated).\n", p.home, time.Since(began).Round(time.Millisecond))
+	live := stack.Live(p.env)
+	if !live && !u.Empty {
+		if err := u.fill(ctx, p, s); err != nil {
+			return err
+		}
+	}
+	if live {
+		if err := s.Cluster.Tick(ctx, "fetch-org"); err != nil {
+			return fmt.Errorf("first sweep: %w", err)
+		}
+		fmt.Println("A sweep of GitHub is running; velocities appear with the next one, at the full hour.")
+	}
+	if !live && !u.Empty {
+		if err := u.movers(ctx, s); err != nil {
+			return err
+		}
+	}
+	addresses(s)
+	fmt.Println("\nNext: bin/pulse top --window 30d   bin/pulse status   bin/pulse audit   bin/pulse down (or Ctrl-C)")
+	return nil
+}
+
+// fill replays the recording, from where an earlier start was cut off, and waits
+// until it has gone through all stages.
+func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
+	file := filepath.Join(p.root, recording)
+	state, err := readFilled(p.home, file)
+	if err != nil {
+		return err
+	}
+	st, err := openStores(ctx, s.Env)
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	if state.Done {
+		fmt.Println("The recording is in already; nothing is replayed twice.")
+	}
+	began := time.Now()
+	sent := 0
+	if !state.Done {
+		fmt.Printf("Replaying %s: daily readings of 2025, through Kafka and every function …\n", recording)
+		to, err := toKafka(ctx, s.Env)
+		if err != nil {
+			return err
+		}
+		defer to.Close()
+		if sent, err = send(ctx, file, state.Sent, &replay.Pace{}, to, func(at int) error {
+			state.Sent = at
+			return state.write(p.home)
+		}); err != nil {
+			return err
+		}
+		state.Done = true
+		if err := state.write(p.home); err != nil {
+			return err
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	if err := st.settle(waiting, p.home, stack.NewControl(s.Env)); err != nil {
+		return err
+	}
+	if sent > 0 {
+		took := time.Since(began)
+		fmt.Printf("%s events through all stages in %s: %s a second\n", count(int64(sent)), took.Round(10*time.Millisecond), count(int64(float64(sent)/took.Seconds())))
+	}
+	return nil
+}
+
+// movers shows the first tables and the audit.
+func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
+	st, err := openStores(ctx, s.Env)
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	for _, window := range []string{"7d", "30d"} {
+		movers, err := topMovers(ctx, st.hot, window, 3)
+		if err != nil {
+			return err
+		}
+		fmt.Println()
+		printMovers(window, movers)
+	}
+	fmt.Println()
+	report, err := st.audit(ctx)
+	if err != nil {
+		return err
+	}
+	report.print()
+	return nil
+}
+
+func addresses(s *stack.Stack) {
+	fmt.Println()
+	t := newTable("Server", "What it is", "Address")
+	for _, v := range s.Servers {
+		t.AppendRow(table.Row{v.Name, v.Kind, v.Address})
+	}
+	t.Render()
+}
+
+// filled is how much of the recording a home has been given.
+type filled struct {
+	Recording string `json:"recording"` // sha256
+	Sent      int    `json:"sent"`      // events that are safe in Kafka
+	Done      bool   `json:"done"`
+}
+
+func readFilled(home stack.Home, file string) (filled, error) {
+	digest, err := digestOf(file)
+	if err != nil {
+		return filled{}, fmt.Errorf("the recording: %w", err)
+	}
+	b, err := os.ReadFile(filepath.Join(string(home), "recording.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return filled{Recording: digest}, nil
+	}
+	var state filled
+	if err == nil {
+		err = json.Unmarshal(b, &state)
+	}
+	if err != nil {
+		return filled{}, fmt.Errorf("read how much was replayed: %w", err)
+	}
+	if state.Recording != digest {
+		return filled{Recording: digest}, nil
+	}
+	return state, nil
+}
+
+func (f filled) write(home stack.Home) error {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(string(home), "recording.json")
+	if err := os.WriteFile(path+".tmp", b, 0o644); err != nil {
+		return fmt.Errorf("note how much was replayed: %w", err)
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+func digestOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

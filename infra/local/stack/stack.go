@@ -1,0 +1,288 @@
+// Package stack is the whole of M7 Pulse on one machine: the servers, embedded
+// or real, and over them the functions as the manifests say.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/m7pulse/m7pulse/infra/local/kafka"
+	"github.com/m7pulse/m7pulse/infra/local/knative"
+	"github.com/m7pulse/m7pulse/infra/local/redis"
+	"github.com/m7pulse/m7pulse/infra/local/registry"
+	sharedkafka "github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// Config says what to bring up.
+type Config struct {
+	Root string // the repository: where the manifests are
+	Home Home
+	Self string            // the pulse binary: it runs functions and embedded servers
+	Env  map[string]string // the environment; an address in it replaces an embedded server
+	Say  func(format string, args ...any)
+
+	IdleAfter time.Duration
+	DropBells float64 // for tests, see knative.Config
+}
+
+// Server is one server the functions stand on.
+type Server struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"` // what it really is
+	Address string `json:"address"`
+	PID     int    `json:"pid,omitempty"` // of a process of its own
+	RSS     int64  `json:"resident_bytes,omitempty"`
+}
+
+// Stack is a stack that is up.
+type Stack struct {
+	Cluster *knative.Cluster
+	Env     map[string]string // every address by name
+	Servers []Server
+
+	home    Home
+	closers []func(context.Context) error // run last to first
+}
+
+// Live says whether a stack reads GitHub itself: it needs a token for that.
+func Live(env map[string]string) bool { return env["GITHUB_TOKEN"] != "" }
+
+// Up brings a stack up. On an error nothing of it is left running.
+func Up(ctx context.Context, cfg Config) (_ *Stack, err error) {
+	topology, err := knative.Load(cfg.Root)
+	if err != nil {
+		return nil, fmt.Errorf("manifests:\n%w", err)
+	}
+	lock, err := cfg.Home.lock()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{home: cfg.Home, Env: map[string]string{}}
+	s.onClose(func(context.Context) error { return lock.Close() })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	known, err := cfg.Home.ports()
+	if err != nil {
+		return nil, err
+	}
+	for _, start := range []func(context.Context, Config, *ports) error{s.startKafka, s.startRegistry, s.startRedis, s.startClickHouse, s.placeIceberg} {
+		if err := start(ctx, cfg, known); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.startFunctions(ctx, cfg, topology, known); err != nil {
+		return nil, err
+	}
+	if err := s.startControl(ctx, cfg, known); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(known.save(), cfg.Home.writeEnv(s.Env)); err != nil {
+		return nil, err
+	}
+	s.onClose(func(context.Context) error { return os.Remove(cfg.Home.EnvFile()) })
+	return s, nil
+}
+
+func (s *Stack) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
+
+// Close takes the stack down: the functions finish what they have in hand, then
+// the servers stop.
+func (s *Stack) Close(ctx context.Context) error {
+	var errs []error
+	for _, c := range slices.Backward(s.closers) {
+		errs = append(errs, c(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// use takes a server's address from the environment, if it is there.
+func (s *Stack) use(cfg Config, server string, names ...string) bool {
+	if cfg.Env[names[0]] == "" {
+		return false
+	}
+	for _, n := range names {
+		if v := cfg.Env[n]; v != "" {
+			s.Env[n] = v
+		}
+	}
+	s.Servers = append(s.Servers, Server{Name: server, Kind: "real", Address: cfg.Env[names[0]]})
+	return true
+}
+
+func (s *Stack) startKafka(ctx context.Context, cfg Config, ports *ports) error {
+	if s.use(cfg, "kafka", "KAFKA_BROKERS", "KAFKA_TLS", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USER", "KAFKA_SASL_PASSWORD") {
+		return nil
+	}
+	port, err := ports.get("kafka")
+	if err != nil {
+		return err
+	}
+	broker, err := kafka.Open(ctx, kafka.Config{Dir: cfg.Home.path("kafka"), Port: port})
+	if err != nil {
+		return fmt.Errorf("start the embedded kafka: %w", err)
+	}
+	s.onClose(func(context.Context) error { return broker.Close() })
+	s.Env["KAFKA_BROKERS"] = broker.Addr()
+	s.Servers = append(s.Servers, Server{Name: "kafka", Kind: "embedded kfake", Address: broker.Addr()})
+	return nil
+}
+
+func (s *Stack) startRegistry(ctx context.Context, cfg Config, ports *ports) error {
+	if s.use(cfg, "schema registry", "SCHEMA_REGISTRY_URL") {
+		return nil
+	}
+	reg, err := registry.Open(cfg.Home.path("registry"))
+	if err != nil {
+		return fmt.Errorf("start the embedded schema registry: %w", err)
+	}
+	s.onClose(func(context.Context) error { return reg.Close() })
+	address, err := s.listen(ports, "registry", reg.Handler())
+	if err != nil {
+		return err
+	}
+	s.Env["SCHEMA_REGISTRY_URL"] = "http://" + address
+	s.Servers = append(s.Servers, Server{Name: "schema registry", Kind: "embedded srfake", Address: "http://" + address})
+	return nil
+}
+
+// listen serves a handler on a server's port until the stack is closed.
+func (s *Stack) listen(ports *ports, server string, h http.Handler) (address string, err error) {
+	port, err := ports.get(server)
+	if err != nil {
+		return "", err
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return "", fmt.Errorf("listen for the %s: %w", server, err)
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("server stopped", "server", server, "error", err)
+		}
+	}()
+	s.onClose(srv.Shutdown)
+	return l.Addr().String(), nil
+}
+
+func (s *Stack) startRedis(ctx context.Context, cfg Config, ports *ports) error {
+	if s.use(cfg, "redis", "REDIS_URL") {
+		return nil
+	}
+	port, err := ports.get("redis")
+	if err != nil {
+		return err
+	}
+	server, err := redis.Start(ctx, redis.Config{Dir: cfg.Home.path("redis"), Port: port})
+	if err != nil {
+		return fmt.Errorf("start redis: %w", err)
+	}
+	s.onClose(func(context.Context) error { return server.Close() })
+	s.Env["REDIS_URL"] = "redis://" + server.Addr()
+	s.Servers = append(s.Servers, Server{Name: "redis", Kind: server.Kind(), Address: server.Addr()})
+	return nil
+}
+
+// placeIceberg needs no server: the embedded catalog is a SQLite file, and the
+// warehouse a folder.
+func (s *Stack) placeIceberg(_ context.Context, cfg Config, _ *ports) error {
+	if s.use(cfg, "iceberg", "ICEBERG_CATALOG_URI", "ICEBERG_WAREHOUSE", "S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY") {
+		return nil
+	}
+	dir, err := filepath.Abs(cfg.Home.path("iceberg"))
+	if err != nil {
+		return fmt.Errorf("place iceberg: %w", err)
+	}
+	s.Env["ICEBERG_CATALOG_URI"] = "sqlite://" + dir + "/catalog.db"
+	s.Env["ICEBERG_WAREHOUSE"] = "file://" + dir + "/warehouse"
+	s.Servers = append(s.Servers, Server{Name: "iceberg", Kind: "embedded SQLite catalog", Address: s.Env["ICEBERG_CATALOG_URI"]})
+	return nil
+}
+
+func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knative.Topology, ports *ports) error {
+	env := map[string]string{"S3_ENDPOINT": "", "S3_REGION": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}
+	for name, value := range s.Env {
+		env[name] = value
+	}
+	own := map[string]map[string]string{
+		// On one machine somebody is waiting for the table.
+		"sink-iceberg": {"SINK_ICEBERG_INTERVAL": "2s"},
+		"fetch-org":    {},
+	}
+	for _, f := range topology.Functions {
+		for _, name := range []string{"KAFKA_TLS", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USER", "KAFKA_SASL_PASSWORD"} {
+			if v := s.Env[name]; v != "" {
+				if own[f.Name] == nil {
+					own[f.Name] = map[string]string{}
+				}
+				own[f.Name][name] = v
+			}
+		}
+	}
+	if Live(cfg.Env) {
+		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]
+		env["OWNERS"] = cfg.Env["OWNERS"]
+		own["fetch-org"]["OWNERS_FILE"] = filepath.Join(cfg.Root, "owners.yaml")
+		if v := cfg.Env["GITHUB_GRAPHQL_URL"]; v != "" {
+			own["fetch-org"]["GITHUB_GRAPHQL_URL"] = v
+		}
+	} else {
+		// Without a token there is nothing to sweep.
+		topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "fetch-org" })
+	}
+	fixed := map[string]int{}
+	for _, f := range topology.Functions {
+		port, err := ports.get(f.Name)
+		if err != nil {
+			return err
+		}
+		fixed[f.Name] = port
+	}
+	kafkaConfig, err := s.Kafka(ctx)
+	if err != nil {
+		return err
+	}
+	s.Cluster, err = knative.New(knative.Config{
+		Topology: topology, Kafka: kafkaConfig,
+		Command: func(function string) []string { return []string{cfg.Self, "function", function} },
+		Env:     env, FunctionEnv: own, Ports: fixed, LogDir: cfg.Home.LogDir(),
+		IdleAfter: cfg.IdleAfter, DropBells: cfg.DropBells, Seed: 1,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the functions: %w", err)
+	}
+	s.onClose(s.Cluster.Stop)
+	if err := s.Cluster.Start(ctx); err != nil {
+		return fmt.Errorf("start the sources: %w", err)
+	}
+	for _, f := range topology.Functions {
+		s.Env[strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))+"_URL"] = s.Cluster.URL(f.Name)
+	}
+	return nil
+}
+
+// Kafka is how to reach the stack's Kafka.
+func (s *Stack) Kafka(ctx context.Context) (sharedkafka.Config, error) { return KafkaOf(ctx, s.Env) }
+
+// kafkaOnly lets the Kafka part of a configuration be loaded by itself.
+type kafkaOnly struct{ sharedkafka.Config }
+
+// KafkaOf reads how to reach Kafka from a stack's addresses.
+func KafkaOf(ctx context.Context, env map[string]string) (sharedkafka.Config, error) {
+	c, err := serve.Load[kafkaOnly](ctx, env)
+	return c.Config, err
+}
