@@ -1,0 +1,179 @@
+package sinkiceberg
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// world is the servers that the sink stands on, and its embedded cold store.
+type world struct {
+	t       *testing.T
+	codec   *event.Codec
+	letters *kgo.Client
+	shelf   *shelf
+	next    map[string]int64 // offsets of the topics, by topic
+}
+
+const topicID = "0123456789abcdef0123456789abcdef"
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, event.DeadLetterTopic(event.TopicBaseRepos), event.DeadLetterTopic(event.TopicProcessedRepos)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	registry := httptest.NewServer(srfake.NewRegistry().Handler())
+	t.Cleanup(registry.Close)
+	w := &world{t: t, next: map[string]int64{}}
+	if w.codec, err = event.NewCodec(registry.URL); err != nil {
+		t.Fatal(err)
+	}
+	if w.letters, err = kafka.NewProducer(kafka.Config{Brokers: cluster.ListenAddrs()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.letters.Close)
+	dir := t.TempDir()
+	w.shelf = &shelf{at: Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}}
+	t.Cleanup(func() { _ = w.shelf.close() })
+	return w
+}
+
+// block makes a block of the next offsets of a topic.
+func (w *world) block(topic string, records ...*kgo.Record) kafka.Block {
+	p := kafka.Partition{Topic: topic}
+	b := kafka.Block{First: kafka.Offsets{p: w.next[topic]}, Next: kafka.Offsets{}}
+	for _, r := range records {
+		r.Topic, r.Offset = topic, w.next[topic]
+		w.next[topic]++
+		b.Records = append(b.Records, r)
+	}
+	b.Next[p] = w.next[topic]
+	return b
+}
+
+func (w *world) record(v any) *kgo.Record {
+	w.t.Helper()
+	r, err := w.codec.Record(context.Background(), v, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) put(s kafka.Store, b kafka.Block) {
+	w.t.Helper()
+	if err := s.Put(context.Background(), topicID, b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) account(table string) audit.Tally {
+	w.t.Helper()
+	c, err := w.shelf.open(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, err := Account(context.Background(), c, table)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a.Total
+}
+
+func observed(id int64, day int) *event.RepoObserved {
+	forks, company := int64(day), "meta"
+	return &event.RepoObserved{
+		ID: id, NameWithOwner: fmt.Sprintf("o/r%d", id), Owner: "o", Name: fmt.Sprintf("r%d", id), Company: &company,
+		Languages: []event.Language{{Name: "Go", Bytes: 5}}, Topics: []string{"a", "b"}, Stars: 10 * int64(day), Forks: &forks,
+		ObservedAt: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, day), SweepID: "s", Source: "replay",
+	}
+}
+
+func processedRow(id int64, day int, revision int64) *event.RepoProcessed {
+	p := &event.RepoProcessed{Observation: *observed(id, day), ProcessedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Revision: revision}
+	p.StarsDelta24h, p.BaseAt24h = p.Forks, &p.ObservedAt
+	return p
+}
+
+func TestRowsAreStoredWithTheirValues(t *testing.T) {
+	w := newWorld(t)
+	o, p := observed(1, 3), processedRow(1, 3, 1)
+	w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(o)))
+	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(p)))
+	if got, want := w.account(TableBase), (audit.Tally{Rows: 1, Distinct: 1, Observed: audit.Observed(o)}); got != want {
+		t.Errorf("base: %+v, want %+v", got, want)
+	}
+	if got, want := w.account(TableProcessed), (audit.Tally{Rows: 1, Distinct: 1, Observed: audit.Observed(o), Velocity: audit.Velocity(p)}); got != want {
+		t.Errorf("processed: %+v, want %+v", got, want)
+	}
+}
+
+func TestObservationAtANewOffsetIsStoredOnce(t *testing.T) {
+	w := newWorld(t)
+	raw, done := base(w.shelf, w.letters, w.codec), processed(w.shelf, w.letters, w.codec)
+	for range 3 {
+		for chunk := range 4 {
+			var rs, ps []*kgo.Record
+			for day := range 10 {
+				for id := range int64(3) {
+					rs = append(rs, w.record(observed(id+1, chunk*7+day))) // overlaps the chunk before
+					ps = append(ps, w.record(processedRow(id+1, chunk*7+day, int64(chunk+1))))
+				}
+			}
+			w.put(raw, w.block(event.TopicBaseRepos, append(rs, rs[0])...))
+			w.put(done, w.block(event.TopicProcessedRepos, ps...))
+		}
+	}
+	for _, table := range []string{TableBase, TableProcessed} {
+		if got := w.account(table); got.Rows != 93 || got.Distinct != 93 {
+			t.Errorf("%s: %d rows, %d distinct, want 93", table, got.Rows, got.Distinct)
+		}
+	}
+}
+
+func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
+	w := newWorld(t)
+	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
+	w.put(base(w.shelf, w.letters, w.codec), b)
+	again := base(w.shelf, w.letters, w.codec)
+	marks, err := again.Resume(context.Background(), event.TopicBaseRepos)
+	if err != nil || len(marks) != 1 || marks[0] != (kafka.Mark{TopicID: topicID, Partition: 0, Next: 2}) {
+		t.Fatalf("marks %+v, %v", marks, err)
+	}
+	w.put(again, b) // a commit whose answer was lost is tried again
+	if got := w.account(TableBase); got.Rows != 2 {
+		t.Errorf("%d rows, want 2", got.Rows)
+	}
+	// A writer that is behind must not store what another has stored.
+	behind := kafka.Block{Records: b.Records, First: b.First, Next: kafka.Offsets{{Topic: event.TopicBaseRepos}: 5}}
+	if err := again.Put(context.Background(), topicID, behind); err == nil {
+		t.Error("an overlapping block was committed")
+	}
+}
+
+func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
+	w := newWorld(t)
+	raw := base(w.shelf, w.letters, w.codec)
+	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("poison")}, w.record(observed(2, 1))))
+	w.put(raw, w.block(event.TopicBaseRepos, &kgo.Record{Value: []byte("poison alone")}))
+	marks, err := raw.Resume(context.Background(), event.TopicBaseRepos)
+	if err != nil || marks[0].Next != 4 {
+		t.Errorf("marks %+v, %v: want the poison passed", marks, err)
+	}
+	if got := w.account(TableBase); got.Rows != 2 {
+		t.Errorf("%d rows, want 2", got.Rows)
+	}
+}
