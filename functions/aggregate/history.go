@@ -103,7 +103,7 @@ type memory struct {
 func newMemory(address string) (*memory, error) {
 	opts, err := redis.ParseURL(address)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
 	}
 	schema, err := avro.ParseWithCache(historySchema, "", &avro.SchemaCache{})
 	if err != nil {

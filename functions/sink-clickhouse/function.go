@@ -4,7 +4,7 @@ package sinkclickhouse
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -71,7 +71,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	}
 	at, err := redis.ParseURL(cfg.Redis)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
 	}
 	w := &writer{redis: redis.NewClient(at), store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age}, map[string]kafka.Store{

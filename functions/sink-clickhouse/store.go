@@ -3,6 +3,7 @@ package sinkclickhouse
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,8 +38,8 @@ type store struct {
 // clickhouse://host:port. It does not connect yet.
 func newStore(address string) (*store, error) {
 	opts, err := clickhouse.ParseDSN(address)
-	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
+	if err != nil { // err may quote the password
+		return nil, errors.New("CLICKHOUSE_URL is no address of ClickHouse: want http://user:password@host:8123 or clickhouse://user:password@host:9000")
 	}
 	opts.Settings = clickhouse.Settings{
 		"max_execution_time": int(insertLimit.Seconds()),

@@ -61,7 +61,8 @@ type RepoProcessed struct {
 	velocity.Velocities
 }
 
-// OwnerSwept is the ledger line of one owner in one sweep: how complete it is.
+// OwnerSwept is the ledger line of one owner in one sweep: how complete it is. A
+// nil field means that nobody looked.
 type OwnerSwept struct {
 	SweepID     string    `avro:"sweep_id" json:"sweep_id"`
 	Owner       string    `avro:"owner" json:"owner"`
@@ -70,9 +71,9 @@ type OwnerSwept struct {
 	FinishedAt  time.Time `avro:"finished_at" json:"finished_at"`
 	Expected    *int64    `avro:"expected" json:"expected"`
 	Seen        int64     `avro:"seen" json:"seen"`
-	New         int64     `avro:"new" json:"new"`
-	Renamed     int64     `avro:"renamed" json:"renamed"`
-	Gone        int64     `avro:"gone" json:"gone"`
+	New         *int64    `avro:"new" json:"new"`
+	Renamed     *int64    `avro:"renamed" json:"renamed"`
+	Gone        *int64    `avro:"gone" json:"gone"`
 	Unanswered  int64     `avro:"unanswered" json:"unanswered"`
 	Pages       int64     `avro:"pages" json:"pages"`
 	KilledPages int64     `avro:"killed_pages" json:"killed_pages"`
