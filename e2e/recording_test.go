@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const recording = "data/m7-2025.jsonl.gz"
+
+func TestUpShowsTheRecordingAndASecondUpReplaysNothing(t *testing.T) {
+	p := newPulse(t, "TZ=Asia/Kolkata") // days are UTC whatever the machine's zone
+	out := p.run("up", "--detach")
+	for _, want := range []string{"google-gemini/gemini-cli", "+773", "facebook/react", "Audit clean", "42,664"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("up does not show %q:\n%s", want, out)
+		}
+	}
+	p.wantRecording()
+	if out, err := p.try("up", "--detach"); err == nil || !strings.Contains(out, "already running") {
+		t.Errorf("a second stack in one home: %v\n%s", err, out)
+	}
+	p.run("down")
+	if out := p.run("up", "--detach"); !strings.Contains(out, "nothing is replayed twice") {
+		t.Errorf("second up:\n%s", out)
+	}
+	p.wantRecording()
+	var top []struct {
+		Repository string
+		Delta      int64
+	}
+	p.json(&top, "top", "--window", "30d", "--each", "1")
+	if len(top) == 0 {
+		t.Error("top is empty")
+	}
+}
+
+func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
+	p := newPulse(t)
+	p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
+	replayed := make(chan error, 1)
+	go func() {
+		out, err := p.try("replay", recording, "--speed", "4000000") // some seconds
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+		replayed <- err
+	}()
+	killed := map[string]int{}
+	for done := false; !done; {
+		select {
+		case err := <-replayed:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		case <-time.After(700 * time.Millisecond):
+		}
+		for _, f := range p.status().Functions {
+			if kill(f.PID) {
+				killed[f.Name]++
+			}
+		}
+	}
+	for _, f := range []string{"aggregate", "sink-clickhouse", "sink-iceberg"} {
+		if killed[f] == 0 {
+			t.Errorf("%s was never killed: %v", f, killed)
+		}
+	}
+	t.Logf("killed: %v", killed)
+	p.wantRecording()
+}
+
+func TestRecordingReplayedTwiceIsStoredOnce(t *testing.T) {
+	p := newPulse(t)
+	p.run("up", "--detach")
+	p.run("replay", recording)
+	p.wantRecording()
+}
+
+func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
+	p := newPulse(t)
+	p.run("up", "--detach", "--empty")
+	good := `{"repo_id":7,"name_with_owner":"a/b","stars":5,"observed_at":"2026-01-02T00:00:00Z","source":"replay"}`
+	post := func(want int, function, ceType, contentType, body, why string) {
+		t.Helper()
+		if got, text := p.post(function, ceType, contentType, body); got != want || !strings.Contains(text, why) {
+			t.Errorf("answered %d %q, want %d %q", got, text, want, why)
+		}
+	}
+	const observed, processed = "dev.m7pulse.repo.observed.v1", "dev.m7pulse.repo.processed.v1"
+	post(204, "AGGREGATE_URL", observed, "application/json", good, "")
+	post(204, "AGGREGATE_URL", observed, "application/json", good, "") // twice is once
+	post(415, "AGGREGATE_URL", "", "text/plain", "hello", "not a CloudEvent")
+	post(422, "AGGREGATE_URL", "dev.m7pulse.unheard.v1", "application/json", good, "unknown")
+	post(422, "AGGREGATE_URL", observed, "application/json", "{", "decode")
+	post(422, "AGGREGATE_URL", observed, "application/json", strings.Replace(good, `"repo_id":7,`, "", 1), "repo_id")
+	post(422, "AGGREGATE_URL", observed, "application/json", strings.Replace(good, `"stars":5`, `"stars":-5`, 1), "stars -5")
+	post(422, "AGGREGATE_URL", observed, "application/avro", "\x00\x00\x00\x00\x63x", "schema id 99 is unknown")
+	post(422, "SINK_CLICKHOUSE_URL", observed, "application/json", good, "does not drain")
+	post(413, "AGGREGATE_URL", observed, "application/json", strings.Repeat("x", 1<<20+1), "larger")
+	post(204, "SINK_CLICKHOUSE_URL", "dev.knative.sources.ping", "application/json", `{"do":"wake"}`, "")
+	post(422, "SINK_CLICKHOUSE_URL", "dev.knative.sources.ping", "application/json", `{"do":"sweep"}`, "wake")
+
+	poison := filepath.Join(t.TempDir(), "poison.jsonl")
+	line := `{"specversion":"1.0","id":"x","type":"` + observed + `","source":"/e2e","datacontenttype":"application/json","data":{"stars":1}}`
+	if err := os.WriteFile(poison, []byte(line+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := p.try("replay", poison); err == nil || !strings.Contains(out, "repo_id") {
+		t.Errorf("a replay of poison: %v\n%s", err, out)
+	}
+	p.produce("github.base_repos", "poison in the topic")
+	a := p.audit()
+	if a.Observations != 1 || a.ClickHouse != 1 || a.IcebergRaw != 1 || a.IcebergProcessed != 1 || !a.Clean || a.DeadLetters != 1 {
+		t.Errorf("audit: %+v", a)
+	}
+}
+
+func TestWrongUseIsSaidInOneLine(t *testing.T) {
+	p := newPulse(t)
+	wrong := func(want string, args ...string) {
+		t.Helper()
+		out, err := p.try(args...)
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("pulse %v: %v, want %q:\n%s", args, err, want, out)
+		}
+	}
+	wrong("no stack is up", "status")
+	wrong("no stack is up", "audit")
+	wrong("--speed", "replay", recording, "--speed", "slow")
+	wrong("no such file", "replay", "/nowhere.jsonl", "--to", "http://127.0.0.1:1")
+	wrong("--to", "replay", recording, "--to", "somewhere")
+	p.env = append(p.env, "PULSE_HOM=x")
+	wrong("PULSE_HOM is no variable of pulse", "status")
+	p.env = p.env[:len(p.env)-1]
+}

@@ -1,0 +1,181 @@
+// Package e2e runs the real pulse binary as a person would, on the embedded
+// stack: child processes, real files, the recording.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pulse is one built binary and one home.
+type pulse struct {
+	t    *testing.T
+	home string
+	env  []string
+}
+
+// limit bounds one command.
+const limit = 3 * time.Minute
+
+func newPulse(t *testing.T, env ...string) *pulse {
+	t.Helper()
+	p := &pulse{t: t, home: filepath.Join(t.TempDir(), "home")}
+	p.env = append(p.env, "PULSE_HOME="+p.home)
+	p.env = append(p.env, env...)
+	t.Cleanup(func() {
+		if out, err := p.try("down"); err != nil {
+			t.Errorf("down: %v\n%s", err, out)
+		}
+	})
+	return p
+}
+
+func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, binary, args...)
+	for _, v := range os.Environ() { // a developer's own settings must not reach the test
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "GITHUB_TOKEN", "KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", "ICEBERG_CATALOG_URI", "OWNERS":
+		default:
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, p.env...)
+	cmd.Dir = ".."
+	return cmd
+}
+
+func (p *pulse) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := p.command(ctx, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+func (p *pulse) run(args ...string) string {
+	p.t.Helper()
+	out, err := p.try(args...)
+	if err != nil {
+		p.t.Fatalf("pulse %s: %v\n%s\n%s", strings.Join(args, " "), err, out, p.logs())
+	}
+	return out
+}
+
+// logs is the end of what the functions have logged.
+func (p *pulse) logs() string {
+	var b strings.Builder
+	files, _ := filepath.Glob(filepath.Join(p.home, "log", "*.log"))
+	for _, f := range files {
+		text, _ := os.ReadFile(f)
+		fmt.Fprintf(&b, "== %s\n%s\n", filepath.Base(f), text[max(0, len(text)-1500):])
+	}
+	return b.String()
+}
+
+func (p *pulse) json(v any, args ...string) {
+	p.t.Helper()
+	out := p.run(append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		p.t.Fatalf("pulse %v: %v\n%s", args, err, out)
+	}
+}
+
+// audit is what `pulse audit --json` says.
+type audit struct {
+	Observations, Kafka, ClickHouse, Repos, Duplicates int64
+	IcebergRaw                                         int64 `json:"iceberg_raw"`
+	IcebergProcessed                                   int64 `json:"iceberg_processed"`
+	DeadLetters                                        int64 `json:"dead_letters"`
+	Clean                                              bool
+	Differences                                        []string
+}
+
+func (p *pulse) audit() (a audit) {
+	p.t.Helper()
+	p.json(&a, "audit", "--wait")
+	return a
+}
+
+func (p *pulse) wantRecording() {
+	p.t.Helper()
+	a := p.audit()
+	if a.Observations != 42_664 || a.Kafka != 42_664 || a.ClickHouse != 42_664 || a.IcebergRaw != 42_664 || a.IcebergProcessed != 42_664 ||
+		a.Repos != 154 || a.Duplicates != 0 || !a.Clean {
+		p.t.Errorf("audit: %+v", a)
+	}
+}
+
+// status is what `pulse status --json` says, as far as tests need it.
+type status struct {
+	PID       int
+	Functions []struct {
+		Name     string
+		URL      string
+		PID      int
+		Replicas int
+		Starts   int64
+	}
+	DeadLetters int64 `json:"dead_letters"`
+}
+
+func (p *pulse) status() (s status) {
+	p.t.Helper()
+	p.json(&s, "status")
+	return s
+}
+
+func (p *pulse) address(name string) string {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.home, "env"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+"="); ok {
+			return v
+		}
+	}
+	p.t.Fatalf("no %s in the env file", name)
+	return ""
+}
+
+// post sends an event in binary mode and returns status and body.
+func (p *pulse) post(function, ceType, contentType, body string) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, p.address(function), strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if ceType != "" {
+		for k, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "e2e", "Ce-Source": "/e2e", "Ce-Type": ceType} {
+			req.Header.Set(k, v)
+		}
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, strings.TrimSpace(b.String())
+}
+
+// kill ends a function's process as a crash would, if it has one.
+func kill(pid int) bool { return pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil }
