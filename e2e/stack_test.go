@@ -41,7 +41,11 @@ func newPulse(t *testing.T, env ...string) *pulse {
 }
 
 func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, binary, args...)
+	path, err := filepath.Abs(binary)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
 	for _, v := range os.Environ() { // a developer's own settings must not reach the test
 		name, _, _ := strings.Cut(v, "=")
 		switch name {

@@ -87,7 +87,8 @@ func printMovers(window string, movers []mover) {
 			latest = m.ObservedAt
 		}
 	}
-	fmt.Printf("Fastest movers over %s, per company, as of %s UTC (net stars; ranked by stars a day)\n", window, latest.Format("2006-01-02 15:04"))
+	spans := map[string]string{"1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+	fmt.Printf("Fastest movers of the last %s, per company, as of %s UTC (net stars; ranked by stars a day)\n", spans[window], latest.Format("2006-01-02 15:04"))
 	t := newTable("Company", "Repository", "Language", "Stars", "Net", "A day")
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Name: "Stars", Align: text.AlignRight}, {Name: "Net", Align: text.AlignRight}, {Name: "A day", Align: text.AlignRight},

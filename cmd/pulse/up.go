@@ -93,11 +93,10 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 			return err
 		}
 	}
-	if live {
-		if err := s.Cluster.Tick(ctx, "fetch-org"); err != nil {
-			return fmt.Errorf("first sweep: %w", err)
+	if live && !u.Empty {
+		if err := u.sweep(ctx, p, s); err != nil {
+			return err
 		}
-		fmt.Println("A sweep of GitHub is running; velocities appear with the next one, at the full hour.")
 	}
 	if !live && !u.Empty {
 		if err := u.movers(ctx, s); err != nil {

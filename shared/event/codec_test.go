@@ -160,6 +160,7 @@ func TestBadEventIsInvalidAndSaysWhy(t *testing.T) {
 	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"starz":2,`+good+`}`, "starz")
 	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"name_with_owner":"ab","observed_at":"2025-03-01T00:00:00Z"}`, "owner/name")
 	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"name_with_owner":"a/b","observed_at":"1999-03-01T00:00:00Z"}`, "observed_at")
+	post(event.TypeRepoObserved, event.ContentJSON, `{"repo_id":1,"stars":1,"pushed_at":"0001-01-01T00:00:00Z",`+good+`}`, "pushed_at")
 	post(event.TypeRepoObserved, event.ContentAvro, "\x00\x00\x00\x00\x63xyz", "schema id 99 is unknown")
 	post(event.TypeRepoObserved, event.ContentAvro, "plain", "Confluent frame")
 	post(event.TypeFetchRequested, event.ContentJSON, `{"login":"a"}`, "sweep_id")

@@ -67,6 +67,8 @@ const (
 	maxText        = 16 << 10
 	maxListEntries = 1_000
 	clockSkew      = 24 * time.Hour
+	// Every store holds times of these years exactly.
+	firstYear, lastYear = 1970, 2200
 )
 
 // githubBegan is the month before GitHub's first repository.
@@ -137,6 +139,11 @@ func (o *Observation) Validate(now time.Time) error {
 	}
 	if o.ObservedAt.Before(githubBegan()) || o.ObservedAt.After(now.Add(clockSkew)) {
 		bad("observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
+	}
+	for field, at := range map[string]*time.Time{"created_at": o.CreatedAt, "pushed_at": o.PushedAt, "updated_at": o.UpdatedAt, "latest_release_at": o.LatestReleaseAt} {
+		if at != nil && (at.Year() < firstYear || at.Year() > lastYear) {
+			bad("%s %s is not between the years %d and %d", field, at.Format(time.RFC3339), firstYear, lastYear)
+		}
 	}
 	for _, c := range o.Counters() {
 		if c.Value != nil && (*c.Value < 0 || *c.Value > maxCount) {

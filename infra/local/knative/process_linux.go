@@ -14,8 +14,8 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// residentBytes is the memory that a process holds, or 0 if it has ended.
-func residentBytes(pid int) int64 {
+// Resident is the memory that a process holds, in bytes, or 0 if it has ended.
+func Resident(pid int) int64 {
 	statm, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
 		return 0

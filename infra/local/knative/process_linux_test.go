@@ -29,7 +29,7 @@ func TestFunctionsDoNotOutliveARunnerThatIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if residentBytes(pid) == 0 {
+	if Resident(pid) == 0 {
 		t.Errorf("pid %d holds no memory", pid)
 	}
 	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
@@ -39,7 +39,7 @@ func TestFunctionsDoNotOutliveARunnerThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = runner.Wait() // "signal: killed"
-	for deadline := time.Now().Add(5 * time.Second); residentBytes(pid) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); Resident(pid) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("pid %d lives on", pid)
 		}

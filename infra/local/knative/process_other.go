@@ -11,5 +11,5 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// residentBytes is known on Linux only.
-func residentBytes(int) int64 { return 0 }
+// Resident is known on Linux only.
+func Resident(int) int64 { return 0 }

@@ -206,7 +206,7 @@ func (f *function) status() FunctionStatus {
 		s.Failures[name] = n
 	}
 	if p := f.process; p != nil {
-		s.PID, s.InFlight, s.Resident = p.cmd.Process.Pid, p.inFlight, residentBytes(p.cmd.Process.Pid)
+		s.PID, s.InFlight, s.Resident = p.cmd.Process.Pid, p.inFlight, Resident(p.cmd.Process.Pid)
 		if f.phase == ready {
 			s.Replicas = 1
 			if p.inFlight == 0 {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,13 +39,13 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 		}
 		servers := make([]Server, len(s.Servers))
 		for i, server := range s.Servers {
-			server.RSS = resident(server.PID)
+			server.RSS = knative.Resident(server.PID)
 			servers[i] = server
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(Status{
 			Emulation: "a local emulation of Knative Serving, PingSource and KafkaSource; not Knative",
-			Home:      string(cfg.Home), PID: os.Getpid(), RSS: resident(os.Getpid()), Live: live, Servers: servers, Status: status,
+			Home:      string(cfg.Home), PID: os.Getpid(), RSS: knative.Resident(os.Getpid()), Live: live, Servers: servers, Status: status,
 		}); err != nil {
 			slog.Warn("answer status", "error", err)
 		}
@@ -66,26 +65,6 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 	}
 	s.Env[controlName] = "http://" + address
 	return nil
-}
-
-// resident is the memory of a process in bytes, on Linux.
-func resident(pid int) int64 {
-	if pid == 0 {
-		return 0
-	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
 }
 
 // Control speaks to a stack that is up.

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// sweep reads GitHub once and shows what it saw. A first sweep of large owners
+// can take most of an hour: an interrupt ends the waiting, not the sweep.
+func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
+	if err := s.Cluster.Tick(ctx, "fetch-org"); err != nil {
+		return fmt.Errorf("first sweep: %w", err)
+	}
+	fmt.Println("Sweeping GitHub; this can take up to an hour. The stack goes on by itself at each full hour.")
+	if err := u.untilSwept(ctx, s); err != nil {
+		return err
+	}
+	st, err := openStores(ctx, s.Env)
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	if err := st.settle(ctx, p.home, stack.NewControl(s.Env)); err != nil {
+		return err
+	}
+	ledger, err := audit.Ledger(ctx, st.kafka, st.codec)
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	printLedger(ledger)
+	movers, err := topMovers(ctx, st.hot, "24h", 3)
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	printMovers("24h", movers)
+	next := time.Now().Truncate(time.Hour).Add(time.Hour)
+	fmt.Printf("Velocities need a second reading: the next sweep is due at %s.\n", next.Format("15:04"))
+	return nil
+}
+
+// untilSwept waits until every owner has its ledger line.
+func (u *upCommand) untilSwept(ctx context.Context, s *stack.Stack) error {
+	last := int64(-1)
+	for {
+		left, err := fetchorg.Unfinished(ctx, s.Env["REDIS_URL"])
+		if err != nil {
+			return err
+		}
+		if left == 0 {
+			return nil
+		}
+		if left != last {
+			fmt.Printf("  %d owners to go\n", left)
+			last = left
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// printLedger shows the newest sweep's ledger: how complete it was.
+func printLedger(ledger map[string][]event.OwnerSwept) {
+	if len(ledger) == 0 {
+		return
+	}
+	newest := slices.Max(slices.Collect(maps.Keys(ledger)))
+	lines := ledger[newest]
+	slices.SortFunc(lines, func(a, b event.OwnerSwept) int { return int(b.Seen - a.Seen) })
+	fmt.Printf("Sweep %s\n", newest)
+	t := newTable("Owner", "Status", "Seen", "Expected", "Unanswered", "Points", "Seconds", "Why")
+	for _, l := range lines {
+		expected, why := "–", ""
+		if l.Expected != nil {
+			expected = count(*l.Expected)
+		}
+		if l.Reason != nil {
+			why = *l.Reason
+		}
+		t.AppendRow(table.Row{l.Owner, l.Status, count(l.Seen), expected, count(l.Unanswered), count(l.Points), fmt.Sprintf("%.1f", l.Seconds), why})
+	}
+	t.Render()
+}

@@ -1,0 +1,41 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+)
+
+func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
+	world := githubtest.NewWorld()
+	facebook := &githubtest.Owner{Login: "facebook", Type: "Organization"}
+	for i := range 60 {
+		facebook.Repos = append(facebook.Repos, &githubtest.Repo{ID: int64(9000 + i), Name: fmt.Sprintf("r%d", i), Stars: int64(100 + i), Branch: "main", CreatedAt: world.Owners[0].Repos[0].CreatedAt, PushedAt: world.Owners[0].Repos[0].PushedAt})
+	}
+	world.Owners = append(world.Owners, facebook)
+	github := httptest.NewServer(githubtest.New(world, "token-of-a-test"))
+	defer github.Close()
+
+	p := newPulse(t, "GITHUB_TOKEN=token-of-a-test", "GITHUB_GRAPHQL_URL="+github.URL, "OWNERS=acme,jane")
+	out := p.run("up", "--detach")
+	for _, want := range []string{"facebook/r59", "complete", "unknown_owner", "the next sweep is due"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("up does not show %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out+p.logs(), "token-of-a-test") {
+		t.Error("the token is shown")
+	}
+	// 60 of facebook, 7 public ones of acme, 3 of jane.
+	if a := p.audit(); a.Observations != 70 || a.ClickHouse != 70 || a.IcebergRaw != 70 || a.IcebergProcessed != 70 || a.Repos != 70 || !a.Clean {
+		t.Errorf("audit: %+v", a)
+	}
+	// Another tick in the same hour is the same sweep: nothing is read again.
+	p.run("tick")
+	if a := p.audit(); a.Observations != 70 || !a.Clean {
+		t.Errorf("audit after a second tick: %+v", a)
+	}
+}
