@@ -15,8 +15,9 @@ help: ## Show this list.
 
 # Without cgo: the embedded ClickHouse is bound at run time, no C compiler is
 # needed.
-build: ## Build bin/pulse.
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/pulse ./cmd/pulse
+build: ## Build bin/pulse and, beside it, a program for each function.
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/pulse ./cmd/functions/...
 
 up: build ## Start everything on this machine and show it (Ctrl-C or `make down` stops it).
 	@exec bin/pulse up

@@ -4,14 +4,20 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
-// binary is the pulse that all tests of this run use.
-const binary = "../bin/pulse-e2e"
+// binary is the pulse that all tests of this run use; the functions' programs
+// are beside it.
+const binary = "../bin/e2e/pulse"
 
 func TestMain(m *testing.M) {
-	build := exec.Command("go", "build", "-o", binary, "../cmd/pulse")
+	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	build := exec.Command("go", "build", "-o", filepath.Dir(binary)+"/", "../cmd/pulse", "../cmd/functions/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build pulse: %v\n%s", err, out)

@@ -5,40 +5,24 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"syscall"
 
-	funchttp "knative.dev/func-go/http"
-
-	"github.com/rs/zerolog"
-
-	"github.com/m7pulse/m7pulse/functions/aggregate"
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
-	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
 
 type functionCommand struct {
 	Name string `arg:"" enum:"fetch-org,aggregate,sink-clickhouse,sink-iceberg" help:"fetch-org, aggregate, sink-clickhouse or sink-iceberg. It is configured by the environment and listens on LISTEN_ADDRESS."`
 }
 
-// Run hosts the function with func-go, the host that it has in a cluster.
+// Run becomes the function's own program, which stands beside this one.
 func (f *functionCommand) Run() error {
-	zerolog.SetGlobalLevel(zerolog.WarnLevel)
-	var instance *serve.Instance
-	switch f.Name {
-	case "fetch-org":
-		instance = fetchorg.New()
-	case "aggregate":
-		instance = aggregate.New()
-	case "sink-clickhouse":
-		instance = sinkclickhouse.New()
-	case "sink-iceberg":
-		instance = sinkiceberg.New()
-	default:
-		return fmt.Errorf("there is no function %s", f.Name)
+	program, err := stack.Program(f.Name)
+	if err != nil {
+		return err
 	}
-	return funchttp.Start(instance)
+	return fmt.Errorf("run %s: %w", program, syscall.Exec(program, []string{f.Name}, os.Environ()))
 }
 
 type embeddedCommand struct {

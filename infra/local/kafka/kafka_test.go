@@ -318,17 +318,20 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	}
 }
 
+// At once means: without waiting for the 45 s of a session. How fast that is
+// would be a benchmark's business.
 func TestAGroupOfOneIsJoinedAtOnce(t *testing.T) {
+	const atOnce = 20 * time.Second
 	for _, c := range []struct {
 		name, instance, session string
 		killConsumer, killAll   bool
 		atMost                  time.Duration
 	}{
-		{"the first time", "", "45s", false, false, time.Second},
-		{"after a kill, under its instance id", "one", "45s", true, false, time.Second},
-		{"after a kill, under none, when its session is over", "", "2s", true, false, 4 * time.Second},
-		{"after a kill of the broker too", "", "45s", true, true, time.Second},
-		{"after a kill of the broker too, under its instance id", "one", "45s", true, true, time.Second},
+		{"the first time", "", "45s", false, false, atOnce},
+		{"after a kill, under its instance id", "one", "45s", true, false, atOnce},
+		{"after a kill, under none, when its session is over", "", "2s", true, false, atOnce},
+		{"after a kill of the broker too", "", "45s", true, true, atOnce},
+		{"after a kill of the broker too, under its instance id", "one", "45s", true, true, atOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -256,9 +256,15 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	if err != nil {
 		return err
 	}
+	programs := map[string]string{}
+	for _, f := range topology.Functions {
+		if programs[f.Name], err = Program(f.Name); err != nil {
+			return err
+		}
+	}
 	s.Cluster, err = knative.New(knative.Config{
 		Topology: topology, Kafka: kafkaConfig,
-		Command: func(function string) []string { return []string{cfg.Self, "function", function} },
+		Command: func(function string) []string { return []string{programs[function]} },
 		Env:     env, FunctionEnv: own, Ports: fixed, LogDir: cfg.Home.LogDir(),
 		IdleAfter: cfg.IdleAfter, DropBells: cfg.DropBells, Seed: 1,
 	})
@@ -277,6 +283,19 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 
 // Kafka is how to reach the stack's Kafka.
 func (s *Stack) Kafka(ctx context.Context) (sharedkafka.Config, error) { return KafkaOf(ctx, s.Env) }
+
+// Program is the path of a function's own program: beside this one.
+func Program(function string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("own path: %w", err)
+	}
+	path := filepath.Join(filepath.Dir(self), function)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the program of function %s is not beside %s: run `make build`", function, self)
+	}
+	return path, nil
+}
 
 // kafkaOnly lets the Kafka part of a configuration be loaded by itself.
 type kafkaOnly struct{ sharedkafka.Config }

@@ -1,0 +1,10 @@
+// Command aggregate is the function aggregate as a program of its own: it links only what
+// that function needs, so it starts fast.
+package main
+
+import (
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/infra/local/host"
+)
+
+func main() { host.Run(aggregate.New()) }

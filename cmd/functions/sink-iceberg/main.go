@@ -1,0 +1,10 @@
+// Command sink-iceberg is the function sink-iceberg as a program of its own: it links only what
+// that function needs, so it starts fast.
+package main
+
+import (
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/host"
+)
+
+func main() { host.Run(sinkiceberg.New()) }

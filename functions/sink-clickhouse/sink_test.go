@@ -1,0 +1,81 @@
+package sinkclickhouse
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+func at(day int, revision int64) *row {
+	r := &row{RepoProcessed: event.RepoProcessed{Revision: revision}}
+	r.ID = 1
+	r.ObservedAt = time.Date(2025, 1, day, 0, 0, 0, 0, time.UTC)
+	return r
+}
+
+func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
+	f := func(want *row, rows ...*row) {
+		t.Helper()
+		if got := newest(rows); len(got) != 1 || got[0] != want {
+			t.Errorf("got %v", got)
+		}
+	}
+	old, first, again := at(1, 9), at(2, 2), at(2, 10)
+	f(again, old, first, again)
+	f(again, again, first, old)
+	f(first, first, old)
+	// An observation that was stated more often than a version can count is
+	// still older than the next one.
+	f(first, at(1, 1<<40), first)
+}
+
+func TestStatementsOfTheSchemaNameEveryColumnThatIsInserted(t *testing.T) {
+	tables := map[string]string{}
+	for _, statement := range strings.Split(schema, "\n;\n") {
+		if m := regexp.MustCompile(`CREATE TABLE IF NOT EXISTS (\S+) \(`).FindStringSubmatch(statement); m != nil {
+			tables[m[1]] = statement
+		}
+	}
+	check := func(table string, names []string) {
+		t.Helper()
+		defined := regexp.MustCompile(`(?m)^  ([a-z0-9_]+) [A-Z]`).FindAllStringSubmatch(tables[table], -1)
+		have := map[string]bool{}
+		for _, d := range defined {
+			have[d[1]] = true
+		}
+		for _, n := range names {
+			if !have[n] {
+				t.Errorf("%s has no column %s", table, n)
+			}
+			delete(have, n)
+		}
+		for n := range have {
+			t.Errorf("%s.%s is never filled", table, n)
+		}
+	}
+	check("pulse.github_processed_repos", namesOf(stateColumns()))
+	check("pulse.github_metrics_timeseries", namesOf(seriesColumns()))
+	check("pulse.sweeps", namesOf(sweepColumns()))
+}
+
+func namesOf[R any](cols []column[R]) (out []string) {
+	for _, c := range cols {
+		out = append(out, c.name)
+	}
+	return out
+}
+
+func TestConfigurationReportsAllFaultsAtOnceAndNoSecret(t *testing.T) {
+	_, err := open(context.Background(), map[string]string{"KAFKA_BROKERS": "nowhere", "SINK_CLICKHOUSE_BLOCK_RECORDS": "0"})
+	if err == nil || !strings.Contains(err.Error(), "KAFKA_BROKERS") || !strings.Contains(err.Error(), "SINK_CLICKHOUSE_BLOCK_RECORDS") {
+		t.Errorf("%v", err)
+	}
+	_, err = open(context.Background(), map[string]string{"CLICKHOUSE_URL": "http://user:hunter2@ho st:8123"})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v: want an error without the password", err)
+	}
+}
