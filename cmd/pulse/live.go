@@ -45,8 +45,12 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	fmt.Println()
 	printMovers("24h", movers)
+	why := ""
+	if !slices.ContainsFunc(movers, func(m mover) bool { return m.Delta != nil }) {
+		why = "Velocities need a second reading: "
+	}
 	next := time.Now().Truncate(time.Hour).Add(time.Hour)
-	fmt.Printf("Velocities need a second reading: the next sweep is due at %s.\n", next.Format("15:04"))
+	fmt.Printf("%sthe next sweep is due at %s.\n", why, next.Format("15:04"))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -446,4 +447,41 @@ func TestLateObservationRestatesTheStateItChanges(t *testing.T) {
 		t.Errorf("state at revision %d, late %v: want it re-stated as revision 9", current.Revision, current.Late)
 	}
 	same(t, "state", current, slowly(all, all[8]))
+}
+
+func TestRedisAheadOfTheLogStopsTheDrainInsteadOfSwallowing(t *testing.T) {
+	w := newWorld(t)
+	all := daily(1, 4)
+	w.send(all[:2]...)
+	w.run()
+	fields, err := w.redis.HKeys("github:pipeline:state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fields {
+		w.redis.HSet("github:pipeline:state", f, "999")
+	}
+	w.send(all[2:]...)
+	f := aggregate.New()
+	if err := f.Start(context.Background(), w.env); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		answer := httptest.NewRecorder()
+		f.Handle(answer, httptest.NewRequest("GET", "/status", nil))
+		if strings.Contains(answer.Body.String(), "has lost records") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not stopped: %s", answer.Body)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := f.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(w.rows()); got != 2 {
+		t.Errorf("%d rows, want the 2 from before", got)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -31,10 +32,11 @@ type engine struct {
 
 	opened  bool
 	topicID string
+	follows map[int32]int64 // where the next block of a partition begins if it follows the last
 }
 
 func newEngine(cfg kafka.Config, codec *event.Codec, m *memory) *engine {
-	return &engine{kafka: cfg, codec: codec, memory: m, now: time.Now}
+	return &engine{kafka: cfg, codec: codec, memory: m, now: time.Now, follows: map[int32]int64{}}
 }
 
 // transform computes one block.
@@ -45,7 +47,13 @@ func (e *engine) transform(ctx context.Context, b kafka.Block) ([]*kgo.Record, f
 	if err := e.catchUp(ctx, b.First); err != nil {
 		return nil, nil, err
 	}
-	w, err := e.work(ctx, b.Records)
+	// What comes first after a start may have been tried before, by a
+	// transaction whose fate is not known here: the stores look its keys up.
+	resumed := map[int32]bool{}
+	for p, begins := range b.First {
+		resumed[p.Number] = e.follows[p.Number] != begins
+	}
+	w, err := e.work(ctx, b.Records, resumed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,6 +62,7 @@ func (e *engine) transform(ctx context.Context, b kafka.Block) ([]*kgo.Record, f
 		next[p.Number] = n
 	}
 	settle := func(ctx context.Context) error {
+		maps.Copy(e.follows, next)
 		if err := e.memory.save(ctx, e.topicID, w.histories, next); err != nil {
 			e.opened = false
 			return err
@@ -94,11 +103,16 @@ func (e *engine) catchUp(ctx context.Context, first kafka.Offsets) error {
 		return err
 	}
 	for p, begins := range first {
+		if at[p.Number] > begins {
+			if err := e.ahead(ctx, p, at[p.Number]); err != nil {
+				return err
+			}
+		}
 		if at[p.Number] >= begins {
 			continue
 		}
 		err := kafka.ReadRange(ctx, e.kafka, p, at[p.Number], begins, func(records []*kgo.Record, next int64) error {
-			w, err := e.work(ctx, records)
+			w, err := e.work(ctx, records, nil)
 			if err != nil {
 				return err
 			}
@@ -111,9 +125,24 @@ func (e *engine) catchUp(ctx context.Context, first kafka.Offsets) error {
 	return nil
 }
 
+// ahead refuses histories that reach beyond the log: the broker has lost records
+// that they know of, and would give their offsets to others.
+func (e *engine) ahead(ctx context.Context, p kafka.Partition, at int64) error {
+	ends, err := kafka.Ends(ctx, e.kafka, p.Topic)
+	if err != nil {
+		return err
+	}
+	if at > ends[p] {
+		return fmt.Errorf("%w: redis is at offset %d of %s/%d, but the log ends at %d: the broker has lost records; flush this Redis to rebuild the state from what is left",
+			kafka.ErrFatal, at, p.Topic, p.Number, ends[p])
+	}
+	return nil
+}
+
 // work is one block being computed.
 type work struct {
 	engine    *engine
+	resumed   map[int32]bool // partitions whose records may have been computed before
 	at        time.Time
 	histories map[int64]*history
 	out       []*kgo.Record
@@ -121,8 +150,8 @@ type work struct {
 
 // work computes records in order, on histories as they are in Redis, which it
 // does not write.
-func (e *engine) work(ctx context.Context, records []*kgo.Record) (*work, error) {
-	w := &work{engine: e, at: e.now().UTC().Truncate(time.Millisecond)}
+func (e *engine) work(ctx context.Context, records []*kgo.Record, resumed map[int32]bool) (*work, error) {
+	w := &work{engine: e, resumed: resumed, at: e.now().UTC().Truncate(time.Millisecond)}
 	observations := make([]*event.RepoObserved, len(records))
 	seen := map[int64]bool{}
 	var repos []int64
@@ -181,7 +210,7 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	h.Known++
 	h.Points = h.Points.Insert(p)
 	row := event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
-	if err := w.emit(ctx, &row, late || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
+	if err := w.emit(ctx, &row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
 		return err
 	}
 	if !late {

@@ -17,8 +17,9 @@ type Config struct {
 	Kafka    kafka.Config
 	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
 	Redis    string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"`
-	// Member is this process's fixed place in the consumer group. Set it empty
-	// where more than one replica runs.
+	// Member is this process's fixed place in the consumer group. Where several
+	// processes share the work, each needs another, or "dynamic" for one of its
+	// own that lasts as long as the process.
 	Member string `env:"AGGREGATE_MEMBER" envDefault:"0"`
 	// Block is the most records that go into one Kafka transaction.
 	Block int `env:"AGGREGATE_BLOCK_RECORDS" envDefault:"5000"`
@@ -65,7 +66,11 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	}
 	engine := newEngine(cfg.Kafka, codec, memory)
 	bounds := kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}
-	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, kafka.Group{Name: Group, Member: cfg.Member}, engine.transform)
+	place := kafka.Group{Name: Group, Member: cfg.Member}
+	if cfg.Member == "dynamic" {
+		place.Member = ""
+	}
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,10 @@ type Config struct {
 	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
 	Location Location
 	// Interval is how long records wait for their commit, unless Block of them
-	// are there before. Each commit is a snapshot: below a minute only where
-	// somebody waits for it.
+	// are there before, or none has come for Quiet. Each commit is a snapshot:
+	// more than one a minute only where somebody waits for it.
 	Interval time.Duration `env:"SINK_ICEBERG_INTERVAL" envDefault:"60s"`
+	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"60s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
 }
 
@@ -47,6 +48,9 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	}
 	if c.Interval < 0 || c.Interval > 10*time.Minute {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Interval, "0s", "10m", "SINK_ICEBERG_INTERVAL"))
+	}
+	if c.Quiet <= 0 || c.Quiet > 10*time.Minute {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Quiet, "1ns", "10m", "SINK_ICEBERG_QUIET"))
 	}
 	if c.Block < 1 || c.Block > 1_000_000 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_ICEBERG_BLOCK_RECORDS"))
@@ -76,7 +80,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		return nil, err
 	}
 	shelf := &shelf{at: cfg.Location}
-	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Interval}, map[string]kafka.Store{
+	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Interval, Quiet: cfg.Quiet}, map[string]kafka.Store{
 		event.TopicBaseRepos:      base(shelf, letters, codec),
 		event.TopicProcessedRepos: processed(shelf, letters, codec),
 		event.TopicSweeps:         sweeps(shelf, letters, codec),

@@ -164,6 +164,7 @@ func TestBadEventIsInvalidAndSaysWhy(t *testing.T) {
 	post(event.TypeRepoObserved, event.ContentAvro, "\x00\x00\x00\x00\x63xyz", "schema id 99 is unknown")
 	post(event.TypeRepoObserved, event.ContentAvro, "plain", "Confluent frame")
 	post(event.TypeFetchRequested, event.ContentJSON, `{"login":"a"}`, "sweep_id")
+	post(event.TypeOwnerSwept, event.ContentJSON, `{"sweep_id":"s","owner":"a","status":"complete"}`, "seen")
 }
 
 func TestDamagedAvroIsInvalidAndNeverPanics(t *testing.T) {

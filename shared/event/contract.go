@@ -128,6 +128,15 @@ func (p *RepoProcessed) attributes() attributes {
 	}
 }
 
+// UnmarshalJSON reads the JSON form: all of it must be there, and no more.
+func (f *FetchRequested) UnmarshalJSON(b []byte) error {
+	if err := repo.Require(b, "sweep_id", "login"); err != nil {
+		return err
+	}
+	type plain FetchRequested
+	return repo.Strict(b, (*plain)(f))
+}
+
 func (f *FetchRequested) check(time.Time) error {
 	if f.SweepID == "" || f.Login == "" {
 		return fmt.Errorf("sweep_id and login are required")
@@ -137,6 +146,16 @@ func (f *FetchRequested) check(time.Time) error {
 
 func (f *FetchRequested) attributes() attributes {
 	return attributes{id: f.SweepID + "/" + f.Login, subject: f.Login, key: f.Login}
+}
+
+// UnmarshalJSON reads the JSON form: a counter that is left out must not be
+// stored as zero.
+func (s *OwnerSwept) UnmarshalJSON(b []byte) error {
+	if err := repo.Require(b, "sweep_id", "owner", "status", "started_at", "finished_at", "seen", "unanswered", "pages", "killed_pages", "points", "seconds"); err != nil {
+		return err
+	}
+	type plain OwnerSwept
+	return repo.Strict(b, (*plain)(s))
 }
 
 func (s *OwnerSwept) check(time.Time) error {

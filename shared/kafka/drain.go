@@ -22,11 +22,13 @@ type Block struct {
 }
 
 // Bounds limit a block. It is handed over when it is full, when it is Age old,
-// or, with Age 0, as soon as there is nothing more to read at once.
+// when nothing more has come for Quiet, or, with Age 0, as soon as there is
+// nothing more to read at once.
 type Bounds struct {
 	Records int
 	Bytes   int
 	Age     time.Duration
+	Quiet   time.Duration // 0: as long as Age
 }
 
 // ErrFatal marks an error that only a person can mend: the drain stops and says

@@ -24,11 +24,11 @@ func newGatherer(client *kgo.Client, bounds Bounds) *gatherer {
 func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	blocks := map[string]*Block{}
 	records, bytes := 0, 0
-	var deadline time.Time
+	var deadline, quiet time.Time
 	for records < g.bounds.Records && bytes < g.bounds.Bytes {
 		poll, cancel := ctx, context.CancelFunc(func() {})
 		if len(blocks) > 0 {
-			poll, cancel = context.WithDeadline(ctx, deadline)
+			poll, cancel = context.WithDeadline(ctx, quiet)
 		}
 		fetches := g.client.PollRecords(poll, g.bounds.Records-records)
 		cancel()
@@ -37,6 +37,10 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 		}
 		if len(blocks) == 0 && !fetches.Empty() {
 			deadline = time.Now().Add(g.bounds.Age)
+		}
+		quiet = deadline
+		if g.bounds.Quiet > 0 && g.bounds.Quiet < time.Until(deadline) {
+			quiet = time.Now().Add(g.bounds.Quiet)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			b := blocks[r.Topic]
@@ -47,7 +51,8 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 			bytes += b.add(r)
 			records++
 		})
-		if ctx.Err() != nil || len(blocks) > 0 && !time.Now().Before(deadline) {
+		over := fetches.Empty() || !time.Now().Before(deadline)
+		if ctx.Err() != nil || len(blocks) > 0 && over {
 			break
 		}
 	}

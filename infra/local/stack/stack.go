@@ -214,13 +214,13 @@ func (s *Stack) placeIceberg(_ context.Context, cfg Config, _ *ports) error {
 }
 
 func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knative.Topology, ports *ports) error {
-	env := map[string]string{"S3_ENDPOINT": "", "S3_REGION": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}
+	env := map[string]string{"ICEBERG_WAREHOUSE": "", "S3_ENDPOINT": "", "S3_REGION": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}
 	for name, value := range s.Env {
 		env[name] = value
 	}
 	own := map[string]map[string]string{
 		// On one machine somebody is waiting for the table.
-		"sink-iceberg": {"SINK_ICEBERG_INTERVAL": "2s"},
+		"sink-iceberg": {"SINK_ICEBERG_INTERVAL": "2s", "SINK_ICEBERG_QUIET": "100ms"},
 		"fetch-org":    {},
 	}
 	for _, f := range topology.Functions {
