@@ -7,11 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-
-	"github.com/m7pulse/m7pulse/infra/local/knative"
 )
-
-type tickStatus = knative.TickStatus
 
 // newTable is a table in the one style of all commands.
 func newTable(header ...any) table.Writer {

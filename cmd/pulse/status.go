@@ -10,6 +10,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/audit"
 )
@@ -79,7 +80,7 @@ func printStatus(s stack.Status, letters int64) {
 	}
 	t.Render()
 	fmt.Printf("\ndead letters: %d\n", letters)
-	slices.SortFunc(s.Ticks, func(a, b tickStatus) int { return a.Next.Compare(b.Next) })
+	slices.SortFunc(s.Ticks, func(a, b knative.TickStatus) int { return a.Next.Compare(b.Next) })
 	if len(s.Ticks) > 0 {
 		fmt.Printf("next tick: %s at %s\n", s.Ticks[0].Name, s.Ticks[0].Next.Local().Format(time.TimeOnly))
 	}

@@ -30,10 +30,11 @@ type Config struct {
 	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
 	Location Location
 	// Interval is how long records wait for their commit, unless Block of them
-	// are there before, or none has come for Quiet. Each commit is a snapshot:
-	// more than one a minute only where somebody waits for it.
+	// are there before, or none has come for Quiet: then a sweep has ended. Each
+	// commit is a snapshot: more than about one a minute only where somebody
+	// waits for it.
 	Interval time.Duration `env:"SINK_ICEBERG_INTERVAL" envDefault:"60s"`
-	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"60s"`
+	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
 }
 
