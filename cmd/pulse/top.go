@@ -52,13 +52,13 @@ type mover struct {
 }
 
 // topMovers ranks the repositories of each company by stars per day over a
-// window. Only what the latest day of observations saw takes part: an old rate
-// of a repository that is no longer read is no news.
+// window. Only what was seen in the three days before the newest observation
+// takes part: an old rate of a repository that is no longer read is no news.
 func topMovers(ctx context.Context, conn driver.Conn, window string, each int) ([]mover, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT ifNull(company, owner) AS company_, name_with_owner, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
 		FROM pulse.github_processed_repos FINAL
-		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 1 DAY
+		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
 		ORDER BY company_, rate DESC NULLS LAST, stars DESC, repo_id
 		LIMIT ? BY company_`, each)
 	if err != nil {
