@@ -20,90 +20,101 @@ var errFenced = errors.New("a later holder has the checkpoint")
 // checkpoint is how far one owner's sweep has come. It is the truth about it:
 // requests are bells that make somebody look here.
 //
-// A sweep is open, then its ledger line has a status and cannot change any
-// more, then that line is published.
+// A sweep finds out what the owner is, reads the list of its repositories, notes
+// those that it knew and did not see as missing, asks for all that is missing by
+// id, and lists once more if GitHub counts more than it showed. It is open until
+// its ledger line has a status; that cannot change any more, and is published.
 type checkpoint struct {
-	Cursor    string           `json:"cursor"`    // after which to go on; "" at the start
-	Exhausted bool             `json:"exhausted"` // the last page is read
-	OwnerType string           `json:"owner_type"`
+	OwnerType  string   `json:"owner_type"`
+	Comparable bool     `json:"comparable"` // with an earlier sweep: new, renamed and gone can be told
+	Cursor     string   `json:"cursor"`     // in the list, after which to go on; "" at the start
+	Named      int      `json:"named"`      // repositories asked for by name, where there is no list
+	Failures   int      `json:"failures"`   // at this cursor
+	Exhausted  bool     `json:"exhausted"`  // the last page is read
+	Compared   bool     `json:"compared"`   // what is known and was not seen is noted as missing
+	Again      string   `json:"again"`      // cursor of the second look
+	Looked     bool     `json:"looked"`     // it is over
+	Total      *int64   `json:"total"`      // repositories by GitHub's count
+	Nulls      int64    `json:"nulls"`      // repositories that GitHub left out and did not name
+	Unknown    []string `json:"unknown"`    // names under which there is no repository
+
 	NotBefore time.Time        `json:"not_before"` // GitHub must not be asked earlier
+	Setbacks  int              `json:"setbacks"`   // handlers in a row that got nowhere
 	Worker    int64            `json:"worker"`     // the token of who is at it; 0 when handed over
 	Line      event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
 	Published bool             `json:"published"`
+
+	missing int64 // to be asked for by id
 }
 
 func (c *checkpoint) closed() bool { return c.Line.Status != "" }
 
 // checkpoints keeps them in Redis: a hash of the fencing token and the
-// checkpoint as JSON, a set of the repositories seen, and an index of the
-// sweeps that are not published yet.
+// checkpoint as JSON, sets of the repositories, and an index of the sweeps that
+// are not published yet.
 type checkpoints struct {
 	rdb redis.UniversalClient
 	ttl time.Duration
 }
 
-const index = "github:pipeline:sweeps"
-
 func checkpointKey(r event.FetchRequested) string {
 	return "github:pipeline:sweep:" + r.SweepID + ":" + r.Login
 }
 
-// seenKey lies in the slot of the checkpoint.
-func seenKey(r event.FetchRequested) string { return "{" + checkpointKey(r) + "}:seen" }
+// maxAsks is how often a repository is asked for by id, once GitHub has failed
+// to answer for it.
+const maxAsks = 4
 
-// A sweep's place in the index: an owner's sweeps stand together, by time.
-func member(r event.FetchRequested) string { return r.Login + " " + r.SweepID }
+// The sets of a sweep: ids of repositories, each counted once however often its
+// page is read.
+var sets = []string{"seen", "new", "renamed", "gone", "excluded"}
 
-// register makes sweeps known to later wakes, so that their requests may be
-// lost. It may be done again at any time.
-func (c *checkpoints) register(ctx context.Context, requests ...event.FetchRequested) error {
-	members := make([]redis.Z, len(requests))
-	for i, r := range requests {
-		members[i].Member = member(r)
+// sweepKeys are the keys of a sweep, all in one slot: the checkpoint, the
+// missing repositories by how often they were asked for, and the sets.
+func sweepKeys(r event.FetchRequested) []string {
+	keys := []string{checkpointKey(r), "{" + checkpointKey(r) + "}:missing"}
+	for _, set := range sets {
+		keys = append(keys, "{"+checkpointKey(r)+"}:"+set)
 	}
-	if err := c.rdb.ZAdd(ctx, index, members...).Err(); err != nil {
-		return fmt.Errorf("register %d sweeps: %w", len(requests), err)
-	}
-	return nil
+	return keys
 }
 
-// registered says whether a sweep is in the index.
-func (c *checkpoints) registered(ctx context.Context, r event.FetchRequested) (bool, error) {
-	err := c.rdb.ZScore(ctx, index, member(r)).Err()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look up sweep %s: %w", member(r), err)
-	}
-	return true, nil
+// progress is what a step adds to its sweep.
+type progress struct {
+	Seen     []string `json:"seen"`
+	New      []string `json:"new"`
+	Renamed  []string `json:"renamed"`
+	Gone     []string `json:"gone"`
+	Excluded []string `json:"excluded"`
+	Missing  []string `json:"missing"` // to be asked for by id, unless they are seen by then
+	Failed   []string `json:"failed"`  // the missing that were asked for in vain
+	Settled  []string `json:"settled"` // the missing that are no longer
 }
 
-// unpublished lists the index: one entry for each owner, and a few more where a
-// sweep has been overtaken by the next.
-func (c *checkpoints) unpublished(ctx context.Context) ([]event.FetchRequested, error) {
-	members, err := c.rdb.ZRange(ctx, index, 0, -1).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list the open sweeps: %w", err)
-	}
-	return requestsOf(members), nil
+// missing is a repository that the list left out.
+type missing struct {
+	id   int64
+	node string
 }
 
-// before lists the unpublished sweeps of an owner that are older than one.
-func (c *checkpoints) before(ctx context.Context, r event.FetchRequested) ([]event.FetchRequested, error) {
-	members, err := c.rdb.ZRangeByLex(ctx, index, &redis.ZRangeBy{Min: "[" + r.Login + " ", Max: "(" + member(r)}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list the earlier sweeps of %s: %w", r.Login, err)
+func (m missing) String() string { return field(m.id) + "|" + m.node }
+
+func parseMissing(text string) (m missing, err error) {
+	id, node, ok := strings.Cut(text, "|")
+	if m.id, err = strconv.ParseInt(id, 10, 64); err != nil || !ok {
+		return m, fmt.Errorf("%q is no missing repository", text)
 	}
-	return requestsOf(members), nil
+	m.node = node
+	return m, nil
 }
 
-func requestsOf(members []string) []event.FetchRequested {
-	requests := make([]event.FetchRequested, len(members))
-	for i, m := range members {
-		requests[i].Login, requests[i].SweepID, _ = strings.Cut(m, " ")
+// and joins what two parts of a step add.
+func (p progress) and(q progress) progress {
+	return progress{
+		Seen: append(p.Seen, q.Seen...), New: append(p.New, q.New...), Renamed: append(p.Renamed, q.Renamed...),
+		Gone: append(p.Gone, q.Gone...), Excluded: append(p.Excluded, q.Excluded...), Missing: append(p.Missing, q.Missing...),
+		Failed: append(p.Failed, q.Failed...), Settled: append(p.Settled, q.Settled...),
 	}
-	return requests
 }
 
 // read returns checkpoints as they stand, nil for a sweep that has none yet.
@@ -137,60 +148,118 @@ func (c *checkpoints) read(ctx context.Context, requests ...event.FetchRequested
 // claim shuts out every holder with a lower token and returns the checkpoint,
 // a new one if there is none. It fails with errFenced against a higher token.
 func (c *checkpoints) claim(ctx context.Context, r event.FetchRequested, token int64) (*checkpoint, error) {
-	reply, err := redis.NewScript(claim).Run(ctx, c.rdb, []string{checkpointKey(r), seenKey(r)}, token, c.ttl.Milliseconds()).Slice()
+	reply, err := redis.NewScript(claim+tally).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("claim checkpoint %s: %w", member(r), err)
 	}
-	if reply[0] == int64(0) {
+	if len(reply) == 0 {
 		return nil, fmt.Errorf("claim checkpoint %s: %w", member(r), errFenced)
 	}
-	text, _ := reply[1].(string)
+	text, _ := reply[0].(string)
 	cp, err := decode(r, text)
 	if err != nil {
 		return nil, err
 	}
-	if !cp.closed() { // a line that has its status does not change
-		cp.Line.Seen, _ = reply[2].(int64)
-	}
+	cp.count(reply[1:])
 	return cp, nil
 }
 
-// save stores the checkpoint, and adds to the repositories that the sweep has
-// seen. It fails with errFenced if a later holder has claimed it.
-func (c *checkpoints) save(ctx context.Context, r event.FetchRequested, token int64, cp *checkpoint, seen []int64) error {
+// save stores the checkpoint and what the step has added. It fails with
+// errFenced if a later holder has claimed it.
+func (c *checkpoints) save(ctx context.Context, r event.FetchRequested, token int64, cp *checkpoint, p progress) error {
 	text, err := json.Marshal(cp)
 	if err != nil {
 		return fmt.Errorf("encode checkpoint %s: %w", member(r), err)
 	}
-	args := []any{token, c.ttl.Milliseconds(), text}
-	for _, id := range seen {
-		args = append(args, strconv.FormatInt(id, 10))
+	added, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode the progress of %s: %w", member(r), err)
 	}
-	total, err := redis.NewScript(save).Run(ctx, c.rdb, []string{checkpointKey(r), seenKey(r)}, args...).Int64()
+	reply, err := redis.NewScript(save+tally).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks, text, added).Slice()
 	switch {
 	case err != nil:
 		return fmt.Errorf("save checkpoint %s: %w", member(r), err)
-	case total < 0:
+	case len(reply) == 0:
 		return fmt.Errorf("save checkpoint %s: %w", member(r), errFenced)
 	}
-	if !cp.closed() {
-		cp.Line.Seen = total
-	}
+	cp.count(reply[1:])
 	return nil
 }
 
-// forget takes a published sweep out of the index. Its checkpoint stays for its
-// ttl, to tell a late request that all is done.
-func (c *checkpoints) forget(ctx context.Context, r event.FetchRequested) error {
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZRem(ctx, index, member(r))
-		p.Del(ctx, seenKey(r))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("forget sweep %s: %w", member(r), err)
+// count brings the ledger line up to the sets' sizes. A line that has its status
+// does not change.
+func (c *checkpoint) count(reply []any) {
+	if c.closed() {
+		return
 	}
-	return nil
+	size := func(i int) int64 { n, _ := reply[i].(int64); return n }
+	c.missing = size(0)
+	line := &c.Line
+	line.Unanswered, line.Seen = size(1), size(2)
+	if c.Comparable {
+		line.New, line.Renamed = new(size(3)), new(size(4))
+		if c.Compared {
+			line.Gone = new(size(5))
+		}
+	}
+	if c.Total != nil {
+		line.Expected = new(*c.Total - size(6))
+	}
+}
+
+// missing lists some of what is to be asked for by id, what was asked for least
+// often first, with how often that was.
+func (c *checkpoints) missing(ctx context.Context, r event.FetchRequested, n int) ([]missing, []int, error) {
+	members, err := c.rdb.ZRangeByScoreWithScores(ctx, sweepKeys(r)[1], &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprintf("(%d", maxAsks), Count: int64(n)}).Result()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the missing of %s: %w", member(r), err)
+	}
+	all, asked := make([]missing, len(members)), make([]int, len(members))
+	for i, m := range members {
+		text, _ := m.Member.(string)
+		if all[i], err = parseMissing(text); err != nil {
+			return nil, nil, err
+		}
+		asked[i] = int(m.Score)
+	}
+	return all, asked, nil
+}
+
+// gone lists the repositories that the sweep found gone.
+func (c *checkpoints) gone(ctx context.Context, r event.FetchRequested) ([]int64, error) {
+	members, err := c.rdb.SMembers(ctx, sweepKeys(r)[5]).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list what %s found gone: %w", member(r), err)
+	}
+	ids := make([]int64, len(members))
+	for i, m := range members {
+		if ids[i], err = strconv.ParseInt(m, 10, 64); err != nil {
+			return nil, fmt.Errorf("list what %s found gone: %w", member(r), err)
+		}
+	}
+	return ids, nil
+}
+
+// unseen returns which of some repositories the sweep has not seen.
+func (c *checkpoints) unseen(ctx context.Context, r event.FetchRequested, ids []int64) ([]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	members := make([]any, len(ids))
+	for i, id := range ids {
+		members[i] = field(id)
+	}
+	seen, err := c.rdb.SMIsMember(ctx, sweepKeys(r)[2], members...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("compare with what %s has seen: %w", member(r), err)
+	}
+	var unseen []int64
+	for i, id := range ids {
+		if !seen[i] {
+			unseen = append(unseen, id)
+		}
+	}
+	return unseen, nil
 }
 
 func decode(r event.FetchRequested, text string) (*checkpoint, error) {
@@ -204,21 +273,38 @@ func decode(r event.FetchRequested, text string) (*checkpoint, error) {
 	return cp, nil
 }
 
-// KEYS: checkpoint, seen. ARGV: token, ttl.
+// KEYS: checkpoint, missing, sets... ARGV: token, ttl, asks.
 const claim = `
-if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {0} end
+if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {1, redis.call('HGET', KEYS[1], 'checkpoint') or '', redis.call('SCARD', KEYS[2])}
 `
 
-// KEYS: checkpoint, seen. ARGV: token, ttl, checkpoint, ids...
-// Ids are added one by one, for the argument list of a call is bounded.
+// KEYS: checkpoint, missing, sets in the order of "sets"... ARGV: token, ttl, asks, checkpoint,
+// progress. Ids are added one by one, for the argument list of a call is bounded.
 const save = `
-if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return -1 end
-redis.call('HSET', KEYS[1], 'token', ARGV[1], 'checkpoint', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-for i = 4, #ARGV do redis.call('SADD', KEYS[2], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return redis.call('SCARD', KEYS[2])
+if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {} end
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'checkpoint', ARGV[4])
+local p = cjson.decode(ARGV[5])
+local function each(list, f)
+  if type(list) == 'table' then for _, e in ipairs(list) do f(e) end end
+end
+for i, set in ipairs({'seen', 'new', 'renamed', 'gone', 'excluded'}) do
+  each(p[set], function(id) redis.call('SADD', KEYS[i + 2], id) end)
+end
+each(p.missing, function(m)
+  if redis.call('SISMEMBER', KEYS[3], string.match(m, '^(%d+)|')) == 0 then redis.call('ZADD', KEYS[2], 'NX', 0, m) end
+end)
+each(p.failed, function(m) redis.call('ZINCRBY', KEYS[2], 1, m) end)
+each(p.settled, function(m) redis.call('ZREM', KEYS[2], m) end)
+`
+
+// tally ends both scripts: the checkpoint, the number of the missing that are
+// still to be asked for and of all, and the sizes of the sets.
+const tally = `
+local reply = {redis.call('HGET', KEYS[1], 'checkpoint') or '', redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. ARGV[3]), redis.call('ZCARD', KEYS[2])}
+for i, key in ipairs(KEYS) do
+  redis.call('PEXPIRE', key, ARGV[2])
+  if i > 2 then reply[#reply + 1] = redis.call('SCARD', key) end
+end
+return reply
 `

@@ -23,13 +23,27 @@ type Config struct {
 	// it is spent, then the next.
 	Tokens  secret `env:"GITHUB_TOKEN"`
 	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"`
-	// Owners are the logins to sweep, as login or company=login, separated by
-	// commas or spaces. OwnersFile names a YAML file with more of them.
+	// Owners are whom to sweep, as login, owner/name, company=login or
+	// company=owner/name, separated by commas or spaces. OwnersFile names a YAML
+	// file with more of them. Both seed the list in Redis.
 	Owners     string `env:"OWNERS"`
 	OwnersFile string `env:"OWNERS_FILE"`
 	// Period is the schedule's: a tick's time, truncated to it, names the sweep.
-	Period   time.Duration `env:"SWEEP_PERIOD" envDefault:"1h"`
-	PageSize int           `env:"PAGE_SIZE" envDefault:"25"`
+	Period time.Duration `env:"SWEEP_PERIOD" envDefault:"1h"`
+	// PageSize is how many repositories the first page asks for; from then on
+	// the width is learnt.
+	PageSize int `env:"PAGE_SIZE" envDefault:"25"`
+	// ClockScale lets time run that many times as fast since ClockOrigin, to test
+	// hours of GitHub's limits in seconds against an emulator that does the same.
+	ClockScale  float64   `env:"CLOCK_SCALE" envDefault:"1"`
+	ClockOrigin time.Time `env:"CLOCK_ORIGIN"`
+}
+
+func (c Config) clock() clock {
+	if c.ClockScale == 1 {
+		return clock{now: time.Now, scale: 1}
+	}
+	return newClock(c.ClockOrigin, c.ClockScale)
 }
 
 // Validate says all that is wrong with the configuration.
@@ -52,6 +66,9 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	}
 	if c.PageSize < 1 || c.PageSize > 100 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.PageSize, 1, 100, "PAGE_SIZE"))
+	}
+	if c.ClockScale != 1 && (c.ClockScale < 1 || c.ClockScale > 10_000 || c.ClockOrigin.IsZero()) {
+		errs = errs.Also(apis.ErrGeneric("want a scale from 1 to 10000 and the origin as a time", "CLOCK_SCALE", "CLOCK_ORIGIN"))
 	}
 	_, faults := readRoster(c.Owners, c.OwnersFile)
 	return errs.Also(faults)

@@ -31,6 +31,9 @@ type exchange struct {
 	body   answer
 }
 
+// never is how many points a header counts that is not there.
+const never = -1
+
 // answer is the part of an answer that tells how the question fared.
 type answer struct {
 	Data    json.RawMessage `json:"data"`
@@ -38,12 +41,16 @@ type answer struct {
 	Errors  []struct {
 		Type       string `json:"type"`
 		Message    string `json:"message"`
-		Path       []any  `json:"path"`
+		Path       []any  `json:"path"` // to the field that became null
 		Extensions struct {
 			Code string `json:"code"`
 		} `json:"extensions"`
 	} `json:"errors"`
 }
+
+// resourceLimits is the type of error with which GitHub gives a part of the
+// answer and no more.
+const resourceLimits = "RESOURCE_LIMITS_EXCEEDED"
 
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
@@ -89,6 +96,8 @@ func (x *exchange) verdict(err error) error {
 		return errUnknownOwner
 	case x.hasError("FORBIDDEN", "INSUFFICIENT_SCOPES", "SAML"):
 		return &denied{"GitHub forbids access: " + x.body.Errors[0].Message}
+	case x.hasError(resourceLimits):
+		return &broken{killed: true, cause: errors.New("GitHub's limit of resources")}
 	case len(x.body.Errors) > 0 && x.body.Errors[0].Extensions.Code != "":
 		return &denied{"GitHub does not take the query: " + x.body.Errors[0].Message}
 	case len(x.body.Errors) > 0:
@@ -99,27 +108,54 @@ func (x *exchange) verdict(err error) error {
 
 // limits tells a limit, which passes, from a prohibition. Both are a 403.
 func (x *exchange) limits() error {
-	until := x.at
 	switch {
 	case x.header.Get("Retry-After") != "":
 		seconds, err := strconv.Atoi(x.header.Get("Retry-After"))
 		if err != nil {
-			seconds = 60
+			return &limited{}
 		}
-		until = until.Add(time.Duration(seconds) * time.Second)
+		return &limited{until: x.at.Add(time.Duration(max(seconds, 0)+1) * time.Second)}
 	case x.header.Get("X-RateLimit-Remaining") == "0":
-		reset, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64)
-		if err != nil {
-			return &limited{until.Add(time.Minute)}
-		}
-		until = time.Unix(reset, 0)
+		return &limited{until: x.reset()}
 	case x.status == http.StatusForbidden && !strings.Contains(strings.ToLower(x.body.Message), "rate limit"):
 		return &denied{"GitHub forbids access: " + x.body.Message}
-	default:
-		until = until.Add(time.Minute) // what GitHub asks for where it names no time
 	}
-	// GitHub's clock and ours differ a little; going on too early is a breach.
-	return &limited{latest(until, x.at).Add(time.Second)}
+	return &limited{} // GitHub names no time
+}
+
+// remaining is how many points the user has left, never if GitHub does not say.
+func (x *exchange) remaining() int64 {
+	n, err := strconv.ParseInt(x.header.Get("X-RateLimit-Remaining"), 10, 64)
+	if err != nil || x.reset().IsZero() {
+		return never
+	}
+	return n
+}
+
+// reset is when the points are renewed by our clock, however it differs from
+// GitHub's, whose Date tells that. A second is added, for that is how exact they
+// are, and going on too early is a breach. It is zero if GitHub does not say.
+func (x *exchange) reset() time.Time {
+	seconds, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64)
+	if err != nil || seconds == 0 {
+		return time.Time{}
+	}
+	reset := time.Unix(seconds, 0)
+	if date, err := http.ParseTime(x.header.Get("Date")); err == nil {
+		reset = reset.Add(x.at.Sub(date))
+	}
+	return reset.Add(time.Second)
+}
+
+// gone says whether GitHub answered null for a node because there is none of
+// that id, and not because it failed of it.
+func (x *exchange) gone(node int) bool {
+	for _, e := range x.body.Errors {
+		if len(e.Path) == 2 && e.Path[1] == float64(node) {
+			return e.Type == "NOT_FOUND"
+		}
+	}
+	return false
 }
 
 // answered says whether there is data of which at least one field is not null,
@@ -146,11 +182,4 @@ func (x *exchange) hasError(types ...string) bool {
 		}
 	}
 	return false
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

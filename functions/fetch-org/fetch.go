@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/lease"
 )
@@ -25,14 +23,19 @@ const (
 	// The pauses between the attempts at one page.
 	firstPause = 500 * time.Millisecond
 	longPause  = 8 * time.Second
+	// The pauses of a sweep whose handlers get nowhere.
+	firstSetback = 15 * time.Second
+	longSetback  = 10 * time.Minute
 )
 
 // errand is the fetching of one owner in one sweep, as far as one handler takes
 // it, under one lease.
 type errand struct {
 	request event.FetchRequested
+	owner   Owner // as it is listed
 	token   int64
 	cp      *checkpoint
+	cost    cost // of questions, not yet in the ledger line
 	began   time.Time
 	read    int           // pages read by this handler
 	slowest time.Duration // of them
@@ -42,14 +45,14 @@ type errand struct {
 // fetch does a part of one owner's sweep, and asks for the next part when the
 // sweep is not over.
 func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
-	began := time.Now()
+	began := s.now()
 	if err := s.admit(ctx, r); err != nil {
 		return err
 	}
 	select { // GitHub bans who asks too much at once
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-	case <-time.After(budget):
+	case <-s.after(budget):
 		return s.request(ctx, r, "queued@"+began.UTC().Format(time.RFC3339))
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -79,7 +82,7 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	if err != nil || !more {
 		return err
 	}
-	return s.request(ctx, r, fmt.Sprintf("page@%d", w.cp.Line.Pages))
+	return s.request(ctx, r, fmt.Sprintf("part@%d", w.token))
 }
 
 // admit makes the sweep known, unless it is so old that nothing would be known
@@ -124,7 +127,12 @@ func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error)
 	if err := s.supersede(ctx, w); err != nil {
 		return false, err
 	}
+	if w.owner, err = s.owners.Get(ctx, w.request.Login); err != nil {
+		return false, err
+	}
 	switch {
+	case w.owner.Removed:
+		return false, s.end(ctx, w, event.StatusIncomplete, "the owner was removed")
 	case s.stale(w.request):
 		return false, s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("not finished within %s", s.maxAge))
 	case s.now().Before(w.cp.NotBefore):
@@ -134,22 +142,23 @@ func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error)
 		w.cp.Line.StartedAt = s.now().UTC().Truncate(time.Millisecond)
 	}
 	w.cp.Worker = w.token
-	if err := s.save(ctx, w, nil); err != nil {
+	if err := s.save(ctx, w, progress{}); err != nil {
 		return false, err
 	}
 	return s.pages(ctx, w)
 }
 
-// pages reads page after page, until the owner has no more, the time is up, or
+// pages reads page after page, until there is no more to do, the time is up, or
 // GitHub wants a pause.
 func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
-	asking, cancel := context.WithDeadline(ctx, w.began.Add(cutoff))
+	asking, cancel := s.within(ctx, cutoff-s.since(w.began))
 	defer cancel()
-	for !w.cp.Exhausted {
-		if time.Since(w.began)+w.slowest > budget || s.stopping() {
+	for {
+		if s.since(w.began)+w.slowest > budget || s.stopping() {
 			return true, s.handOver(ctx, w, time.Time{})
 		}
-		err := s.step(ctx, asking, w)
+		asked := s.now()
+		more, err := s.step(ctx, asking, w)
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
@@ -159,26 +168,29 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 			no   *denied
 		)
 		switch {
+		case err == nil && !more:
+			return false, s.settle(ctx, w)
 		case err == nil:
-			w.tries = 0
+			w.read++
+			w.slowest = max(w.slowest, s.since(asked))
+			w.tries, w.cp.Setbacks = 0, 0
 		case errors.As(err, &wait):
-			if s.now().Add(budget - time.Since(w.began)).Before(wait.until) {
+			if wait.until.Sub(s.now()) > budget {
 				slog.Info("GitHub wants a pause", "owner", w.request.Login, "until", wait.until)
 				return false, s.handOver(ctx, w, wait.until)
 			}
-			s.pause(ctx, wait.until.Sub(s.now()))
+			return true, s.handOver(ctx, w, time.Time{}) // the next handler has the time to wait
 		case errors.As(err, &bad):
-			if bad.killed {
-				w.cp.Line.KilledPages++
-			}
 			pause := backoff(w.tries)
 			w.tries++
+			w.cp.Failures++
 			slog.Warn("GitHub fails of a page", "owner", w.request.Login, "try", w.tries, "error", err)
-			if time.Since(w.began)+pause > budget {
-				// After a page or more it is worth going on; else a wake will.
-				return w.read > 0, s.handOver(ctx, w, time.Time{})
+			if s.since(w.began)+pause+w.slowest > budget {
+				return s.setBack(ctx, w)
 			}
 			s.pause(ctx, pause)
+		case asking.Err() != nil:
+			return s.setBack(ctx, w)
 		case errors.Is(err, errUnknownOwner) && w.cp.Line.Pages == 0:
 			return false, s.end(ctx, w, event.StatusUnknownOwner, errUnknownOwner.Error())
 		case errors.Is(err, errUnknownOwner):
@@ -190,60 +202,28 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 			return false, err
 		}
 	}
-	return false, s.settle(ctx, w)
 }
 
-// step asks GitHub one question, makes its answer durable in Kafka and only
-// then moves the checkpoint: a crash in between reads the page again, which
-// gives other observations of the same repositories, each true.
-func (s *sweeper) step(ctx, asking context.Context, w *errand) error {
-	cp := w.cp
-	if cp.OwnerType == "" {
-		o, points, err := s.github.owner(asking, w.request.Login)
-		if err != nil {
-			return err
-		}
-		cp.OwnerType, cp.Line.Owner = o.Type, o.Login
-		cp.Line.Points += points
-		return s.save(ctx, w, nil)
+// setBack ends a handler that has met with failures. After a page or more it is
+// worth going on at once; else a wake will, later each time.
+func (s *sweeper) setBack(ctx context.Context, w *errand) (more bool, err error) {
+	if w.read > 0 {
+		return true, s.handOver(ctx, w, time.Time{})
 	}
-	asked := time.Now()
-	o := owner{Login: cp.Line.Owner, Type: cp.OwnerType, Company: s.roster.companyOf(w.request.Login)}
-	p, err := s.github.page(asking, o, w.request.SweepID, cp.Cursor, s.pageSize)
-	if err != nil {
-		return err
-	}
-	records, ids := make([]*kgo.Record, len(p.observations)), make([]int64, len(p.observations))
-	for i := range p.observations {
-		if records[i], err = s.codec.Record(ctx, &p.observations[i], false); err != nil {
-			return err
-		}
-		ids[i] = p.observations[i].ID
-	}
-	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("publish a page of %s: %w", w.request.Login, err)
-	}
-	cp.Cursor, cp.Exhausted = p.next, p.next == ""
-	cp.Line.Expected = &p.expected
-	cp.Line.Unanswered += p.unanswered
-	cp.Line.Pages++
-	cp.Line.Points += p.points
-	if err := s.save(ctx, w, ids); err != nil {
-		return err
-	}
-	w.read++
-	w.slowest = max(w.slowest, time.Since(asked))
-	return nil
+	pause := min(firstSetback<<min(w.cp.Setbacks, 10), longSetback)
+	w.cp.Setbacks++
+	return false, s.handOver(ctx, w, s.now().Add(pause/2+rand.N(pause/2)))
 }
 
 // handOver says in the checkpoint that nobody is at it any more.
 func (s *sweeper) handOver(ctx context.Context, w *errand, notBefore time.Time) error {
 	w.cp.Worker, w.cp.NotBefore = 0, notBefore
-	return s.save(ctx, w, nil)
+	return s.save(ctx, w, progress{})
 }
 
-func (s *sweeper) save(ctx context.Context, w *errand, seen []int64) error {
-	return s.sweeps.save(ctx, w.request, w.token, w.cp, seen)
+func (s *sweeper) save(ctx context.Context, w *errand, p progress) error {
+	w.cost.charge(&w.cp.Line)
+	return s.sweeps.save(ctx, w.request, w.token, w.cp, p)
 }
 
 // pause waits, but no longer than the function lives.
@@ -251,7 +231,7 @@ func (s *sweeper) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-s.stop:
-	case <-time.After(d):
+	case <-s.after(d):
 	}
 }
 

@@ -42,17 +42,18 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 
 // sweeper is the function.
 type sweeper struct {
-	roster   roster
+	roster   roster // as configured
 	period   time.Duration
 	maxAge   time.Duration // of a sweep that is worth going on with
-	pageSize int
 	codec    *event.Codec
 	producer *kgo.Client
 	rdb      *redis.Client
+	owners   *Owners
 	sweeps   *checkpoints
+	memory   *memory
 	github   *github
 	slots    chan struct{} // one for each owner that is fetched at the moment
-	now      func() time.Time
+	clock
 
 	mu      sync.Mutex
 	stop    chan struct{}
@@ -70,9 +71,9 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if faults != nil {
 		return nil, faults
 	}
-	at, err := redis.ParseURL(string(cfg.Redis))
+	rdb, err := openRedis(string(cfg.Redis))
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis") // err may quote the password
+		return nil, err
 	}
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
@@ -82,17 +83,18 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if err != nil {
 		return nil, err
 	}
-	rdb := redis.NewClient(at)
 	maxAge := 24*time.Hour + cfg.Period
 	return &sweeper{
-		roster: owners, period: cfg.Period, maxAge: maxAge, pageSize: cfg.PageSize,
+		roster: owners, period: cfg.Period, maxAge: maxAge,
 		codec: codec, producer: producer, rdb: rdb,
+		owners: &Owners{rdb},
 		// A checkpoint outlives the sweep's maxAge, so that a late request can
 		// tell whether all is done.
 		sweeps: &checkpoints{rdb: rdb, ttl: 2 * maxAge},
-		github: newGitHub(cfg.GraphQL, newTokens(cfg.tokens())),
+		memory: &memory{rdb},
+		github: newGitHub(cfg, rdb),
 		slots:  make(chan struct{}, perToken*len(cfg.tokens())),
-		now:    time.Now,
+		clock:  cfg.clock(),
 		stop:   make(chan struct{}),
 	}, nil
 }
@@ -151,10 +153,10 @@ func (s *sweeper) stale(r event.FetchRequested) bool {
 	return err != nil || s.now().Sub(at) > s.maxAge
 }
 
-// Status tells who is swept and how many of them at the moment.
+// Status tells how many owners are fetched at the moment.
 func (s *sweeper) Status() serve.Status {
-	status := serve.Status{Detail: map[string]int{"owners": len(s.roster.logins), "fetching": len(s.slots)}}
-	if _, _, err := s.github.tokens.pick(s.now()); err != nil {
+	status := serve.Status{Detail: map[string]int{"fetching": len(s.slots)}}
+	if _, err := s.github.tokens.usable(s.now()); err != nil {
 		status.Failing = err.Error()
 	}
 	return status

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/shurcooL/githubv4"
 
-	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // pageTimeout is a little more than the 10 s after which GitHub kills a query.
@@ -23,7 +27,7 @@ var (
 	errRefused      = errors.New("GitHub refuses the token (bad credentials)")
 )
 
-// limited: no token may be used before a time.
+// limited: no token may be used before a time; none if GitHub named none.
 type limited struct{ until time.Time }
 
 func (l *limited) Error() string {
@@ -44,143 +48,238 @@ type denied struct{ reason string }
 
 func (d *denied) Error() string { return d.reason }
 
-// github asks GitHub's GraphQL API.
+// github asks GitHub's GraphQL API, within the budgets of the tokens' users and
+// in pages as wide as each shape of query bears.
 type github struct {
 	url       string
+	host      string
 	transport http.RoundTripper
 	tokens    *tokens
-	now       func() time.Time
+	budgets   *budgets
+	widths    *widths
+	clock
 }
 
-func newGitHub(url string, tokens *tokens) *github {
-	return &github{url: url, transport: http.DefaultTransport, tokens: tokens, now: time.Now}
+func newGitHub(cfg Config, rdb redis.UniversalClient) *github {
+	at, _ := url.Parse(cfg.GraphQL) // checked with the configuration
+	return &github{
+		url: cfg.GraphQL, host: at.Host, transport: http.DefaultTransport, tokens: newTokens(cfg.tokens()),
+		budgets: &budgets{rdb, cfg.clock()}, widths: &widths{rdb, cfg.PageSize}, clock: cfg.clock(),
+	}
 }
 
-// owner is whose repositories are read.
-type owner struct {
-	Login   string // as GitHub spells it
-	Type    string // Organization or User
-	Company *string
+// cost adds up what questions cost.
+type cost struct {
+	mu     sync.Mutex
+	points int64
+	killed int64
 }
 
-// owner finds out what kind of owner a login is.
-func (g *github) owner(ctx context.Context, login string) (o owner, points int64, err error) {
-	var q ownerQuery
-	if _, err := g.ask(ctx, &q, &q.RateLimit, ownerVariables(login)); err != nil {
-		return o, 0, fmt.Errorf("ask for owner %s: %w", login, err)
+func (c *cost) add(points int64, killed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.points += points
+	if killed {
+		c.killed++
 	}
-	if q.RepositoryOwner == nil {
-		return o, 0, fmt.Errorf("ask for owner %s: %w", login, errUnknownOwner)
-	}
-	return owner{Login: q.RepositoryOwner.Login, Type: q.RepositoryOwner.Typename}, q.RateLimit.points(), nil
 }
 
-// page is one page of an owner's repositories.
-type page struct {
-	expected     int64 // repositories the owner has in all
-	observations []repo.Observation
-	unanswered   int64
-	next         string // cursor; "" after the last page
-	points       int64
+// charge moves it to a ledger line.
+func (c *cost) charge(line *event.OwnerSwept) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line.Points += c.points
+	line.KilledPages += c.killed
+	c.points, c.killed = 0, 0
 }
 
-// page reads the repositories of an owner that come after a cursor.
-func (g *github) page(ctx context.Context, o owner, sweepID, cursor string, size int) (page, error) {
-	var (
-		variables = pageVariables(o.Login, cursor, size)
-		of        *owned
-		limit     *rateLimit
-		at        time.Time
-		err       error
-	)
-	if o.Type == "Organization" {
-		var q organizationQuery
-		at, err = g.ask(ctx, &q, &q.RateLimit, variables)
-		of, limit = q.Owner, q.RateLimit
-	} else {
-		var q userQuery
-		at, err = g.ask(ctx, &q, &q.RateLimit, variables)
-		of, limit = q.Owner, q.RateLimit
-	}
-	if err == nil && (of == nil || of.Repositories == nil) {
-		err = &broken{cause: errors.New("an answer without repositories")}
-	}
-	if err != nil {
-		return page{}, fmt.Errorf("ask for repositories of %s after %q: %w", o.Login, cursor, err)
-	}
-	c := of.Repositories
-	if c.PageInfo.HasNextPage && (c.PageInfo.EndCursor == "" || c.PageInfo.EndCursor == cursor) {
-		return page{}, fmt.Errorf("ask for repositories of %s after %q: %w", o.Login, cursor, &broken{cause: errors.New("the cursor does not move")})
-	}
-	p := page{expected: c.TotalCount, points: limit.points()}
-	if c.PageInfo.HasNextPage {
-		p.next = c.PageInfo.EndCursor
-	}
-	for _, n := range c.Nodes {
-		r, ok := observe(n, o, sweepID, at)
-		if ok {
-			if err := r.Validate(at); err != nil {
-				slog.Warn("an impossible answer of GitHub is left out", "repo", r.NameWithOwner, "error", err)
-				ok = false
-			}
-		}
-		if !ok {
-			p.unanswered++
-			continue
-		}
-		p.observations = append(p.observations, r)
-	}
-	return p, nil
+// question is one query for n repositories, and where its answer goes.
+type question struct {
+	shape     shape
+	n         int
+	variables map[string]any
+	answer    any
+	limit     **rateLimit // in the answer
+	cost      *cost
 }
 
-// ask puts one question, with each token in its turn while GitHub takes none.
-// limit points to the question's own rateLimit. It returns when GitHub answered.
-func (g *github) ask(ctx context.Context, question any, limit **rateLimit, variables map[string]any) (time.Time, error) {
+// ask puts a question as soon as a token may be used for it. It fails with
+// *limited if none may be before ctx ends.
+func (g *github) ask(ctx context.Context, q question) (*exchange, error) {
 	for {
-		i, token, err := g.tokens.pick(g.now())
+		t, p, err := g.permit(ctx, q)
 		if err != nil {
-			return time.Time{}, err
+			return nil, err
 		}
-		x := &exchange{transport: g.transport, token: token, now: g.now}
-		err = g.once(ctx, x, question, variables)
+		x, err := g.once(ctx, t, p, q)
 		var l *limited
 		switch {
 		case errors.As(err, &l):
-			g.tokens.rest(i, l.until, false)
-			continue
+			continue // with another's token, or it is told how long to wait
 		case errors.Is(err, errRefused):
-			slog.Error("GitHub refuses a token", "token", i+1, "of", len(g.tokens.each))
-			g.tokens.rest(i, g.now().Add(refusedFor), true)
+			slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each))
+			g.tokens.refuse(t, g.now())
 			continue
 		}
-		if r := *limit; r != nil && r.Remaining < max(r.Cost, 1) {
-			g.tokens.rest(i, r.ResetAt.Add(time.Second), false)
-		}
-		return x.at, err
+		return x, err
 	}
 }
 
-func (g *github) once(ctx context.Context, x *exchange, question any, variables map[string]any) error {
-	asking, cancel := context.WithTimeout(ctx, pageTimeout)
+// permit finds a token whose user may ask the question: of the first user as
+// long as there is room in its budgets, then of the next. It waits for room as
+// long as ctx leaves time for the answer.
+func (g *github) permit(ctx context.Context, q question) (*token, permit, error) {
+	known, err := g.widths.of(ctx, q.shape)
+	if err != nil {
+		return nil, permit{}, err
+	}
+	work, points := known.expects(q.n), q.shape.points(q.n)
+	for {
+		usable, err := g.tokens.usable(g.now())
+		if err != nil {
+			return nil, permit{}, err
+		}
+		var soonest time.Time
+		for _, t := range usable {
+			user, err := g.userOf(ctx, t, q.cost)
+			if errors.Is(err, errRefused) {
+				continue
+			}
+			var l *limited
+			if errors.As(err, &l) {
+				soonest = earliest(soonest, l.until)
+				continue
+			}
+			if err != nil {
+				return nil, permit{}, err
+			}
+			p, until, err := g.budgets.take(ctx, user, points, work)
+			if err != nil {
+				return nil, permit{}, err
+			}
+			if until.IsZero() {
+				return t, p, nil
+			}
+			soonest = earliest(soonest, until)
+		}
+		if soonest.IsZero() {
+			return nil, permit{}, errRefused
+		}
+		pause := -g.since(soonest)
+		if pause+work > g.left(ctx) {
+			return nil, permit{}, &limited{soonest}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, permit{}, context.Cause(ctx)
+		case <-g.after(max(pause, 0) + rand.N(100*time.Millisecond)):
+		}
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// userOf asks GitHub whose token it is, once in a process: budgets are the
+// user's. The name is not the token's, so it may be kept.
+func (g *github) userOf(ctx context.Context, t *token, c *cost) (string, error) {
+	t.naming.Lock()
+	defer t.naming.Unlock()
+	if t.user != "" {
+		return t.user, nil
+	}
+	var v viewerQuery
+	x := &exchange{transport: g.transport, token: t.value, now: g.now}
+	took, err := g.exchange(ctx, x, &v, nil)
+	var (
+		l   *limited
+		bad *broken
+		no  *denied
+	)
+	switch {
+	case errors.Is(err, errRefused), errors.As(err, &no):
+		slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each), "error", err)
+		g.tokens.refuse(t, g.now())
+		return "", errRefused
+	case errors.As(err, &l) && l.until.IsZero():
+		l.until = g.now().Add(firstPenalty)
+	}
+	c.add(v.RateLimit.points(), errors.As(err, &bad) && bad.killed)
+	if err != nil {
+		return "", fmt.Errorf("ask whose token it is: %w", err)
+	}
+	t.user = userOf(g.host, v.Viewer.Login)
+	_, err = g.budgets.settle(ctx, permit{user: t.user, id: "viewer"}, x.bill(took, v.RateLimit, nil))
+	return t.user, err
+}
+
+// once puts a question with one token and settles what it cost.
+func (g *github) once(ctx context.Context, t *token, p permit, q question) (*exchange, error) {
+	x := &exchange{transport: g.transport, token: t.value, now: g.now}
+	took, err := g.exchange(ctx, x, q.answer, q.variables)
+	if ctx.Err() != nil && x.status == 0 { // it is we who gave up; nothing is learnt from that
+		err = context.Cause(ctx)
+	}
+	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, e := g.budgets.settle(settling, p, x.bill(took, *q.limit, err)); e != nil {
+		return nil, errors.Join(e, err)
+	}
+	var bad *broken
+	killed := errors.As(err, &bad) && bad.killed
+	if err == nil || killed {
+		if e := g.widths.learn(settling, q.shape, q.n, took, killed || x.hasError(resourceLimits)); e != nil {
+			return nil, errors.Join(e, err)
+		}
+	}
+	q.cost.add((*q.limit).points(), killed)
+	return x, err
+}
+
+// exchange sends a question and says how it fared and how long GitHub took.
+func (g *github) exchange(ctx context.Context, x *exchange, answer any, variables map[string]any) (time.Duration, error) {
+	asking, cancel := g.within(ctx, pageTimeout)
 	defer cancel()
 	client := githubv4.NewEnterpriseClient(g.url, &http.Client{
 		Transport: x,
 		// A redirection must not carry the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
-	err := client.Query(asking, question, variables)
+	asked := g.now()
+	err := client.Query(asking, answer, variables)
+	took := g.since(asked)
 	if err == nil {
-		return nil
+		return took, nil
 	}
 	if v := x.verdict(err); v != nil {
-		return v
+		return took, v
 	}
 	// githubv4 returns the first of GitHub's errors as it stands. Then the data
 	// is whole but for its nulls; any other error is one of reading it.
 	if len(x.body.Errors) == 0 || x.body.Errors[0].Message != err.Error() {
-		return &broken{cause: fmt.Errorf("read the answer: %w", err)}
+		return took, &broken{cause: fmt.Errorf("read the answer: %w", err)}
 	}
-	return nil
+	return took, nil
+}
+
+// bill says what an answer tells of its cost. GitHub prefers that one reads it
+// from the headers.
+func (x *exchange) bill(work time.Duration, limit *rateLimit, err error) bill {
+	c := bill{work: work, clean: err == nil}
+	if n := x.remaining(); n != never {
+		c.known, c.remaining, c.reset = true, n, x.reset()
+	} else if limit != nil {
+		c.known, c.remaining, c.reset = true, limit.Remaining, limit.ResetAt.Add(time.Second)
+	}
+	var l *limited
+	if errors.As(err, &l) {
+		c.rest, c.penalty = l.until, l.until.IsZero()
+	}
+	return c
 }
 
 func (r *rateLimit) points() int64 {

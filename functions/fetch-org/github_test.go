@@ -63,7 +63,7 @@ func TestNothingIsAskedBeforeALimitIsOver(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
 	reset := w.now().Add(40 * time.Minute).Truncate(time.Second)
-	w.github.SetRemaining(tokenA, 3, reset) // the owner's kind and two pages
+	w.github.SetRemaining(tokenA, reservePoints+6, reset) // whose token, the owner's kind, two pages and their commits
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatalf("a limit is no failure of the request: %v", err)
 	}
@@ -106,7 +106,7 @@ func TestALimitThatGitHubAnswersIsObeyed(t *testing.T) {
 func TestRetryAfterIsObeyed(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Fail(nil, githubtest.Secondary(2*time.Minute))
+	w.github.Fail(nil, nil, githubtest.Secondary(2*time.Minute))
 	before := w.now()
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestTheNextTokenIsUsedWhenOneIsSpent(t *testing.T) {
 	w := newWorld(t)
 	w.env["GITHUB_TOKEN"] = tokenA + ", " + tokenB
 	s := w.start()
-	w.github.SetRemaining(tokenA, 3, w.now().Add(time.Hour))
+	w.github.SetRemaining(tokenA, reservePoints+3, w.now().Add(time.Hour))
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestTheNextTokenIsUsedWhenOneIsSpent(t *testing.T) {
 	for _, q := range w.github.Requests() {
 		used[q.Token]++
 	}
-	if used[tokenA] != 3 || used[tokenB] != 2 {
+	if used[tokenA] != 3 || used[tokenB] != 8 {
 		t.Errorf("questions by token: %v", used)
 	}
 }
@@ -146,7 +146,7 @@ func TestAPageThatGitHubFailsOfIsAskedForAgain(t *testing.T) {
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
-	if l := w.line("Acme"); l.Status != event.StatusComplete || l.KilledPages != 2 || l.Pages != 4 || l.Seen != 7 {
+	if l := w.line("Acme"); l.Status != event.StatusComplete || l.KilledPages != 2 || l.Seen != 7 {
 		t.Errorf("ledger line %+v", l)
 	}
 }
@@ -199,7 +199,7 @@ func TestBadCredentialsAreInTheLedgerAndTheTokenNowhere(t *testing.T) {
 func TestForbiddenAccessIsInTheLedger(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Fail(nil, githubtest.Forbidden)
+	w.github.Fail(nil, nil, githubtest.Forbidden)
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,8 @@ func (w *world) start() *sweeper {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s.now, s.github.now = w.now, w.now
+	c := clock{now: w.now, scale: 1}
+	s.clock, s.github.clock, s.github.budgets.clock = c, c, c
 	w.t.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
 }
@@ -235,7 +236,7 @@ func (w *world) checkpoint(s *sweeper, login, sweep string) *checkpoint {
 // pagesAsked counts the queries for pages of an owner.
 func (w *world) pagesAsked(login string) (n int) {
 	for _, q := range w.github.Requests() {
-		if strings.EqualFold(q.Login, login) && q.Operation != "repositoryOwner" {
+		if strings.EqualFold(q.Login, login) && (q.Operation == "organization" || q.Operation == "user") {
 			n++
 		}
 	}

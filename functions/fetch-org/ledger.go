@@ -3,6 +3,7 @@ package fetchorg
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -11,10 +12,16 @@ import (
 // settle ends the sweep with the status that its counters earn.
 func (s *sweeper) settle(ctx context.Context, w *errand) error {
 	line := &w.cp.Line
+	line.Unanswered += w.cp.Nulls
+	if err := s.memory.complete(ctx, w.request.Login, w.request.SweepID); err != nil {
+		return err
+	}
 	switch {
+	case len(w.cp.Unknown) > 0:
+		return s.end(ctx, w, event.StatusIncomplete, "GitHub knows no public repository "+strings.Join(w.cp.Unknown, ", "))
 	case line.Unanswered > 0:
 		return s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("GitHub did not answer for %d repositories", line.Unanswered))
-	case line.Expected != nil && line.Seen < *line.Expected:
+	case len(w.owner.Repos) == 0 && line.Expected != nil && line.Seen < *line.Expected:
 		return s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("GitHub counts %d repositories and showed %d", *line.Expected, line.Seen))
 	}
 	return s.end(ctx, w, event.StatusComplete, "")
@@ -24,6 +31,13 @@ func (s *sweeper) settle(ctx context.Context, w *errand) error {
 // fence lets only one holder do it; then it is published. A crash in between
 // publishes the same line again, under the same id.
 func (s *sweeper) end(ctx context.Context, w *errand, status, reason string) error {
+	gone, err := s.sweeps.gone(ctx, w.request)
+	if err != nil {
+		return err
+	}
+	if err := s.memory.drop(ctx, w.request.Login, gone); err != nil {
+		return err
+	}
 	line := &w.cp.Line
 	line.Status = status
 	if reason != "" {
@@ -34,7 +48,7 @@ func (s *sweeper) end(ctx context.Context, w *errand, status, reason string) err
 		line.StartedAt = line.FinishedAt
 	}
 	line.Seconds = line.FinishedAt.Sub(line.StartedAt).Seconds()
-	if err := s.save(ctx, w, nil); err != nil {
+	if err := s.save(ctx, w, progress{}); err != nil {
 		return err
 	}
 	return s.publish(ctx, w)
@@ -52,7 +66,7 @@ func (s *sweeper) publish(ctx context.Context, w *errand) error {
 			return fmt.Errorf("publish the ledger line of %s: %w", member(w.request), err)
 		}
 		w.cp.Published, w.cp.Worker = true, 0
-		if err := s.save(ctx, w, nil); err != nil {
+		if err := s.save(ctx, w, progress{}); err != nil {
 			return err
 		}
 	}

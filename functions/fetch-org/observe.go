@@ -1,60 +1,260 @@
 package fetchorg
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
-// observe turns a repository as GitHub answered it into an observation. at is
-// when the page was answered. It returns false for a node that GitHub left
-// null, or without the id that would say whose counters these are.
-func observe(n *node, o owner, sweepID string, at time.Time) (repo.Observation, bool) {
-	if n == nil || n.DatabaseID == nil {
-		return repo.Observation{}, false
+// reading is a repository as GitHub answered it, on its way to an observation.
+type reading struct {
+	Whole
+	at       time.Time // when GitHub answered
+	detailed bool      // languages and topics were asked for with the counters
+	asked    int       // how often it has been asked for by id; 0 when it was listed
+	was      *known    // to earlier sweeps; nil if new
+	next     *known    // to later ones
+}
+
+// observe makes readings durable in Kafka as observations: first it completes
+// them, by asking for what may have changed and by carrying over the rest. What
+// GitHub does not answer for is left missing.
+func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*reading) (done progress, err error) {
+	if readings, err = s.recall(ctx, w, readings, &done); err != nil {
+		return done, err
 	}
-	r := repo.Observation{
-		ID: *n.DatabaseID, NodeID: n.ID, NameWithOwner: n.NameWithOwner,
-		OwnerType: o.Type, Company: o.Company, Description: n.Description,
-		IsFork: n.IsFork, IsArchived: n.IsArchived,
-		CreatedAt: n.CreatedAt, PushedAt: n.PushedAt, UpdatedAt: n.UpdatedAt,
-		Stars: n.StargazerCount, Forks: n.ForkCount, Watchers: n.Watchers.total(),
-		OpenIssues: n.OpenIssues.total(), ClosedIssues: n.ClosedIssues.total(),
-		OpenPRs: n.OpenPRs.total(), MergedPRs: n.MergedPRs.total(), ClosedPRs: n.ClosedPRs.total(),
-		Discussions: n.Discussions.total(), Releases: n.Releases.total(), DiskKB: n.DiskUsage,
-		ObservedAt: at, SweepID: sweepID, Source: "graphql",
+	questions, parallel := errgroup.WithContext(asking)
+	questions.Go(func() error { return s.askDetails(parallel, w, readings) })
+	questions.Go(func() error { return s.askCommits(parallel, w, readings) })
+	if err := questions.Wait(); err != nil {
+		return done, err
 	}
-	if n.PrimaryLanguage != nil {
-		r.PrimaryLanguage = &n.PrimaryLanguage.Name
+	var records []*kgo.Record
+	remember := map[int64]*known{}
+	for _, r := range readings {
+		id := field(*r.DatabaseID)
+		m := missing{id: *r.DatabaseID, node: r.ID}.String()
+		ok := r.complete()
+		o := r.observation(w.of(), w.request.SweepID)
+		if err := o.Validate(r.at); err != nil {
+			slog.Warn("an impossible answer of GitHub is left out", "repo", r.NameWithOwner, "error", err)
+			ok = false
+		}
+		switch {
+		case !ok && r.asked == 0:
+			done.Missing = append(done.Missing, m)
+			continue
+		case !ok:
+			done.Failed = append(done.Failed, m)
+			continue
+		}
+		record, err := s.codec.Record(ctx, &o, false)
+		if err != nil {
+			return done, err
+		}
+		records = append(records, record)
+		remember[o.ID] = r.next
+		done.Seen = append(done.Seen, id)
+		done.Settled = append(done.Settled, m)
+		if w.cp.Comparable && r.next.First == w.request.SweepID {
+			done.New = append(done.New, id)
+		}
+		if r.next.Renamed == w.request.SweepID {
+			done.Renamed = append(done.Renamed, id)
+		}
 	}
-	if n.Languages != nil {
-		for _, e := range n.Languages.Edges {
-			if e != nil {
-				r.Languages = append(r.Languages, repo.Language{Name: e.Node.Name, Bytes: e.Size})
+	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return done, fmt.Errorf("publish a page of %s: %w", w.request.Login, err)
+	}
+	return done, s.memory.keep(ctx, w.request.Login, remember, nil)
+}
+
+// recall drops the readings that the owner's patterns exclude, and adds to the
+// others what is known of them.
+func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, done *progress) ([]*reading, error) {
+	var wanted []*reading
+	var ids []int64
+	for _, r := range readings {
+		switch {
+		case r.DatabaseID == nil: // nothing would say whose counters these are
+			w.cp.Nulls++
+		case !w.owner.admits(r.NameWithOwner):
+			done.Excluded = append(done.Excluded, field(*r.DatabaseID))
+			done.Settled = append(done.Settled, missing{id: *r.DatabaseID, node: r.ID}.String())
+		default:
+			wanted = append(wanted, r)
+			ids = append(ids, *r.DatabaseID)
+		}
+	}
+	was, err := s.memory.recall(ctx, w.request.Login, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range wanted {
+		r.was = was[*r.DatabaseID]
+		r.next = &known{
+			NodeID: r.ID, Name: r.NameWithOwner, First: w.request.SweepID,
+			PushedAt: r.PushedAt, UpdatedAt: r.UpdatedAt, Branch: r.branch(),
+		}
+		if r.was != nil {
+			r.next.First, r.next.Renamed = r.was.First, r.was.Renamed
+			if r.was.Name != r.NameWithOwner {
+				r.next.Renamed = w.request.SweepID
 			}
 		}
 	}
-	if n.RepositoryTopics != nil {
-		for _, t := range n.RepositoryTopics.Nodes {
-			if t != nil {
-				r.Topics = append(r.Topics, t.Topic.Name)
+	return wanted, nil
+}
+
+// askDetails fills in languages and topics: as they were, if nothing says that
+// they have changed.
+func (s *sweeper) askDetails(ctx context.Context, w *errand, readings []*reading) error {
+	var changed []*reading
+	for _, r := range readings {
+		switch {
+		case r.detailed:
+			r.setDetails(&r.Details, r.at)
+		case r.was.hasDetails(&r.Counters, r.at):
+			r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
+		default:
+			changed = append(changed, r)
+		}
+	}
+	return eachByID(ctx, s, shapeDetails, changed, w, func(r *reading, a found[detailed]) { r.setDetails(&a.node.Details, a.at) })
+}
+
+// askCommits fills in the number of commits.
+func (s *sweeper) askCommits(ctx context.Context, w *errand, readings []*reading) error {
+	var changed []*reading
+	for _, r := range readings {
+		switch {
+		case r.DefaultBranchRef == nil: // an empty repository has no history
+			r.next.CommitsAt = r.at
+		case r.was.hasCommits(&r.Counters, r.at):
+			r.next.Commits, r.next.CommitsAt = r.was.Commits, r.was.CommitsAt
+		default:
+			changed = append(changed, r)
+		}
+	}
+	return eachByID(ctx, s, shapeCommits, changed, w, func(r *reading, a found[history]) {
+		if b := a.node.DefaultBranchRef; b != nil && b.Target != nil {
+			r.next.Commits = b.Target.Commit.History.total()
+		}
+		if b := a.node.DefaultBranchRef; b == nil || r.next.Commits != nil {
+			r.next.CommitsAt = a.at
+		}
+	})
+}
+
+// eachByID asks for readings by id, in as many queries as they need, and passes
+// on what is answered. A query that GitHub fails of comes again, narrower, but
+// not for ever: what has no answer by then is left without.
+func eachByID[N any](ctx context.Context, s *sweeper, sh shape, readings []*reading, w *errand, answered func(*reading, found[N])) error {
+	for failures := 0; len(readings) > 0; {
+		wide, err := s.github.widths.of(ctx, sh)
+		if err != nil {
+			return err
+		}
+		n := min(wide.n(), sh.max, len(readings))
+		ids := make([]string, n)
+		for i, r := range readings[:n] {
+			ids[i] = r.ID
+		}
+		answers, err := byID[N](ctx, s.github, sh, ids, &w.cost)
+		var bad *broken
+		switch {
+		case errors.As(err, &bad) && failures < maxAsks:
+			failures++
+			slog.Warn("GitHub fails of a query by id", "shape", sh.name, "owner", w.request.Login, "try", failures, "error", err)
+			s.pause(ctx, backoff(failures))
+			continue
+		case errors.As(err, &bad):
+			failures = 0
+		case err != nil:
+			return err
+		}
+		for i, a := range answers {
+			if a.node != nil {
+				answered(readings[i], a)
 			}
 		}
+		readings = readings[n:]
 	}
-	if n.LicenseInfo != nil {
-		r.License = n.LicenseInfo.SpdxID
+	return nil
+}
+
+func (r *reading) setDetails(d *Details, at time.Time) {
+	if d.Languages == nil || d.RepositoryTopics == nil {
+		return
 	}
-	if b := n.DefaultBranchRef; b != nil {
-		r.DefaultBranch = &b.Name
-		if b.Target != nil {
-			r.CommitsTotal = b.Target.Commit.History.total()
+	for _, e := range d.Languages.Edges {
+		if e != nil {
+			r.next.Languages = append(r.next.Languages, repo.Language{Name: e.Node.Name, Bytes: e.Size})
 		}
 	}
-	if n.LatestRelease != nil {
-		r.LatestRelease, r.LatestReleaseAt = &n.LatestRelease.TagName, n.LatestRelease.PublishedAt
+	for _, t := range d.RepositoryTopics.Nodes {
+		if t != nil {
+			r.next.Topics = append(r.next.Topics, t.Topic.Name)
+		}
 	}
-	r.Normalize()
-	return r, true
+	r.next.DetailsAt = at
+}
+
+// complete says whether all that an observation holds is known. Once GitHub has
+// been asked often enough, a count may be null, and what is not null be what it
+// was.
+func (r *reading) complete() bool {
+	last := r.asked >= maxAsks
+	if r.next.DetailsAt.IsZero() && last && r.was != nil {
+		r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
+	}
+	return !r.next.DetailsAt.IsZero() && (last || !r.next.CommitsAt.IsZero())
+}
+
+// observation is the reading in the form that is published. What GitHub left
+// null stays nil.
+func (r *reading) observation(o owner, sweepID string) repo.Observation {
+	v := repo.Observation{
+		ID: *r.DatabaseID, NodeID: r.ID, NameWithOwner: r.NameWithOwner,
+		OwnerType: o.Type, Company: o.Company, Description: r.Description,
+		Languages: r.next.Languages, Topics: r.next.Topics,
+		IsFork: r.IsFork, IsArchived: r.IsArchived,
+		CreatedAt: r.CreatedAt, PushedAt: r.PushedAt, UpdatedAt: r.UpdatedAt,
+		Stars: r.StargazerCount, Forks: r.ForkCount, Watchers: r.Watchers.total(),
+		OpenIssues: r.OpenIssues.total(), ClosedIssues: r.ClosedIssues.total(),
+		OpenPRs: r.OpenPRs.total(), MergedPRs: r.MergedPRs.total(), ClosedPRs: r.ClosedPRs.total(),
+		Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage,
+		CommitsTotal: r.next.Commits, ObservedAt: r.at, SweepID: sweepID, Source: "graphql",
+	}
+	if r.PrimaryLanguage != nil {
+		v.PrimaryLanguage = &r.PrimaryLanguage.Name
+	}
+	if r.LicenseInfo != nil {
+		v.License = r.LicenseInfo.SpdxID
+	}
+	if r.DefaultBranchRef != nil {
+		v.DefaultBranch = &r.DefaultBranchRef.Name
+	}
+	if r.LatestRelease != nil {
+		v.LatestRelease, v.LatestReleaseAt = &r.LatestRelease.TagName, r.LatestRelease.PublishedAt
+	}
+	v.Normalize()
+	return v
+}
+
+// branch is the name of the default branch, "" for an empty repository.
+func (n *Counters) branch() string {
+	if n.DefaultBranchRef == nil {
+		return ""
+	}
+	return n.DefaultBranchRef.Name
 }
 
 // total is nil for a count that GitHub did not answer.

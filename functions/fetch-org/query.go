@@ -9,6 +9,48 @@ import (
 // The queries, as githubv4 derives them from these structs. A field is a pointer
 // wherever GitHub may answer null, which the decoder would turn into zeros.
 
+// shape is a kind of query. How many repositories one query of it may ask for is
+// learnt for each shape by itself, since each costs GitHub another time.
+type shape struct {
+	name  string
+	first int   // repositories in the first query ever; 0 stands for PAGE_SIZE
+	max   int   // that GitHub allows
+	lists int64 // connections with "first" inside each repository
+	page  bool  // the repositories are a connection too
+}
+
+// The shapes. All counters of a repository come with the list of its owner's
+// repositories. What changes seldom, or costs GitHub much, is asked by id, and
+// only where it may have changed.
+var (
+	shapeViewer  = shape{name: "viewer", first: 1, max: 1}
+	shapeOwner   = shape{name: "owner", first: 1, max: 1}
+	shapeNamed   = shape{name: "repository", first: 1, max: 1, lists: 2}
+	shapeList    = shape{name: "list", max: 100, page: true}
+	shapeListAll = shape{name: "list+details", max: 100, lists: 2, page: true}
+	shapeIDs     = shape{name: "ids", first: 100, max: 100, page: true}
+	shapeNodes   = shape{name: "nodes", max: 100, lists: 2}
+	shapeDetails = shape{name: "details", first: 50, max: 100, lists: 2}
+	shapeCommits = shape{name: "commits", max: 100}
+)
+
+// points is what a query for n repositories costs by GitHub's formula: the
+// requests that its connections would need, by the hundred, at least 1. GitHub
+// does not count a connection of which only totalCount is asked.
+func (s shape) points(n int) int64 {
+	requests := s.lists * int64(n)
+	if s.page {
+		requests++
+	}
+	return max(1, (requests+50)/100)
+}
+
+// viewerQuery asks whose token it is.
+type viewerQuery struct {
+	Viewer    struct{ Login string }
+	RateLimit *rateLimit
+}
+
 // ownerQuery asks what kind of owner a login is.
 type ownerQuery struct {
 	RepositoryOwner *struct {
@@ -18,40 +60,85 @@ type ownerQuery struct {
 	RateLimit *rateLimit
 }
 
-type organizationQuery struct {
-	Owner     *owned `graphql:"organization(login: $login)"`
+// organizationQuery and userQuery ask for one page of an owner's repositories,
+// each as an N.
+type organizationQuery[N any] struct {
+	Owner     *owned[N] `graphql:"organization(login: $login)"`
 	RateLimit *rateLimit
 }
 
-type userQuery struct {
-	Owner     *owned `graphql:"user(login: $login)"`
+type userQuery[N any] struct {
+	Owner     *owned[N] `graphql:"user(login: $login)"`
 	RateLimit *rateLimit
 }
 
 // owned is one page of an owner's repositories. They come by the time of their
 // creation, the one order that cannot change while they are being read.
-type owned struct {
-	Repositories *connection `graphql:"repositories(first: $first, after: $after, ownerAffiliations: OWNER, privacy: PUBLIC, orderBy: {field: CREATED_AT, direction: ASC})"`
+type owned[N any] struct {
+	Repositories *connection[N] `graphql:"repositories(first: $first, after: $after, ownerAffiliations: OWNER, privacy: PUBLIC, orderBy: {field: CREATED_AT, direction: ASC})"`
 }
 
-type connection struct {
+type connection[N any] struct {
 	TotalCount int64
 	PageInfo   struct {
 		HasNextPage bool
 		EndCursor   string
 	}
-	Nodes []*node // nil where GitHub did not answer for a repository
+	Nodes []*N // nil where GitHub did not answer for a repository
 }
 
-// node is one repository with all its counters. Only the connections with
-// "first" cost points: two of them, so that a page of up to 74 costs one.
-type node struct {
-	ID              string
-	DatabaseID      *int64
-	NameWithOwner   string
-	Description     *string
-	PrimaryLanguage *struct{ Name string }
-	Languages       *struct {
+// nodesQuery asks for repositories by id, each as an N. A node is nil where
+// there is none, or where GitHub did not answer.
+type nodesQuery[N any] struct {
+	Nodes []*struct {
+		Repository N `graphql:"... on Repository"`
+	} `graphql:"nodes(ids: $ids)"`
+	RateLimit *rateLimit
+}
+
+// repositoryQuery asks for one repository by name.
+type repositoryQuery struct {
+	Repository *Whole `graphql:"repository(owner: $owner, name: $name)"`
+	RateLimit  *rateLimit
+}
+
+// Counters is a repository with what is read of it in every sweep. It is
+// exported for the decoder.
+type Counters struct {
+	ID               string
+	DatabaseID       *int64
+	NameWithOwner    string
+	Description      *string
+	PrimaryLanguage  *struct{ Name string }
+	LicenseInfo      *struct{ SpdxID *string }
+	DefaultBranchRef *struct{ Name string }
+	IsFork           bool
+	IsArchived       bool
+	IsPrivate        bool
+	CreatedAt        *time.Time
+	PushedAt         *time.Time
+	UpdatedAt        *time.Time
+	StargazerCount   int64
+	ForkCount        *int64
+	Watchers         *count
+	OpenIssues       *count `graphql:"openIssues: issues(states: OPEN)"`
+	ClosedIssues     *count `graphql:"closedIssues: issues(states: CLOSED)"`
+	OpenPRs          *count `graphql:"openPRs: pullRequests(states: OPEN)"`
+	MergedPRs        *count `graphql:"mergedPRs: pullRequests(states: MERGED)"`
+	ClosedPRs        *count `graphql:"closedPRs: pullRequests(states: CLOSED)"`
+	Discussions      *count
+	Releases         *count
+	LatestRelease    *struct {
+		TagName     string
+		PublishedAt *time.Time
+	}
+	DiskUsage *int64
+}
+
+// Details is what changes only when a repository is pushed to or edited. Its two
+// lists are what costs points.
+type Details struct {
+	Languages *struct {
 		Edges []*struct {
 			Size int64
 			Node struct{ Name string }
@@ -60,39 +147,42 @@ type node struct {
 	RepositoryTopics *struct {
 		Nodes []*struct{ Topic struct{ Name string } }
 	} `graphql:"repositoryTopics(first: 20)"`
-	LicenseInfo      *struct{ SpdxID *string }
+}
+
+// Whole is a repository with its counters and details.
+type Whole struct {
+	Counters
+	Details
+}
+
+// identified is a repository's ids alone.
+type identified struct {
+	ID         string
+	DatabaseID *int64
+}
+
+// detailed is a repository's details for a repository that is known.
+type detailed struct {
+	ID string
+	Details
+}
+
+// history is the number of commits on the default branch. GitHub counts them one
+// by one, so it is a question of its own.
+type history struct {
+	ID               string
 	DefaultBranchRef *struct {
-		Name   string
 		Target *struct {
 			Commit struct{ History *count } `graphql:"... on Commit"`
 		}
 	}
-	IsFork         bool
-	IsArchived     bool
-	CreatedAt      *time.Time
-	PushedAt       *time.Time
-	UpdatedAt      *time.Time
-	StargazerCount int64
-	ForkCount      *int64
-	Watchers       *count
-	OpenIssues     *count `graphql:"openIssues: issues(states: OPEN)"`
-	ClosedIssues   *count `graphql:"closedIssues: issues(states: CLOSED)"`
-	OpenPRs        *count `graphql:"openPRs: pullRequests(states: OPEN)"`
-	MergedPRs      *count `graphql:"mergedPRs: pullRequests(states: MERGED)"`
-	ClosedPRs      *count `graphql:"closedPRs: pullRequests(states: CLOSED)"`
-	Discussions    *count
-	Releases       *count
-	LatestRelease  *struct {
-		TagName     string
-		PublishedAt *time.Time
-	}
-	DiskUsage *int64
 }
 
 type count struct{ TotalCount int64 }
 
 type rateLimit struct {
 	Cost      int64
+	Limit     int64
 	Remaining int64
 	ResetAt   time.Time
 }
@@ -109,4 +199,12 @@ func pageVariables(login, cursor string, size int) map[string]any {
 		v["after"] = githubv4.NewString(githubv4.String(cursor))
 	}
 	return v
+}
+
+func idVariables(ids []string) map[string]any {
+	list := make([]githubv4.ID, len(ids))
+	for i, id := range ids {
+		list[i] = id
+	}
+	return map[string]any{"ids": list}
 }

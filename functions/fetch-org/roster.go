@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -13,47 +15,141 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// maxOwners bounds one sweep.
-const maxOwners = 10_000
+// maxOwners bounds one sweep, maxListed the names and patterns of one owner.
+const (
+	maxOwners = 10_000
+	maxListed = 1_000
+)
 
-// roster is who is swept, and to which company each belongs. Logins are in
-// lower case: GitHub does not tell the cases apart, so neither may our keys.
-type roster struct {
-	logins  []string // sorted
-	company map[string]string
+// Owner is an organization or a person whose public repositories are swept: all
+// of them, those that patterns choose, or some by name. Its login is in lower
+// case: GitHub does not tell the cases apart, so neither may our keys.
+type Owner struct {
+	Login   string   `json:"login"`
+	Company string   `json:"company,omitempty"` // "" for none
+	Repos   []string `json:"repos,omitempty"`   // names; none: all repositories
+	// Include and Exclude are patterns of names such as "aws-*", as path.Match
+	// takes them, in lower case. Of no Include every name is included.
+	Include []string `json:"include,omitempty"`
+	Exclude []string `json:"exclude,omitempty"`
+
+	Seeded  bool `json:"seeded,omitempty"`  // it comes from OWNERS or OWNERS_FILE
+	Removed bool `json:"removed,omitempty"` // and must not come again from there
 }
 
-// companyOf returns the company of an owner, nil if it has none.
-func (r *roster) companyOf(login string) *string {
-	if c := r.company[login]; c != "" {
-		return &c
+// company is nil for an owner that belongs to none.
+func (o *Owner) company() *string {
+	if o.Company == "" {
+		return nil
 	}
-	return nil
+	return &o.Company
 }
 
-func (r *roster) add(login, company string) error {
-	login = strings.ToLower(login)
-	if err := checkLogin(login); err != nil {
-		return err
+// admits says whether a repository is one of those to be swept.
+func (o *Owner) admits(nameWithOwner string) bool {
+	if len(o.Repos) > 0 { // these are followed by id, whatever their names become
+		return true
 	}
-	if was, ok := r.company[login]; ok && was != company {
-		return fmt.Errorf("owner %s belongs to both %q and %q", login, was, company)
+	_, name, _ := strings.Cut(strings.ToLower(nameWithOwner), "/")
+	matches := func(pattern string) bool {
+		ok, _ := path.Match(pattern, name) // checked when it was listed
+		return ok
 	}
-	r.company[login] = company
-	return nil
+	return (len(o.Include) == 0 || slices.ContainsFunc(o.Include, matches)) && !slices.ContainsFunc(o.Exclude, matches)
+}
+
+// normal brings an owner to the one form that is kept, and says what is wrong
+// with it.
+func (o Owner) normal() (Owner, error) {
+	lower := func(list []string) []string {
+		var out []string
+		for _, e := range list {
+			if e = strings.ToLower(strings.TrimSpace(e)); e != "" {
+				out = append(out, e)
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	o.Login = strings.ToLower(o.Login)
+	o.Repos, o.Include, o.Exclude = lower(o.Repos), lower(o.Include), lower(o.Exclude)
+	if err := checkLogin(o.Login); err != nil {
+		return o, err
+	}
+	if len(o.Company) > 100 {
+		return o, fmt.Errorf("the company of %s has more than 100 bytes", o.Login)
+	}
+	if len(o.Repos)+len(o.Include)+len(o.Exclude) > maxListed {
+		return o, fmt.Errorf("owner %s lists more than %d repositories and patterns", o.Login, maxListed)
+	}
+	if len(o.Repos) > 0 && len(o.Include)+len(o.Exclude) > 0 {
+		return o, fmt.Errorf("owner %s has repositories by name and patterns; it can have either", o.Login)
+	}
+	for _, name := range o.Repos {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || len(name) > 100 {
+			return o, fmt.Errorf("%q is no name of a repository", o.Login+"/"+name)
+		}
+	}
+	for _, pattern := range slices.Concat(o.Include, o.Exclude) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return o, fmt.Errorf("pattern %q of owner %s: %w", pattern, o.Login, err)
+		}
+	}
+	return o, nil
+}
+
+// ParseOwner reads one owner from a text such as login, company=login,
+// owner/name or company=owner/name.
+func ParseOwner(text string) (Owner, error) {
+	company, login, ok := strings.Cut(text, "=")
+	if !ok {
+		company, login = "", text
+	}
+	o := Owner{Company: company}
+	login, name, single := strings.Cut(login, "/")
+	if o.Login = login; single {
+		o.Repos = []string{name}
+		if strings.TrimSpace(name) == "" {
+			return o, fmt.Errorf("%q is no repository", text)
+		}
+	}
+	return o.normal()
+}
+
+// roster is who is swept, by login.
+type roster map[string]Owner
+
+// add lists an owner. Several repositories of one owner, each by name, become
+// one entry; with the whole owner listed too they are a part of it.
+func (r roster) add(o Owner) error {
+	was, ok := r[o.Login]
+	switch {
+	case !ok:
+		r[o.Login] = o
+		return nil
+	case was.Company != o.Company:
+		return fmt.Errorf("owner %s belongs to both %q and %q", o.Login, was.Company, o.Company)
+	case len(was.Repos) == 0 && len(o.Repos) > 0:
+		return nil
+	case len(was.Repos) > 0 && len(o.Repos) > 0:
+		o.Repos = append(was.Repos, o.Repos...)
+	}
+	o, err := o.normal()
+	r[o.Login] = o
+	return err
 }
 
 // readRoster reads the owners of a list and of a file, and says all that is
 // wrong with them.
 func readRoster(list, file string) (roster, *apis.FieldError) {
-	r := roster{company: map[string]string{}}
+	r := roster{}
 	var errs *apis.FieldError
 	for _, entry := range split(list) {
-		company, login, ok := strings.Cut(entry, "=")
-		if !ok {
-			company, login = "", entry
+		o, err := ParseOwner(entry)
+		if err == nil {
+			err = r.add(o)
 		}
-		if err := r.add(login, company); err != nil {
+		if err != nil {
 			errs = errs.Also(apis.ErrGeneric(err.Error(), "OWNERS"))
 		}
 	}
@@ -62,42 +158,87 @@ func readRoster(list, file string) (roster, *apis.FieldError) {
 			errs = errs.Also(apis.ErrGeneric(err.Error(), "OWNERS_FILE"))
 		}
 	}
-	for login := range r.company {
-		r.logins = append(r.logins, login)
-	}
-	slices.Sort(r.logins)
-	switch {
-	case len(r.logins) > maxOwners:
-		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%d owners, more than %d", len(r.logins), maxOwners), "OWNERS", "OWNERS_FILE"))
-	case len(r.logins) == 0 && errs == nil:
-		errs = apis.ErrMissingOneOf("OWNERS", "OWNERS_FILE")
+	if len(r) > maxOwners {
+		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%d owners, more than %d", len(r), maxOwners), "OWNERS", "OWNERS_FILE"))
 	}
 	return r, errs
+}
+
+// rosterEntry is an owner as a file lists it: a text for ParseOwner, or a mapping.
+type rosterEntry struct{ Owner }
+
+// UnmarshalYAML reads either form.
+func (e *rosterEntry) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		o, err := ParseOwner(n.Value)
+		e.Owner = o
+		return err
+	}
+	var m struct {
+		Login   string   `yaml:"login"`
+		Company string   `yaml:"company"`
+		Include []string `yaml:"include"`
+		Exclude []string `yaml:"exclude"`
+		Repos   []string `yaml:"repos"`
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 { // Node.Decode does not heed KnownFields
+		if k := n.Content[i].Value; !slices.Contains([]string{"login", "company", "include", "exclude", "repos"}, k) {
+			return fmt.Errorf("line %d: an owner has no %q", n.Content[i].Line, k)
+		}
+	}
+	if err := n.Decode(&m); err != nil {
+		return err
+	}
+	o, err := Owner{Login: m.Login, Company: m.Company, Repos: m.Repos, Include: m.Include, Exclude: m.Exclude}.normal()
+	e.Owner = o
+	return err
 }
 
 // addFile adds the owners of a file such as
 //
 //	companies:
 //	  meta: [facebook, facebookresearch]
-func (r *roster) addFile(name string) (errs []error) {
+//	  amazon:
+//	    - {login: aws, include: ["aws-*"], exclude: ["*-archive"]}
+//	people: [torvalds]
+//	repositories: [rust-lang/rust]
+func (r roster) addFile(name string) (errs []error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return []error{err}
 	}
 	var content struct {
-		Companies map[string][]string `yaml:"companies"`
+		Companies    map[string][]rosterEntry `yaml:"companies"`
+		People       []rosterEntry            `yaml:"people"`
+		Repositories []rosterEntry            `yaml:"repositories"`
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(&content); err != nil && !errors.Is(err, io.EOF) {
 		return []error{fmt.Errorf("%s: %w", name, err)}
 	}
-	for company, logins := range content.Companies {
-		for _, login := range logins {
-			if err := r.add(login, company); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
+	add := func(o Owner) {
+		if err := r.add(o); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
+	}
+	for _, company := range slices.Sorted(maps.Keys(content.Companies)) {
+		for _, e := range content.Companies[company] {
+			if e.Company == "" {
+				e.Company = company
+			}
+			add(e.Owner)
+		}
+	}
+	for _, e := range content.People {
+		add(e.Owner)
+	}
+	for _, e := range content.Repositories {
+		if len(e.Repos) == 0 {
+			errs = append(errs, fmt.Errorf("%s: repositories: %q is not owner/name", name, e.Login))
+			continue
+		}
+		add(e.Owner)
 	}
 	return errs
 }

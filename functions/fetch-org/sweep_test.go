@@ -90,8 +90,8 @@ func TestTheLedgerSaysHowCompleteASweepIs(t *testing.T) {
 	w.tick(s, "sweep")
 	w.deliver(s)
 	for owner, want := range map[string]event.OwnerSwept{
-		"Acme": {Expected: new(int64(7)), Seen: 7, Pages: 4, Points: 5},
-		"jane": {Expected: new(int64(3)), Seen: 3, Pages: 2, Points: 3},
+		"Acme": {Expected: new(int64(7)), Seen: 7, Pages: 4, Points: 10},
+		"jane": {Expected: new(int64(3)), Seen: 3, Pages: 1, Points: 3},
 	} {
 		got := w.line(owner)
 		if got.Status != event.StatusComplete || *got.Expected != *want.Expected || got.Seen != want.Seen || got.Pages != want.Pages ||
@@ -189,7 +189,7 @@ func TestAStoppingFunctionHandsTheRestOver(t *testing.T) {
 	}
 	w.github.Observe(nil)
 	records := w.records(event.TopicFetchRequests)
-	if len(records) != 1 || event.Header(records[0], "ce_id") != w.sweepID()+"/acme#page@1" {
+	if len(records) != 1 || !strings.HasPrefix(event.Header(records[0], "ce_id"), w.sweepID()+"/acme#part@") {
 		t.Fatalf("%d continuations", len(records))
 	}
 	second := w.start()
@@ -237,7 +237,7 @@ func TestARequestWaitsWhileItsOwnerIsFetchedForAnotherSweep(t *testing.T) {
 func TestTheNextSweepClosesOneStillOpen(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.SetRemaining(tokenA, 2, w.now().Add(90*time.Minute))
+	w.github.SetRemaining(tokenA, reservePoints+4, w.now().Add(90*time.Minute))
 	old := w.sweepID()
 	if err := s.Receive(t.Context(), w.requested("acme", old)); err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestAZombieCannotMoveTheCheckpoint(t *testing.T) {
 	if _, err := s.sweeps.claim(t.Context(), r, 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sweeps.save(t.Context(), r, 1, zombie, []int64{1}); !errors.Is(err, errFenced) {
+	if err := s.sweeps.save(t.Context(), r, 1, zombie, progress{Seen: []string{"1"}}); !errors.Is(err, errFenced) {
 		t.Errorf("the zombie saved: %v", err)
 	}
 	if _, err := s.sweeps.claim(t.Context(), r, 1); !errors.Is(err, errFenced) {
@@ -294,7 +294,7 @@ func TestALineFixedBeforeACrashIsPublishedByTheNextWake(t *testing.T) {
 		t.Fatal(err)
 	}
 	cp.Line.Status, cp.Line.Seen, cp.Line.FinishedAt = event.StatusComplete, 7, w.now()
-	if err := s.sweeps.save(t.Context(), r, 1, cp, nil); err != nil {
+	if err := s.sweeps.save(t.Context(), r, 1, cp, progress{}); err != nil {
 		t.Fatal(err)
 	}
 	w.tick(s, "wake")

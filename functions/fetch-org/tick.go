@@ -3,6 +3,7 @@ package fetchorg
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
@@ -33,10 +34,21 @@ func (s *sweeper) tick(ctx context.Context, e cloudevents.Event) error {
 // sweep asks for a sweep of every owner. They are registered first, so that a
 // wake finds those whose requests get lost.
 func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
+	if err := s.owners.seed(ctx, s.roster); err != nil {
+		return err
+	}
+	owners, err := s.owners.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(owners) == 0 {
+		slog.Warn("nobody is listed to be swept")
+		return nil
+	}
 	id := at.UTC().Truncate(s.period).Format(time.RFC3339)
-	requests := make([]event.FetchRequested, len(s.roster.logins))
-	for i, login := range s.roster.logins {
-		requests[i] = event.FetchRequested{SweepID: id, Login: login}
+	requests := make([]event.FetchRequested, len(owners))
+	for i, o := range owners {
+		requests[i] = event.FetchRequested{SweepID: id, Login: o.Login}
 		if err := s.check(requests[i]); err != nil {
 			return err
 		}

@@ -10,50 +10,50 @@ import (
 // banned.
 const refusedFor = 10 * time.Minute
 
-// tokens are what GitHub is asked with: one until it is spent, then the next.
-// Taking turns would spend all at once.
+// tokens are what GitHub is asked with. What may be asked with one depends on
+// its user, who may have several.
 type tokens struct {
 	mu   sync.Mutex
-	each []token
+	each []*token
 }
 
 type token struct {
-	value   string
-	restsTo time.Time // not to be used before
-	refused bool      // that is because GitHub refused it
+	number   int // from 1, for the log
+	value    string
+	user     string // "" until GitHub has said whose it is
+	naming   sync.Mutex
+	refused  bool
+	refusals time.Time // until then it is not tried again
 }
 
 func newTokens(values []string) *tokens {
 	t := &tokens{}
-	for _, v := range values {
-		t.each = append(t.each, token{value: v})
+	for i, v := range values {
+		t.each = append(t.each, &token{number: i + 1, value: v})
 	}
 	return t
 }
 
-// pick returns the first token that can be used. If none can, it fails with
-// *limited, or with errRefused if GitHub refuses them all.
-func (t *tokens) pick(now time.Time) (index int, value string, err error) {
+// usable lists the tokens that GitHub has not refused lately, in the order of
+// use. It fails with errRefused if there is none.
+func (t *tokens) usable(now time.Time) ([]*token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var soonest *limited
-	for i, c := range t.each {
-		if !now.Before(c.restsTo) {
-			return i, c.value, nil
-		}
-		if !c.refused && (soonest == nil || c.restsTo.Before(soonest.until)) {
-			soonest = &limited{c.restsTo}
+	var list []*token
+	for _, c := range t.each {
+		if !c.refused || !now.Before(c.refusals) {
+			list = append(list, c)
 		}
 	}
-	if soonest == nil {
-		return 0, "", errRefused
+	if len(list) == 0 {
+		return nil, errRefused
 	}
-	return 0, "", soonest
+	return list, nil
 }
 
-// rest keeps a token from being used before a time.
-func (t *tokens) rest(index int, until time.Time, refused bool) {
+// refuse leaves a token alone for a while.
+func (t *tokens) refuse(c *token, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.each[index].restsTo, t.each[index].refused = until, refused
+	c.refused, c.refusals = true, now.Add(refusedFor)
 }

@@ -15,14 +15,14 @@ type object map[string]any
 type field func(args map[string]any) (any, error)
 
 // root is the Query type.
-func (s *Server) root(limit object) object {
+func (s *Server) root(limit object, viewer string) object {
 	owner := func(kind string) field {
 		return func(args map[string]any) (any, error) {
 			login, _ := args["login"].(string)
 			o := s.world.Owner(login)
 			switch {
 			case o != nil && (kind == "" || o.Type == kind):
-				return ownerObject(o), nil
+				return ownerObject(o, s.light), nil
 			case kind == "":
 				return nil, nil // GitHub's repositoryOwner answers null and no error
 			}
@@ -34,7 +34,43 @@ func (s *Server) root(limit object) object {
 		"organization":    owner("Organization"),
 		"user":            owner("User"),
 		"rateLimit":       limit,
+		"viewer":          object{"__typename": "User", "login": viewer},
+		"repository": field(func(args map[string]any) (any, error) {
+			login, _ := args["owner"].(string)
+			name, _ := args["name"].(string)
+			if o := s.world.Owner(login); o != nil {
+				for _, r := range o.Repos {
+					if strings.EqualFold(r.Name, name) {
+						return repositoryObject(o, r), nil
+					}
+				}
+			}
+			return nil, &failure{Type: "NOT_FOUND", Message: fmt.Sprintf("Could not resolve to a Repository with the name '%s/%s'.", login, name)}
+		}),
+		"nodes": field(func(args map[string]any) (any, error) {
+			ids, _ := args["ids"].([]any)
+			nodes := make([]any, len(ids))
+			for i, id := range ids {
+				nodes[i] = s.node(id)
+			}
+			return nodes, nil
+		}),
 	}
+}
+
+func (s *Server) node(id any) any {
+	for _, o := range s.world.Owners {
+		for _, r := range o.Repos {
+			switch {
+			case fmt.Sprintf("R_%d", r.ID) != id:
+			case r.Unanswered:
+				return &failure{Type: "RESOURCE_LIMITS_EXCEEDED", Message: "Resource limits for this query exceeded."}
+			default:
+				return repositoryObject(o, r)
+			}
+		}
+	}
+	return &failure{Type: "NOT_FOUND", Message: fmt.Sprintf("Could not resolve to a node with the global id of '%v'", id)}
 }
 
 func article(kind string) string {
@@ -44,18 +80,18 @@ func article(kind string) string {
 	return "a " + kind
 }
 
-func ownerObject(o *Owner) object {
+func ownerObject(o *Owner, light bool) object {
 	return object{
 		"__typename": o.Type,
 		"login":      o.Login,
 		"repositories": field(func(args map[string]any) (any, error) {
-			return repositories(o, args)
+			return repositories(o, args, light)
 		}),
 	}
 }
 
 // repositories pages through an owner's repositories.
-func repositories(o *Owner, args map[string]any) (any, error) {
+func repositories(o *Owner, args map[string]any, light bool) (any, error) {
 	first, ok := number(args["first"])
 	if !ok || first < 1 || first > 100 {
 		return nil, &failure{Type: "EXCESSIVE_PAGINATION", Message: "Requesting records on the `repositories` connection needs `first` or `last` from 1 to 100."}
@@ -74,7 +110,7 @@ func repositories(o *Owner, args map[string]any) (any, error) {
 	to := min(from+int(first), len(all))
 	nodes := make([]any, 0, to-from)
 	for _, r := range all[from:to] {
-		if r.Unanswered {
+		if r.Unanswered && !light {
 			nodes = append(nodes, &failure{Type: "RESOURCE_LIMITS_EXCEEDED", Message: "Resource limits for this query exceeded."})
 			continue
 		}
@@ -108,6 +144,7 @@ func repositoryObject(o *Owner, r *Repo) object {
 		"defaultBranchRef": nil,
 		"isFork":           r.Fork,
 		"isArchived":       r.Archived,
+		"isPrivate":        r.Private,
 		"createdAt":        r.CreatedAt.Format(time.RFC3339),
 		"pushedAt":         r.PushedAt.Format(time.RFC3339),
 		"updatedAt":        r.PushedAt.Format(time.RFC3339),

@@ -17,6 +17,7 @@ import (
 type Server struct {
 	mu       sync.Mutex
 	world    *World
+	light    bool // the query at hand asks for no counters, so it meets no limit
 	now      func() time.Time
 	budgets  map[string]*budget // by token
 	faults   []Fault
@@ -134,6 +135,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	granted := b.spend(1, s.now())
 	w.Header().Set("X-RateLimit-Limit", strconv.FormatInt(b.limit, 10))
 	w.Header().Set("X-RateLimit-Remaining", strconv.FormatInt(b.remaining, 10))
@@ -143,7 +145,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limit := object{"cost": 1, "limit": b.limit, "remaining": b.remaining, "resetAt": b.reset.UTC().Format(time.RFC3339)}
-	data, failures := execute(ask.Query, ask.Variables, s.root(limit))
+	s.light = !strings.Contains(ask.Query, "stargazerCount")
+	data, failures := execute(ask.Query, ask.Variables, s.root(limit, "user-of-"+strconv.Itoa(len(token))))
 	body := map[string]any{}
 	if data != nil {
 		body["data"] = data

@@ -1,0 +1,198 @@
+package fetchorg
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What GitHub allows a user, less a reserve for whatever else the user does:
+// points an hour as GitHub tells, 2,000 queries a minute, 60 seconds of its work
+// a minute, 100 queries in flight.
+const (
+	reservePoints = 50
+	maxQueries    = 1_800
+	maxWork       = 58_500 * time.Millisecond
+	maxInFlight   = 20
+	// workRate is how many seconds of work are begun in a second. Of more than
+	// burst nobody runs ahead, so that the minute's work does not come at once
+	// and leave every handler waiting for the rest of the minute.
+	workRate = 0.97
+	burst    = time.Second
+	// firstPenalty is how long a user rests after a limit for which GitHub names
+	// no time; doubled while it goes on, to maxPenalty at most.
+	firstPenalty = time.Minute
+	maxPenalty   = time.Hour
+)
+
+// budgets are what each user of GitHub may still ask, in Redis, so that all
+// replicas together keep to it. Times in it are the function's, in ms.
+//
+// For a user there is a hash: points remaining and when they are renewed, the
+// time before which nothing may be asked, the work begun ahead of time; and a
+// log of the last minute's queries, ended and in flight, with their work.
+type budgets struct {
+	rdb redis.UniversalClient
+	clock
+}
+
+func budgetKeys(user string) []string {
+	key := "github:pipeline:budget:{" + user + "}"
+	return []string{key, key + ":log"}
+}
+
+// permit is the right to ask one question as a user.
+type permit struct {
+	user   string
+	id     string
+	points int64
+	work   time.Duration // expected
+}
+
+// line is the query in the log: in flight with its expected cost, or done.
+func (p permit) line(state string, work time.Duration, points int64) string {
+	return fmt.Sprintf("%s|%s|%d|%d", p.id, state, work.Milliseconds(), points)
+}
+
+// take reserves a question's cost. If there is no room for it, until says when
+// there may be.
+func (b *budgets) take(ctx context.Context, user string, points int64, work time.Duration) (p permit, until time.Time, err error) {
+	p = permit{user: user, id: rand.Text(), points: points, work: work}
+	now := b.now()
+	reply, err := redis.NewScript(take).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
+		points, work.Milliseconds(), pageTimeout.Milliseconds(),
+		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, burst.Milliseconds(), workRate).Int64()
+	if err != nil {
+		return p, until, fmt.Errorf("reserve a query of user %s: %w", user, err)
+	}
+	if reply > 0 {
+		return p, time.UnixMilli(reply), nil
+	}
+	return p, time.Time{}, nil
+}
+
+// bill is what a question turned out to cost.
+type bill struct {
+	work      time.Duration
+	known     bool // whether GitHub said what remains
+	remaining int64
+	reset     time.Time
+	rest      time.Time // nothing may be asked before; GitHub's own word
+	penalty   bool      // the same, but GitHub named no time
+	clean     bool      // no limit was met
+}
+
+// settle replaces what was reserved by what it cost. It returns until when the
+// user has to rest, if it was told to.
+func (b *budgets) settle(ctx context.Context, p permit, c bill) (time.Time, error) {
+	now := b.now()
+	var remaining, reset, rest, first int64 = -1, 0, 0, 0
+	if c.known {
+		remaining, reset = c.remaining, c.reset.UnixMilli()
+	}
+	if !c.rest.IsZero() {
+		rest = c.rest.UnixMilli()
+	}
+	if c.penalty {
+		first = firstPenalty.Milliseconds()
+	}
+	clean := 0
+	if c.clean {
+		clean = 1
+	}
+	until, err := redis.NewScript(settle).Run(ctx, b.rdb, budgetKeys(p.user), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.work, 0),
+		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean).Int64()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("settle a query of user %s: %w", p.user, err)
+	}
+	if until == 0 {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(until), nil
+}
+
+// userOf is the name under which a user's budgets are kept.
+func userOf(host, login string) string { return strings.ToLower(login) + "@" + host }
+
+// KEYS: budget, log. ARGV: now, line, points, work, timeout; then the limits:
+// reserve of points, queries, work, in flight, burst, rate. Answers 0 if it is
+// granted, else when to ask again.
+const take = `
+local now, points, work = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local b = redis.call('HMGET', KEYS[1], 'remaining', 'reset', 'rest', 'ahead', 'ahead_at')
+local rest = tonumber(b[3] or '0')
+if rest > now then return rest end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60000)
+local log = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+local queries, sum, flying, flyingPoints = #log / 2, 0, 0, 0
+for i = 1, #log, 2 do
+  local state, w, p = string.match(log[i], '|(%a)|(%d+)|(%d+)$')
+  sum = sum + w
+  if state == 'f' and tonumber(log[i + 1]) > now then
+    flying, flyingPoints = flying + 1, flyingPoints + p
+  end
+end
+local reset = tonumber(b[2] or '0')
+if b[1] and reset > now and tonumber(b[1]) - flyingPoints - points < tonumber(ARGV[6]) then return reset end
+if flying >= tonumber(ARGV[9]) then return now + 200 end
+if queries >= tonumber(ARGV[7]) then return tonumber(log[2]) + 60000 end
+local over = sum + work - tonumber(ARGV[8])
+if over > 0 and sum > 0 then
+  for i = 1, #log, 2 do
+    over = over - string.match(log[i], '|%a|(%d+)|')
+    if over <= 0 or i == #log - 1 then
+      -- what is in flight may end sooner than at its deadline
+      if string.match(log[i], '|f|') then return now + 500 end
+      return math.max(tonumber(log[i + 1]) + 60000, now + 1)
+    end
+  end
+end
+local rate = tonumber(ARGV[11])
+local ahead = math.max(0, tonumber(b[4] or '0') - (now - tonumber(b[5] or '0')) * rate)
+if ahead > tonumber(ARGV[10]) then return now + math.ceil((ahead - tonumber(ARGV[10])) / rate) end
+redis.call('HSET', KEYS[1], 'ahead', ahead + work, 'ahead_at', now)
+redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), ARGV[2])
+redis.call('PEXPIRE', KEYS[1], 86400000)
+redis.call('PEXPIRE', KEYS[2], 86400000)
+return 0
+`
+
+// KEYS: budget, log. ARGV: now, line, line when done, difference of the work,
+// points remaining, their reset, rest, penalty, its maximum, clean. Answers until
+// when the user rests, 0 if it need not.
+//
+// Answers come out of order: of the points in one hour the lowest count is true.
+const settle = `
+local now = tonumber(ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('ZADD', KEYS[2], now, ARGV[3])
+local b = redis.call('HMGET', KEYS[1], 'remaining', 'reset', 'rest', 'strikes', 'ahead')
+redis.call('HSET', KEYS[1], 'ahead', math.max(0, tonumber(b[5] or '0') + tonumber(ARGV[4])))
+local remaining, reset = tonumber(ARGV[5]), tonumber(ARGV[6])
+if remaining >= 0 then
+  local had = tonumber(b[2] or '0')
+  if reset > had + 5000 then
+    redis.call('HSET', KEYS[1], 'remaining', remaining, 'reset', reset)
+  elseif reset > had - 5000 then
+    redis.call('HSET', KEYS[1], 'remaining', math.min(remaining, tonumber(b[1])), 'reset', math.max(reset, had))
+  end
+end
+local rest = tonumber(ARGV[7])
+if tonumber(ARGV[8]) > 0 then
+  local strikes = tonumber(b[4] or '0')
+  rest = now + math.min(tonumber(ARGV[8]) * 2 ^ math.min(strikes, 10), tonumber(ARGV[9]))
+  redis.call('HSET', KEYS[1], 'strikes', strikes + 1)
+elseif ARGV[10] == '1' then
+  redis.call('HDEL', KEYS[1], 'strikes')
+end
+rest = math.max(rest, tonumber(b[3] or '0'))
+if rest <= now then return 0 end
+redis.call('HSET', KEYS[1], 'rest', rest)
+redis.call('PEXPIRE', KEYS[1], 86400000)
+redis.call('PEXPIRE', KEYS[2], 86400000)
+return rest
+`

@@ -1,0 +1,85 @@
+package fetchorg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// index is a sorted set of the sweeps whose ledger line is not published yet, by
+// which a wake finds those whose requests got lost.
+const index = "github:pipeline:sweeps"
+
+// A sweep's place in the index: an owner's sweeps stand together, by time.
+func member(r event.FetchRequested) string { return r.Login + " " + r.SweepID }
+
+// register makes sweeps known to later wakes, so that their requests may be
+// lost. It may be done again at any time.
+func (c *checkpoints) register(ctx context.Context, requests ...event.FetchRequested) error {
+	members := make([]redis.Z, len(requests))
+	for i, r := range requests {
+		members[i].Member = member(r)
+	}
+	if err := c.rdb.ZAdd(ctx, index, members...).Err(); err != nil {
+		return fmt.Errorf("register %d sweeps: %w", len(requests), err)
+	}
+	return nil
+}
+
+// registered says whether a sweep is in the index.
+func (c *checkpoints) registered(ctx context.Context, r event.FetchRequested) (bool, error) {
+	err := c.rdb.ZScore(ctx, index, member(r)).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up sweep %s: %w", member(r), err)
+	}
+	return true, nil
+}
+
+// unpublished lists the index: one entry for each owner, and a few more where a
+// sweep has been overtaken by the next.
+func (c *checkpoints) unpublished(ctx context.Context) ([]event.FetchRequested, error) {
+	members, err := c.rdb.ZRange(ctx, index, 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list the open sweeps: %w", err)
+	}
+	return requestsOf(members), nil
+}
+
+// before lists the unpublished sweeps of an owner that are older than one.
+func (c *checkpoints) before(ctx context.Context, r event.FetchRequested) ([]event.FetchRequested, error) {
+	members, err := c.rdb.ZRangeByLex(ctx, index, &redis.ZRangeBy{Min: "[" + r.Login + " ", Max: "(" + member(r)}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list the earlier sweeps of %s: %w", r.Login, err)
+	}
+	return requestsOf(members), nil
+}
+
+func requestsOf(members []string) []event.FetchRequested {
+	requests := make([]event.FetchRequested, len(members))
+	for i, m := range members {
+		requests[i].Login, requests[i].SweepID, _ = strings.Cut(m, " ")
+	}
+	return requests
+}
+
+// forget takes a published sweep out of the index. Its checkpoint stays for its
+// ttl, to tell a late request that all is done.
+func (c *checkpoints) forget(ctx context.Context, r event.FetchRequested) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZRem(ctx, index, member(r))
+		p.Del(ctx, sweepKeys(r)[1:]...)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget sweep %s: %w", member(r), err)
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package fetchorg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Owners is the list of whom to sweep, in Redis: what was configured, and what
+// was added and removed since. It counts from the next tick on.
+type Owners struct{ rdb *redis.Client }
+
+// ownersKey is a hash of owners as JSON, by login.
+const ownersKey = "github:pipeline:owners"
+
+// OpenOwners opens the list at an address of Redis.
+func OpenOwners(redisURL string) (*Owners, error) {
+	rdb, err := openRedis(redisURL)
+	if err != nil {
+		return nil, err
+	}
+	return &Owners{rdb}, nil
+}
+
+func openRedis(address string) (*redis.Client, error) {
+	at, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, errors.New("REDIS_URL is no address of Redis") // err may quote the password
+	}
+	return redis.NewClient(at), nil
+}
+
+// Close ends the connection.
+func (l *Owners) Close() error { return l.rdb.Close() }
+
+// List returns the owners that are swept, by login.
+func (l *Owners) List(ctx context.Context) ([]Owner, error) {
+	all, err := readOwners(ctx, l.rdb)
+	if err != nil {
+		return nil, err
+	}
+	var swept []Owner
+	for _, o := range all {
+		if !o.Removed {
+			swept = append(swept, o)
+		}
+	}
+	slices.SortFunc(swept, func(a, b Owner) int { return strings.Compare(a.Login, b.Login) })
+	return swept, nil
+}
+
+func readOwners(ctx context.Context, rdb redis.Cmdable) (roster, error) {
+	values, err := rdb.HGetAll(ctx, ownersKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list the owners: %w", err)
+	}
+	all := roster{}
+	for login, text := range values {
+		var o Owner
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			return nil, fmt.Errorf("list the owners: %s: %w", login, err)
+		}
+		all[login] = o
+	}
+	return all, nil
+}
+
+// Get returns one owner; one that is not listed has its login only.
+func (l *Owners) Get(ctx context.Context, login string) (Owner, error) {
+	o := Owner{Login: login}
+	text, err := l.rdb.HGet(ctx, ownersKey, login).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return o, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
+	if err != nil {
+		return o, fmt.Errorf("look up owner %s: %w", login, err)
+	}
+	return o, nil
+}
+
+// Add lists an owner, or changes one that is listed. A repository by name joins
+// those of its owner.
+func (l *Owners) Add(ctx context.Context, o Owner) error {
+	o, err := o.normal()
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, func(all roster) (roster, error) {
+		was, ok := all[o.Login]
+		if ok && !was.Removed && len(o.Repos) > 0 {
+			if len(was.Repos) == 0 {
+				return nil, fmt.Errorf("all repositories of %s are swept already", o.Login)
+			}
+			if o, err = (Owner{Login: o.Login, Company: o.Company, Repos: slices.Concat(was.Repos, o.Repos)}).normal(); err != nil {
+				return nil, err
+			}
+		}
+		if !ok && len(all) >= maxOwners {
+			return nil, fmt.Errorf("there are %d owners already, and no more can be", len(all))
+		}
+		return roster{o.Login: o}, nil
+	})
+}
+
+// Remove takes an owner off the list, and keeps it off even if it is configured.
+func (l *Owners) Remove(ctx context.Context, login string) error {
+	login = strings.ToLower(login)
+	return l.change(ctx, func(all roster) (roster, error) {
+		was, ok := all[login]
+		if !ok || was.Removed {
+			return nil, fmt.Errorf("owner %s is not listed", login)
+		}
+		was.Removed = true
+		return roster{login: was}, nil
+	})
+}
+
+// seed brings the list in line with what is configured: what is new there is
+// added, what is no longer there dropped. What was added or removed by hand
+// stays as it is.
+func (l *Owners) seed(ctx context.Context, configured roster) error {
+	return l.change(ctx, func(all roster) (roster, error) {
+		changed := roster{}
+		for login, o := range configured {
+			o.Seeded = true
+			was, ok := all[login]
+			if !ok || was.Seeded && !was.Removed && !reflect.DeepEqual(was, o) {
+				changed[login] = o
+			}
+		}
+		for login, o := range all {
+			if _, ok := configured[login]; !ok && o.Seeded && !o.Removed {
+				changed[login] = Owner{} // stands for none
+			}
+		}
+		return changed, nil
+	})
+}
+
+// change reads the list and writes what f makes of it, if nobody else has
+// changed it between; else it begins again, some times.
+func (l *Owners) change(ctx context.Context, f func(roster) (roster, error)) error {
+	for range 10 {
+		err := l.rdb.Watch(ctx, func(tx *redis.Tx) error {
+			all, err := readOwners(ctx, tx)
+			if err != nil {
+				return err
+			}
+			changed, err := f(all)
+			if err != nil || len(changed) == 0 {
+				return err
+			}
+			_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+				for login, o := range changed {
+					if o.Login == "" {
+						p.HDel(ctx, ownersKey, login)
+						continue
+					}
+					text, err := json.Marshal(o)
+					if err != nil {
+						return fmt.Errorf("encode owner %s: %w", login, err)
+					}
+					p.HSet(ctx, ownersKey, login, text)
+				}
+				return nil
+			})
+			return err
+		}, ownersKey)
+		if !errors.Is(err, redis.TxFailedErr) {
+			return err
+		}
+	}
+	return errors.New("the list of owners is being changed by others; try again")
+}

@@ -1,0 +1,137 @@
+package fetchorg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// How wide a page is. GitHub kills a query after 10 s and fines it, so a page
+// aims at less than half of that, and heeds the slowest of its like.
+const (
+	aim      = 4500 * time.Millisecond
+	tooSlow  = 5 * time.Second // narrower, if a page in twenty takes it
+	farToo   = 7 * time.Second // narrower at once
+	easy     = 4 * time.Second // wider, if hardly any page takes it
+	samples  = 20
+	quickly  = 3   // samples before the first sign of strain
+	slowly   = 1.1 // growth of a width that has strained GitHub before
+	fast     = 1.5 // growth of one that has not
+	assumed  = 100 * time.Millisecond
+	maxWidth = 100
+)
+
+// width is what has been learnt of one shape: how many repositories one query
+// of it asks for.
+type width struct {
+	Repos    float64   `json:"repos"`
+	Strained bool      `json:"strained"` // GitHub has been slow over it or killed one
+	Seconds  []float64 `json:"seconds"`  // per repository, of the last pages at this width, the oldest first
+	Typical  float64   `json:"typical"`  // seconds per repository, a moving average
+}
+
+// n is the whole number of repositories to ask for.
+func (w width) n() int { return max(1, int(w.Repos)) }
+
+// expects how much work a query for n repositories is.
+func (w width) expects(n int) time.Duration {
+	if w.Typical == 0 {
+		return min(time.Duration(n)*assumed, aim)
+	}
+	return min(time.Duration(float64(n)*w.Typical*float64(time.Second)), pageTimeout)
+}
+
+// learn takes in how long a page of n repositories took, or that GitHub killed
+// it or cut it short.
+func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
+	narrow := func(to float64) {
+		w.Repos, w.Strained, w.Seconds = min(w.Repos, max(1, to)), true, nil
+	}
+	if killed {
+		narrow(float64(n) / 2)
+		return w
+	}
+	each := took.Seconds() / float64(max(n, 1))
+	if w.Typical == 0 {
+		w.Typical = each
+	}
+	w.Typical += (each - w.Typical) / 8
+	if took >= farToo {
+		narrow(float64(n) * aim.Seconds() / took.Seconds())
+		return w
+	}
+	if n < w.n() { // a rest says little of a whole page
+		return w
+	}
+	w.Seconds = append(w.Seconds, each)
+	if !w.Strained && len(w.Seconds) >= quickly {
+		if slowest := slices.Max(w.Seconds) * w.Repos; slowest < easy.Seconds()*2/3 {
+			w.Repos, w.Seconds = min(w.Repos*min(fast, easy.Seconds()/slowest), float64(limit)), nil
+			return w
+		}
+		w.Strained = true
+	}
+	if len(w.Seconds) < samples {
+		return w
+	}
+	slices.Sort(w.Seconds)
+	p95 := w.Seconds[len(w.Seconds)*95/100-1] * w.Repos
+	switch {
+	case p95 > tooSlow.Seconds():
+		narrow(w.Repos * aim.Seconds() / p95)
+	case p95 < easy.Seconds():
+		w.Repos = min(w.Repos*min(slowly, aim.Seconds()/p95), float64(limit))
+	}
+	w.Seconds = nil
+	return w
+}
+
+// widths keeps them in Redis. Of two replicas that learn at the same time one
+// may overwrite the other: then it is learnt a page later.
+type widths struct {
+	rdb   redis.UniversalClient
+	first int // width of the first query of a shape that names none
+}
+
+func widthKey(s shape) string { return "github:pipeline:width:" + s.name }
+
+func (w *widths) of(ctx context.Context, s shape) (width, error) {
+	text, err := w.rdb.Get(ctx, widthKey(s)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		first := s.first
+		if first == 0 {
+			first = w.first
+		}
+		return width{Repos: float64(first)}, nil
+	}
+	var known width
+	if err == nil {
+		err = json.Unmarshal(text, &known)
+	}
+	if err != nil {
+		return known, fmt.Errorf("read the width of %s queries: %w", s.name, err)
+	}
+	return known, nil
+}
+
+// learn keeps what a page of n repositories has taught. A shape of one
+// repository has nothing to learn but its time.
+func (w *widths) learn(ctx context.Context, s shape, n int, took time.Duration, killed bool) error {
+	known, err := w.of(ctx, s)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(known.learn(n, took, killed, s.max))
+	if err != nil {
+		return fmt.Errorf("encode the width of %s queries: %w", s.name, err)
+	}
+	if err := w.rdb.Set(ctx, widthKey(s), text, 30*24*time.Hour).Err(); err != nil {
+		return fmt.Errorf("keep the width of %s queries: %w", s.name, err)
+	}
+	return nil
+}
