@@ -25,6 +25,7 @@ type commands struct {
 	Wake     wakeCommand     `cmd:"" help:"Have functions do now what is left to do."`
 	Replay   replayCommand   `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
 	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
+	Owners   ownersCommand   `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
 	Top      topCommand      `cmd:"" help:"Show the fastest moving repositories of each company."`
 	Function functionCommand `cmd:"" help:"Run one function in this process, as a cluster would."`
 	Embedded embeddedCommand `cmd:"" hidden:"" help:"Run one embedded server in this process."`

@@ -18,11 +18,6 @@ import (
 type Config struct {
 	Kafka    kafka.Config
 	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
-	Redis    secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"` // may hold a password
-	// Tokens of one or more GitHub users, separated by commas. One is used until
-	// it is spent, then the next.
-	Tokens  secret `env:"GITHUB_TOKEN"`
-	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"`
 	// Owners are whom to sweep, as login, owner/name, company=login or
 	// company=owner/name, separated by commas or spaces. OwnersFile names a YAML
 	// file with more of them. Both seed the list in Redis.
@@ -30,6 +25,16 @@ type Config struct {
 	OwnersFile string `env:"OWNERS_FILE"`
 	// Period is the schedule's: a tick's time, truncated to it, names the sweep.
 	Period time.Duration `env:"SWEEP_PERIOD" envDefault:"1h"`
+	Asking Asking
+}
+
+// Asking is what one needs to ask GitHub.
+type Asking struct {
+	Redis secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"` // may hold a password
+	// Tokens of one or more GitHub users, separated by commas. One is used until
+	// its user's budgets are spent, then the next.
+	Tokens  secret `env:"GITHUB_TOKEN"`
+	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"` // of GitHub Enterprise: https://host/api/graphql
 	// PageSize is how many repositories the first page asks for; from then on
 	// the width is learnt.
 	PageSize int `env:"PAGE_SIZE" envDefault:"25"`
@@ -39,7 +44,7 @@ type Config struct {
 	ClockOrigin time.Time `env:"CLOCK_ORIGIN"`
 }
 
-func (c Config) clock() clock {
+func (c Asking) clock() clock {
 	if c.ClockScale == 1 {
 		return clock{now: time.Now, scale: 1}
 	}
@@ -52,6 +57,16 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	if c.Registry == "" {
 		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
 	}
+	errs = errs.Also(c.Asking.Validate(ctx))
+	if c.Period < time.Minute || c.Period > 24*time.Hour {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Period, time.Minute, 24*time.Hour, "SWEEP_PERIOD"))
+	}
+	_, faults := readRoster(c.Owners, c.OwnersFile)
+	return errs.Also(faults)
+}
+
+// Validate says all that is wrong with it.
+func (c Asking) Validate(context.Context) (errs *apis.FieldError) {
 	if _, err := redis.ParseURL(string(c.Redis)); err != nil { // err may quote the password
 		errs = errs.Also(apis.ErrGeneric("not a redis:// or rediss:// address", "REDIS_URL"))
 	}
@@ -61,20 +76,16 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	if u, err := url.Parse(c.GraphQL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = errs.Also(apis.ErrInvalidValue(c.GraphQL, "GITHUB_GRAPHQL_URL", "want http(s)://host/path"))
 	}
-	if c.Period < time.Minute || c.Period > 24*time.Hour {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Period, time.Minute, 24*time.Hour, "SWEEP_PERIOD"))
-	}
 	if c.PageSize < 1 || c.PageSize > 100 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.PageSize, 1, 100, "PAGE_SIZE"))
 	}
 	if c.ClockScale != 1 && (c.ClockScale < 1 || c.ClockScale > 10_000 || c.ClockOrigin.IsZero()) {
 		errs = errs.Also(apis.ErrGeneric("want a scale from 1 to 10000 and the origin as a time", "CLOCK_SCALE", "CLOCK_ORIGIN"))
 	}
-	_, faults := readRoster(c.Owners, c.OwnersFile)
-	return errs.Also(faults)
+	return errs
 }
 
-func (c Config) tokens() []string { return split(string(c.Tokens)) }
+func (c Asking) tokens() []string { return split(string(c.Tokens)) }
 
 // split cuts a list at commas and white space.
 func split(list string) []string {

@@ -36,15 +36,15 @@ func TestAllFaultsOfTheConfigurationAreToldAtOnce(t *testing.T) {
 }
 
 func TestASecretShowsItselfToNobody(t *testing.T) {
-	cfg := Config{Tokens: "ghp_x", Redis: "redis://:ghp_x@host"}
+	cfg := Config{Asking: Asking{Tokens: "ghp_x", Redis: "redis://:ghp_x@host"}}
 	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("config", "cfg", cfg, "token", cfg.Tokens)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("config", "cfg", cfg, "token", cfg.Tokens)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("config", "cfg", cfg, "token", cfg.Asking.Tokens)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("config", "cfg", cfg, "token", cfg.Asking.Tokens)
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %s %q %x", cfg, cfg, cfg, cfg.Tokens, cfg.Tokens, cfg.Tokens)
+	all := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %s %q %x", cfg, cfg, cfg, cfg.Asking.Tokens, cfg.Asking.Tokens, cfg.Asking.Tokens)
 	if strings.Contains(all, "ghp_x") || strings.Contains(all, fmt.Sprintf("%x", "ghp_x")) {
 		t.Errorf("the secret in: %s", all)
 	}

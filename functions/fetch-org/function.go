@@ -71,7 +71,7 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if faults != nil {
 		return nil, faults
 	}
-	rdb, err := openRedis(string(cfg.Redis))
+	rdb, err := openRedis(string(cfg.Asking.Redis))
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +92,9 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 		// tell whether all is done.
 		sweeps: &checkpoints{rdb: rdb, ttl: 2 * maxAge},
 		memory: &memory{rdb},
-		github: newGitHub(cfg, rdb),
-		slots:  make(chan struct{}, perToken*len(cfg.tokens())),
-		clock:  cfg.clock(),
+		github: newGitHub(cfg.Asking, rdb),
+		slots:  make(chan struct{}, perToken*len(cfg.Asking.tokens())),
+		clock:  cfg.Asking.clock(),
 		stop:   make(chan struct{}),
 	}, nil
 }

@@ -60,7 +60,7 @@ type github struct {
 	clock
 }
 
-func newGitHub(cfg Config, rdb redis.UniversalClient) *github {
+func newGitHub(cfg Asking, rdb redis.UniversalClient) *github {
 	at, _ := url.Parse(cfg.GraphQL) // checked with the configuration
 	return &github{
 		url: cfg.GraphQL, host: at.Host, transport: http.DefaultTransport, tokens: newTokens(cfg.tokens()),

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -23,17 +22,15 @@ type reading struct {
 	next     *known    // to later ones
 }
 
-// observe makes readings durable in Kafka as observations: first it completes
-// them, by asking for what may have changed and by carrying over the rest. What
-// GitHub does not answer for is left missing.
+// observe makes readings durable in Kafka as observations. What the list did not
+// ask for is carried over from earlier sweeps where nothing says that it has
+// changed. The other repositories of the list are left missing, to be asked for
+// by id in full pages, and so is what GitHub does not answer for.
 func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*reading) (done progress, err error) {
 	if readings, err = s.recall(ctx, w, readings, &done); err != nil {
 		return done, err
 	}
-	questions, parallel := errgroup.WithContext(asking)
-	questions.Go(func() error { return s.askDetails(parallel, w, readings) })
-	questions.Go(func() error { return s.askCommits(parallel, w, readings) })
-	if err := questions.Wait(); err != nil {
+	if err := s.askCommits(asking, w, readings); err != nil {
 		return done, err
 	}
 	var records []*kgo.Record
@@ -76,8 +73,8 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 	return done, s.memory.keep(ctx, w.request.Login, remember, nil)
 }
 
-// recall drops the readings that the owner's patterns exclude, and adds to the
-// others what is known of them.
+// recall drops the readings that the owner's patterns exclude, adds to the others
+// what is known of them, and leaves missing what is listed and has changed.
 func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, done *progress) ([]*reading, error) {
 	var wanted []*reading
 	var ids []int64
@@ -97,6 +94,7 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 	if err != nil {
 		return nil, err
 	}
+	var kept []*reading
 	for _, r := range wanted {
 		r.was = was[*r.DatabaseID]
 		r.next = &known{
@@ -109,25 +107,18 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 				r.next.Renamed = w.request.SweepID
 			}
 		}
-	}
-	return wanted, nil
-}
-
-// askDetails fills in languages and topics: as they were, if nothing says that
-// they have changed.
-func (s *sweeper) askDetails(ctx context.Context, w *errand, readings []*reading) error {
-	var changed []*reading
-	for _, r := range readings {
 		switch {
 		case r.detailed:
-			r.setDetails(&r.Details, r.at)
-		case r.was.hasDetails(&r.Counters, r.at):
+			r.setDetails()
+		case r.was.hasDetails(&r.Counters, r.at) && r.was.hasCommits(&r.Counters, r.at):
 			r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
 		default:
-			changed = append(changed, r)
+			done.Missing = append(done.Missing, missing{id: *r.DatabaseID, node: r.ID}.String())
+			continue
 		}
+		kept = append(kept, r)
 	}
-	return eachByID(ctx, s, shapeDetails, changed, w, func(r *reading, a found[detailed]) { r.setDetails(&a.node.Details, a.at) })
+	return kept, nil
 }
 
 // askCommits fills in the number of commits.
@@ -143,7 +134,7 @@ func (s *sweeper) askCommits(ctx context.Context, w *errand, readings []*reading
 			changed = append(changed, r)
 		}
 	}
-	return eachByID(ctx, s, shapeCommits, changed, w, func(r *reading, a found[history]) {
+	return s.eachByID(ctx, w, changed, func(r *reading, a found[history]) {
 		if b := a.node.DefaultBranchRef; b != nil && b.Target != nil {
 			r.next.Commits = b.Target.Commit.History.total()
 		}
@@ -153,26 +144,26 @@ func (s *sweeper) askCommits(ctx context.Context, w *errand, readings []*reading
 	})
 }
 
-// eachByID asks for readings by id, in as many queries as they need, and passes
-// on what is answered. A query that GitHub fails of comes again, narrower, but
-// not for ever: what has no answer by then is left without.
-func eachByID[N any](ctx context.Context, s *sweeper, sh shape, readings []*reading, w *errand, answered func(*reading, found[N])) error {
+// eachByID asks for the commits of readings, in as many queries as they need,
+// and passes on what is answered. A query that GitHub fails of comes again,
+// narrower, but not for ever: what has no answer by then is left without.
+func (s *sweeper) eachByID(ctx context.Context, w *errand, readings []*reading, answered func(*reading, found[history])) error {
 	for failures := 0; len(readings) > 0; {
-		wide, err := s.github.widths.of(ctx, sh)
+		wide, err := s.github.widths.of(ctx, shapeCommits)
 		if err != nil {
 			return err
 		}
-		n := min(wide.n(), sh.max, len(readings))
+		n := min(wide.n(), len(readings))
 		ids := make([]string, n)
 		for i, r := range readings[:n] {
 			ids[i] = r.ID
 		}
-		answers, err := byID[N](ctx, s.github, sh, ids, &w.cost)
+		answers, err := byID[history](ctx, s.github, shapeCommits, ids, &w.cost)
 		var bad *broken
 		switch {
 		case errors.As(err, &bad) && failures < maxAsks:
 			failures++
-			slog.Warn("GitHub fails of a query by id", "shape", sh.name, "owner", w.request.Login, "try", failures, "error", err)
+			slog.Warn("GitHub fails to count commits", "owner", w.request.Login, "try", failures, "error", err)
 			s.pause(ctx, backoff(failures))
 			continue
 		case errors.As(err, &bad):
@@ -190,7 +181,8 @@ func eachByID[N any](ctx context.Context, s *sweeper, sh shape, readings []*read
 	return nil
 }
 
-func (r *reading) setDetails(d *Details, at time.Time) {
+func (r *reading) setDetails() {
+	d := &r.Details
 	if d.Languages == nil || d.RepositoryTopics == nil {
 		return
 	}
@@ -204,7 +196,7 @@ func (r *reading) setDetails(d *Details, at time.Time) {
 			r.next.Topics = append(r.next.Topics, t.Topic.Name)
 		}
 	}
-	r.next.DetailsAt = at
+	r.next.DetailsAt = r.at
 }
 
 // complete says whether all that an observation holds is known. Once GitHub has

@@ -20,8 +20,9 @@ type shape struct {
 }
 
 // The shapes. All counters of a repository come with the list of its owner's
-// repositories. What changes seldom, or costs GitHub much, is asked by id, and
-// only where it may have changed.
+// repositories, in the first sweep with their details. Later a repository that
+// has changed is asked for by id, with details, in pages of its like. Commits
+// are always a query of their own.
 var (
 	shapeViewer  = shape{name: "viewer", first: 1, max: 1}
 	shapeOwner   = shape{name: "owner", first: 1, max: 1}
@@ -30,7 +31,6 @@ var (
 	shapeListAll = shape{name: "list+details", max: 100, lists: 2, page: true}
 	shapeIDs     = shape{name: "ids", first: 100, max: 100, page: true}
 	shapeNodes   = shape{name: "nodes", max: 100, lists: 2}
-	shapeDetails = shape{name: "details", first: 50, max: 100, lists: 2}
 	shapeCommits = shape{name: "commits", max: 100}
 )
 
@@ -159,12 +159,6 @@ type Whole struct {
 type identified struct {
 	ID         string
 	DatabaseID *int64
-}
-
-// detailed is a repository's details for a repository that is known.
-type detailed struct {
-	ID string
-	Details
 }
 
 // history is the number of commits on the default branch. GitHub counts them one

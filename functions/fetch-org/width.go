@@ -57,6 +57,9 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 		return w
 	}
 	each := took.Seconds() / float64(max(n, 1))
+	if 2*n < w.n() && took < farToo { // a rest of a page says little of a whole one
+		return w
+	}
 	if w.Typical == 0 {
 		w.Typical = each
 	}
@@ -65,7 +68,7 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 		narrow(float64(n) * aim.Seconds() / took.Seconds())
 		return w
 	}
-	if n < w.n() { // a rest says little of a whole page
+	if n < w.n() {
 		return w
 	}
 	w.Seconds = append(w.Seconds, each)

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+)
+
+type ownersCommand struct {
+	List     ownersList     `cmd:"" help:"Show whom the next sweep reads."`
+	Add      ownersAdd      `cmd:"" help:"Sweep more organisations, people or single repositories, from the next tick on."`
+	Remove   ownersRemove   `cmd:"" help:"Sweep an owner no longer."`
+	Forecast ownersForecast `cmd:"" help:"Say what owners cost, before they are added."`
+}
+
+// where is the environment of the stack, overruled by the process's own: with
+// REDIS_URL set these commands work on any installation.
+func (p *place) where() (map[string]string, error) {
+	env := map[string]string{}
+	if p.env["REDIS_URL"] == "" {
+		var err error
+		if env, err = p.home.ReadEnv(); err != nil {
+			return nil, err
+		}
+	}
+	maps.Copy(env, p.env)
+	return env, nil
+}
+
+type ownersList struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Run prints the list.
+func (c *ownersList) Run(ctx context.Context, p *place) error {
+	env, err := p.where()
+	if err != nil {
+		return err
+	}
+	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	owners, err := list.List(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(owners)
+	}
+	if len(owners) == 0 {
+		fmt.Println("Nobody is listed. The first sweep takes over owners.yaml; `pulse owners add` lists more.")
+		return nil
+	}
+	t := newTable("Owner", "Company", "What", "From")
+	for _, o := range owners {
+		from := "owners add"
+		if o.Seeded {
+			from = "configuration"
+		}
+		t.AppendRow(table.Row{o.Login, o.Company, whatOf(o), from})
+	}
+	t.Render()
+	return nil
+}
+
+// whatOf says which repositories of an owner are swept.
+func whatOf(o fetchorg.Owner) string {
+	if len(o.Repos) > 0 {
+		return "only " + strings.Join(o.Repos, ", ")
+	}
+	what := "all repositories"
+	if len(o.Include) > 0 {
+		what = strings.Join(o.Include, ", ")
+	}
+	if len(o.Exclude) > 0 {
+		what += " but " + strings.Join(o.Exclude, ", ")
+	}
+	return what
+}
+
+// described are owners as they are named on a command line.
+type described struct {
+	Who     []string `arg:"" help:"Logins of organisations or people, or owner/name for a single repository."`
+	Company string   `help:"Company that they belong to, a label of your own."`
+	Include []string `help:"Patterns of repository names to sweep, such as 'aws-*'."`
+	Exclude []string `help:"Patterns of repository names to leave out."`
+}
+
+func (d *described) owners() ([]fetchorg.Owner, error) {
+	var all []fetchorg.Owner
+	var errs []error
+	for _, who := range d.Who {
+		o, err := fetchorg.ParseOwner(who)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if d.Company != "" {
+			o.Company = d.Company
+		}
+		o.Include, o.Exclude = d.Include, d.Exclude
+		all = append(all, o)
+	}
+	return all, errors.Join(errs...)
+}
+
+type ownersAdd struct {
+	described
+	Unchecked bool `help:"Do not ask GitHub whether they exist and what they cost."`
+}
+
+// Run lists owners, once GitHub has confirmed that they exist. It adds all or
+// none.
+func (c *ownersAdd) Run(ctx context.Context, p *place) error {
+	owners, err := c.owners()
+	if err != nil {
+		return err
+	}
+	env, err := p.where()
+	if err != nil {
+		return err
+	}
+	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	if !c.Unchecked {
+		if env["GITHUB_TOKEN"] == "" {
+			return errors.New("GITHUB_TOKEN is needed to see whether they exist; --unchecked adds them all the same")
+		}
+		v, err := forecast(ctx, env, list, owners)
+		if err != nil {
+			return err
+		}
+		v.print()
+	}
+	for _, o := range owners {
+		if err := list.Add(ctx, o); err != nil {
+			return err
+		}
+		fmt.Printf("added: %s, %s; the next sweep reads it\n", o.Login, whatOf(o))
+	}
+	return nil
+}
+
+type ownersRemove struct {
+	Login string `arg:"" help:"The owner's login."`
+}
+
+// Run takes an owner off the list. A sweep of it that runs ends with its next page.
+func (c *ownersRemove) Run(ctx context.Context, p *place) error {
+	env, err := p.where()
+	if err != nil {
+		return err
+	}
+	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	if err := list.Remove(ctx, c.Login); err != nil {
+		return err
+	}
+	fmt.Printf("removed: %s is swept no longer; what was read of it stays\n", c.Login)
+	return nil
+}
+
+type ownersForecast struct {
+	Who  []string `arg:"" optional:"" help:"Logins, or owner/name; without any, the owners that are listed."`
+	JSON bool     `help:"Print JSON."`
+}
+
+// Run asks GitHub how many repositories owners have, and adds up what a sweep of
+// them costs. It exits with 1 when the tokens at hand cannot do it.
+func (c *ownersForecast) Run(ctx context.Context, p *place) error {
+	env, err := p.where()
+	if err != nil {
+		return err
+	}
+	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	owners, err := (&described{Who: c.Who}).owners()
+	if err != nil {
+		return err
+	}
+	v, err := forecast(ctx, env, list, owners)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(v)
+	} else {
+		v.print()
+	}
+	if err == nil && !v.Enough {
+		err = exitStatus(1)
+	}
+	return err
+}
+
+// forecastReport is what the command prints as JSON: the cost of one sweep,
+// which is an hour's.
+type forecastReport struct {
+	Owners   []fetchorg.Forecast `json:"owners"` // asked about
+	Listed   fetchorg.Forecast   `json:"listed"` // all others that are swept, together
+	Capacity fetchorg.Capacity   `json:"capacity"`
+	Enough   bool                `json:"enough"` // the tokens can do all of it
+}
+
+// forecast says what some owners cost beside those that are listed.
+func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*forecastReport, error) {
+	f, err := fetchorg.OpenForecaster(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	listed, err := list.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(owners) == 0 {
+		owners, listed = listed, nil
+	}
+	v := &forecastReport{Listed: fetchorg.Forecast{Login: "listed already"}}
+	asked := map[string]bool{}
+	var errs []error
+	for _, o := range owners {
+		asked[o.Login] = true
+		one, err := f.Forecast(ctx, o)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		v.Owners = append(v.Owners, one)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	for _, o := range listed {
+		if asked[o.Login] {
+			continue
+		}
+		one, err := f.Forecast(ctx, o)
+		if err != nil { // it is in the ledger too
+			fmt.Printf("%s: %v\n", o.Login, err)
+			continue
+		}
+		v.Listed.Repos += one.Repos
+		v.Listed.Points += one.Points
+		v.Listed.Seconds += one.Seconds
+	}
+	if v.Capacity, err = f.Capacity(ctx); err != nil {
+		return nil, err
+	}
+	points, seconds := v.sum()
+	v.Enough = points <= v.Capacity.Points && seconds <= v.Capacity.Seconds
+	return v, nil
+}
+
+func (v *forecastReport) sum() (points int64, seconds float64) {
+	points, seconds = v.Listed.Points, v.Listed.Seconds
+	for _, o := range v.Owners {
+		points, seconds = points+o.Points, seconds+o.Seconds
+	}
+	return points, seconds
+}
+
+func (v *forecastReport) print() {
+	t := newTable("Owner", "Is", "Repositories", "Points an hour", "Seconds of GitHub's work an hour")
+	row := func(o fetchorg.Forecast) {
+		t.AppendRow(table.Row{o.Login, o.Type, count(o.Repos), count(o.Points), fmt.Sprintf("%.0f", o.Seconds)})
+	}
+	for _, o := range v.Owners {
+		row(o)
+	}
+	if v.Listed.Repos > 0 {
+		row(v.Listed)
+	}
+	t.Render()
+	points, seconds := v.sum()
+	fmt.Printf("Together %s points and %.0f s; the %d tokens of %d users have %s points and %.0f s an hour. The first sweep of an owner costs about twice as much.\n",
+		count(points), seconds, v.Capacity.Tokens, v.Capacity.Users, count(v.Capacity.Points), v.Capacity.Seconds)
+	if v.Capacity.Refused > 0 {
+		fmt.Printf("GitHub refuses %d of the tokens.\n", v.Capacity.Refused)
+	}
+	if !v.Enough {
+		fmt.Println("NOT ENOUGH: sweeps would be overtaken by the next. Add tokens of other users, or sweep less often (SWEEP_PERIOD).")
+	}
+}

@@ -1,0 +1,183 @@
+package fetchorg
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestTheFileListsCompaniesPeopleAndRepositories(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "owners.yaml")
+	text := `
+companies:
+  amazon:
+    - aws
+    - {login: awslabs, include: ["AWS-*"], exclude: ["*-archive"]}
+people:
+  - torvalds
+  - {login: gvanrossum, company: microsoft}
+repositories:
+  - rust-lang/rust
+  - rust-lang/Cargo
+  - meta=react-native-community/cli
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, errs := readRoster("", file)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	want := roster{
+		"aws":                    {Login: "aws", Company: "amazon"},
+		"awslabs":                {Login: "awslabs", Company: "amazon", Include: []string{"aws-*"}, Exclude: []string{"*-archive"}},
+		"torvalds":               {Login: "torvalds"},
+		"gvanrossum":             {Login: "gvanrossum", Company: "microsoft"},
+		"rust-lang":              {Login: "rust-lang", Repos: []string{"cargo", "rust"}},
+		"react-native-community": {Login: "react-native-community", Company: "meta", Repos: []string{"cli"}},
+	}
+	for login, w := range want {
+		if g := got[login]; fmt.Sprintf("%+v", g) != fmt.Sprintf("%+v", w) {
+			t.Errorf("%s: %+v, want %+v", login, g, w)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d owners, want %d", len(got), len(want))
+	}
+}
+
+func TestTheShippedOwnersAreGoodAlsoWithAllOfThem(t *testing.T) {
+	text, err := os.ReadFile("../../owners.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, errs := readRoster("", "../../owners.yaml")
+	if errs != nil || len(shipped) != 7 {
+		t.Fatalf("%d owners, %v", len(shipped), errs)
+	}
+	all := strings.ReplaceAll(string(text), "    # - ", "    - ")
+	file := filepath.Join(t.TempDir(), "owners.yaml")
+	if err := os.WriteFile(file, []byte(all), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, errs := readRoster("", file); errs != nil || len(r) < 60 {
+		t.Errorf("%d owners, %v", len(r), errs)
+	}
+}
+
+func TestABadEntryIsToldWithItsReason(t *testing.T) {
+	for text, want := range map[string]string{
+		"people: [a b]":                                         `"a b" is no login`,
+		"people: [{login: a, inclde: [x]}]":                     `no "inclde"`,
+		"people: [{login: a, include: ['[']}]":                  "syntax error in pattern",
+		"people: [{login: a, repos: [x], include: [y]}]":        "it can have either",
+		"repositories: [rust]":                                  "is not owner/name",
+		"repositories: ['a/b c']":                               "is no name of a repository",
+		"companies: {x: [a], y: [a]}":                           "belongs to both",
+		"companies: {x: [a]}\npeople: [{login: a, company: z}]": "belongs to both",
+	} {
+		file := filepath.Join(t.TempDir(), "owners.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, errs := readRoster("", file); errs == nil || !strings.Contains(errs.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, errs, want)
+		}
+	}
+}
+
+func TestPatternsChooseRepositories(t *testing.T) {
+	o := Owner{Login: "aws", Include: []string{"aws-*", "s2n*"}, Exclude: []string{"*-archive"}}
+	for name, want := range map[string]bool{"aws/AWS-CLI": true, "aws/s2n-tls": true, "aws/other": false, "aws/aws-x-archive": false} {
+		if got := o.admits(name); got != want {
+			t.Errorf("%s is admitted: %t", name, got)
+		}
+	}
+	if all := (Owner{Login: "aws"}); !all.admits("aws/anything") {
+		t.Error("without patterns a repository is left out")
+	}
+}
+
+func TestWhatIsAddedAndRemovedByHandOutlivesTheConfiguration(t *testing.T) {
+	w := newWorld(t)
+	list, err := OpenOwners(w.env["REDIS_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	logins := func() string {
+		owners, err := list.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, o := range owners {
+			names = append(names, o.Login+":"+o.Company)
+		}
+		return strings.Join(names, " ")
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed := func(configured roster) { t.Helper(); do(list.seed(t.Context(), configured)) }
+
+	seed(roster{"acme": {Login: "acme", Company: "meta"}, "jane": {Login: "jane"}})
+	do(list.Add(t.Context(), Owner{Login: "NVIDIA", Company: "nvidia"}))
+	do(list.Remove(t.Context(), "Jane"))
+	seed(roster{"acme": {Login: "acme", Company: "apple"}, "jane": {Login: "jane"}, "new": {Login: "new"}})
+	if got := logins(); got != "acme:apple new: nvidia:nvidia" {
+		t.Errorf("listed: %s", got)
+	}
+	seed(roster{}) // nothing is configured any more
+	if got := logins(); got != "nvidia:nvidia" {
+		t.Errorf("listed: %s", got)
+	}
+	do(list.Add(t.Context(), Owner{Login: "jane"}))
+	seed(roster{"nvidia": {Login: "nvidia", Company: "other"}})
+	if got := logins(); got != "jane: nvidia:nvidia" {
+		t.Errorf("listed: %s", got)
+	}
+	if err := list.Remove(t.Context(), "nobody"); err == nil {
+		t.Error("an owner that is not listed was removed")
+	}
+	do(list.Add(t.Context(), Owner{Login: "rust-lang", Repos: []string{"rust"}}))
+	do(list.Add(t.Context(), Owner{Login: "rust-lang", Repos: []string{"Cargo"}}))
+	if o, err := list.Get(t.Context(), "rust-lang"); err != nil || !reflect.DeepEqual(o.Repos, []string{"cargo", "rust"}) {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestOfManyWhoChangeTheListNoneIsLost(t *testing.T) {
+	w := newWorld(t)
+	done := make(chan error)
+	for i := range 4 {
+		go func() {
+			list, err := OpenOwners(w.env["REDIS_URL"])
+			if err == nil {
+				defer list.Close()
+				err = list.Add(context.Background(), Owner{Login: fmt.Sprintf("owner-%d", i)})
+			}
+			done <- err
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	list, err := OpenOwners(w.env["REDIS_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	if owners, err := list.List(t.Context()); err != nil || len(owners) != 4 {
+		t.Errorf("%d owners, %v", len(owners), err)
+	}
+}
