@@ -24,6 +24,7 @@ type commands struct {
 	Tick     tickCommand     `cmd:"" help:"Sweep GitHub now instead of at the hour."`
 	Wake     wakeCommand     `cmd:"" help:"Have functions do now what is left to do."`
 	Replay   replayCommand   `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
+	Drain    drainCommand    `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
 	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
 	Owners   ownersCommand   `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
 	Top      topCommand      `cmd:"" help:"Show the fastest moving repositories of each company."`
@@ -115,6 +116,15 @@ func defaultHome(env map[string]string) stack.Home {
 		return liveHome
 	}
 	return recordedHome
+}
+
+// addresses are where the servers are: those of the process's own environment
+// if it names them, else those of the stack.
+func (p *place) addresses() (map[string]string, error) {
+	if p.env["KAFKA_BROKERS"] != "" && p.env["SCHEMA_REGISTRY_URL"] != "" {
+		return p.env, nil
+	}
+	return p.home.ReadEnv()
 }
 
 // findRoot looks for the manifests above the working directory, then above the

@@ -84,12 +84,9 @@ func (r *replayCommand) target(ctx context.Context, p *place) (sender, func(), e
 		}
 		return &replay.ToURL{URL: r.To, Client: &http.Client{Timeout: time.Minute}}, func() {}, nil
 	}
-	env := p.env
-	if env["KAFKA_BROKERS"] == "" || env["SCHEMA_REGISTRY_URL"] == "" {
-		var err error
-		if env, err = p.home.ReadEnv(); err != nil {
-			return nil, nil, err
-		}
+	env, err := p.addresses()
+	if err != nil {
+		return nil, nil, err
 	}
 	k, err := toKafka(ctx, env)
 	if err != nil {

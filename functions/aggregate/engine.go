@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -28,48 +31,69 @@ type engine struct {
 	kafka  kafka.Config
 	codec  *event.Codec
 	memory *memory
+	hold   hold
 	now    func() time.Time
 
 	opened  bool
 	topicID string
-	follows map[int32]int64 // where the next block of a partition begins if it follows the last
+	held    *held // nil while a block is in hand, and after one that failed
 }
 
-func newEngine(cfg kafka.Config, codec *event.Codec, m *memory) *engine {
-	return &engine{kafka: cfg, codec: codec, memory: m, now: time.Now, follows: map[int32]int64{}}
+func newEngine(cfg kafka.Config, codec *event.Codec, m *memory, hold hold) *engine {
+	return &engine{kafka: cfg, codec: codec, memory: m, hold: hold, now: time.Now}
 }
 
 // transform computes one block.
-func (e *engine) transform(ctx context.Context, b kafka.Block) ([]*kgo.Record, func(context.Context) error, error) {
+func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (func(context.Context) error, error) {
 	if err := e.open(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := e.catchUp(ctx, b.First); err != nil {
-		return nil, nil, err
+	h := e.held
+	e.held = nil
+	if h == nil {
+		h = newHeld()
 	}
 	// What comes first after a start may have been tried before, by a
 	// transaction whose fate is not known here: the stores look its keys up.
-	resumed := map[int32]bool{}
-	for p, begins := range b.First {
-		resumed[p.Number] = e.follows[p.Number] != begins
+	resumed := h.resumed(b.First)
+	if err := e.catchUp(ctx, h, b.First); err != nil {
+		return nil, err
 	}
-	w, err := e.work(ctx, b.Records, resumed)
-	if err != nil {
-		return nil, nil, err
+	w := &work{
+		engine: e, held: h, resumed: resumed, at: e.now().UTC().Truncate(time.Millisecond),
+		produce: produce, histories: map[int64]*history{},
 	}
-	next := map[int32]int64{}
-	for p, n := range b.Next {
-		next[p.Number] = n
+	if err := w.run(ctx, b.Records); err != nil {
+		return nil, err
 	}
-	settle := func(ctx context.Context) error {
-		maps.Copy(e.follows, next)
-		if err := e.memory.save(ctx, e.topicID, w.histories, next); err != nil {
-			e.opened = false
-			return err
+	return func(ctx context.Context) error {
+		h.keep(w.histories, b.Next, len(b.Records))
+		if len(h.unsaved) > 0 && h.records < e.hold.unsaved && len(b.Records) >= e.hold.block {
+			e.held = h // more is coming: write each history once for several blocks
+			return nil
 		}
+		return e.save(ctx, h)
+	}, nil
+}
+
+// save writes what is held to Redis.
+func (e *engine) save(ctx context.Context, h *held) error {
+	if err := e.memory.save(ctx, e.topicID, h.unsaved, h.follows); err != nil {
+		e.opened = false
+		return err
+	}
+	h.settled(e.hold.repositories)
+	e.held = h
+	return nil
+}
+
+// flush writes what is held to Redis before the process ends, so that the next
+// has nothing to catch up.
+func (e *engine) flush(ctx context.Context) error {
+	if e.held == nil || len(e.held.unsaved) == 0 {
 		return nil
 	}
-	return w.out, settle, nil
+	return e.save(ctx, e.held)
 }
 
 // open learns the topic's id, registers what is emitted, and checks Redis.
@@ -93,27 +117,38 @@ func (e *engine) open(ctx context.Context) error {
 }
 
 // catchUp brings the histories of each partition up to where a block begins.
-func (e *engine) catchUp(ctx context.Context, first kafka.Offsets) error {
-	var partitions []int32
-	for p := range first {
-		partitions = append(partitions, p.Number)
-	}
-	at, err := e.memory.positions(ctx, e.topicID, partitions)
+// What is held stays only if each partition goes on where this process left it,
+// in Kafka and in Redis: else others have been at work.
+func (e *engine) catchUp(ctx context.Context, h *held, first kafka.Offsets) error {
+	at, err := e.memory.positions(ctx, e.topicID, h.partitions(first))
 	if err != nil {
 		return err
 	}
+	if moved := h.moved(at); moved || !h.follow(first) {
+		if !moved && len(h.unsaved) > 0 {
+			if err := e.save(ctx, h); err != nil {
+				return err
+			}
+			at = h.saved
+		}
+		h.drop(at)
+	}
 	for p, begins := range first {
+		if h.follows[p.Number] == begins {
+			continue
+		}
 		if at[p.Number] > begins {
 			if err := e.ahead(ctx, p, at[p.Number]); err != nil {
 				return err
 			}
 		}
+		h.saved[p.Number] = max(begins, at[p.Number])
 		if at[p.Number] >= begins {
 			continue
 		}
 		err := kafka.ReadRange(ctx, e.kafka, p, at[p.Number], begins, func(records []*kgo.Record, next int64) error {
-			w, err := e.work(ctx, records, nil)
-			if err != nil {
+			w := &work{engine: e, held: newHeld(), histories: map[int64]*history{}}
+			if err := w.run(ctx, records); err != nil {
 				return err
 			}
 			return e.memory.save(ctx, e.topicID, w.histories, map[int32]int64{p.Number: next})
@@ -142,49 +177,99 @@ func (e *engine) ahead(ctx context.Context, p kafka.Partition, at int64) error {
 // work is one block being computed.
 type work struct {
 	engine    *engine
+	held      *held
 	resumed   map[int32]bool // partitions whose records may have been computed before
 	at        time.Time
+	produce   func(*kgo.Record) // nil: only the histories are wanted
 	histories map[int64]*history
-	out       []*kgo.Record
 }
 
-// work computes records in order, on histories as they are in Redis, which it
-// does not write.
-func (e *engine) work(ctx context.Context, records []*kgo.Record, resumed map[int32]bool) (*work, error) {
-	w := &work{engine: e, resumed: resumed, at: e.now().UTC().Truncate(time.Millisecond)}
+// pass is how many records are computed at once: enough to keep every core
+// busy, few enough to bound what stands decoded in memory.
+const pass = 8_192
+
+// run computes records, in order for each repository, on histories as they are
+// in Redis, which it does not write.
+func (w *work) run(ctx context.Context, records []*kgo.Record) error {
+	for some := range slices.Chunk(records, pass) {
+		if err := w.pass(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass decodes records, gathers their histories, and observes: the first and
+// the last on all cores, each repository on one.
+func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
+	cores := runtime.GOMAXPROCS(0)
 	observations := make([]*event.RepoObserved, len(records))
-	seen := map[int64]bool{}
-	var repos []int64
-	for i, r := range records {
-		o, err := e.codec.Observed(ctx, r)
-		if errors.Is(err, event.ErrInvalid) {
-			if err := w.bury(r, err); err != nil {
-				return nil, err
+	decoding, decodingCtx := errgroup.WithContext(ctx)
+	for core := range cores {
+		decoding.Go(func() error {
+			for i := core; i < len(records); i += cores {
+				o, err := w.decode(decodingCtx, records[i])
+				if err != nil {
+					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
+				}
+				observations[i] = o
 			}
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
-		}
-		observations[i] = &o
-		if !seen[o.ID] {
-			seen[o.ID] = true
-			repos = append(repos, o.ID)
-		}
+			return nil
+		})
 	}
-	var err error
-	if w.histories, err = e.memory.load(ctx, repos); err != nil {
-		return nil, err
+	if err := decoding.Wait(); err != nil {
+		return err
 	}
+	if err := w.gather(ctx, records, observations); err != nil {
+		return err
+	}
+	observing, observingCtx := errgroup.WithContext(ctx)
+	for core := range cores {
+		observing.Go(func() error {
+			for i, o := range observations {
+				if o == nil || int(uint64(o.ID)%uint64(cores)) != core {
+					continue
+				}
+				if err := w.observe(observingCtx, records[i], o); err != nil {
+					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
+				}
+			}
+			return nil
+		})
+	}
+	return observing.Wait()
+}
+
+// decode reads an observation, or buries the record and returns nil.
+func (w *work) decode(ctx context.Context, r *kgo.Record) (*event.RepoObserved, error) {
+	o, err := w.engine.codec.Observed(ctx, r)
+	if errors.Is(err, event.ErrInvalid) {
+		return nil, w.bury(r, err)
+	}
+	return &o, err
+}
+
+// gather finds the histories of the observed repositories: in hand, held, or
+// in Redis.
+func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []*event.RepoObserved) error {
+	var missing []int64
 	for i, o := range observations {
-		if o == nil {
+		if o == nil || w.histories[o.ID] != nil {
 			continue
 		}
-		if err := w.observe(ctx, records[i], o); err != nil {
-			return nil, fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
+		if h := w.held.history(o.ID, records[i].Partition); h != nil {
+			w.histories[o.ID] = h
+			continue
 		}
+		w.histories[o.ID] = &history{}
+		missing = append(missing, o.ID)
 	}
-	return w, nil
+	loaded, err := w.engine.memory.load(ctx, missing)
+	if err != nil {
+		return err
+	}
+	maps.Copy(w.histories, loaded)
+	return nil
 }
 
 // observe computes one observation. A repeat of one still held is swallowed; one
@@ -209,16 +294,18 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	}
 	h.Known++
 	h.Points = h.Points.Insert(p)
-	row := event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
-	if err := w.emit(ctx, &row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
-		return err
+	if w.produce != nil {
+		row := event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
+		if err := w.emit(ctx, &row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
+			return err
+		}
 	}
 	if !late {
 		h.Newest = r.Value
 		return nil
 	}
 	after := h.Points.Measure(*h.Points.Find(newest))
-	if after.Equal(&before) {
+	if w.produce == nil || after.Equal(&before) {
 		return nil
 	}
 	return w.restate(ctx, h, after)
@@ -240,17 +327,20 @@ func (w *work) emit(ctx context.Context, row *event.RepoProcessed, mayRepeat boo
 	if err != nil {
 		return err
 	}
-	w.out = append(w.out, r)
+	w.produce(r)
 	return nil
 }
 
 // bury makes a dead letter of a record that can never be computed.
 func (w *work) bury(r *kgo.Record, reason error) error {
+	if w.produce == nil {
+		return nil
+	}
 	letter, err := event.NewDeadLetter(stage, r, reason).Record()
 	if err != nil {
 		return err
 	}
-	w.out = append(w.out, letter)
+	w.produce(letter)
 	return nil
 }
 

@@ -43,6 +43,9 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // Group is the consumer group whose offsets are the function's progress.
 const Group = "m7pulse-aggregate"
 
+// dynamic asks for a place in the group that lasts as long as the process.
+const dynamic = "dynamic"
+
 // blockBytes bounds a block by weight.
 const blockBytes = 16 << 20
 
@@ -56,29 +59,37 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
-	codec, err := event.NewCodec(cfg.Registry)
-	if err != nil {
-		return nil, err
-	}
-	memory, err := newMemory(cfg.Redis)
-	if err != nil {
-		return nil, err
-	}
-	engine := newEngine(cfg.Kafka, codec, memory)
-	bounds := kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}
-	place := kafka.Group{Name: Group, Member: cfg.Member}
-	if cfg.Member == "dynamic" {
-		place.Member = ""
-	}
-	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform)
+	drain, engine, err := newDrain(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}, hold{})
 	if err != nil {
 		return nil, err
 	}
 	drain.Start()
 	return &serve.Draining{
 		Drain:   drain,
-		Accept:  codec.Accept,
+		Accept:  engine.codec.Accept,
 		Topics:  []string{event.TopicBaseRepos},
-		Closers: []func() error{memory.redis.Close},
+		Closers: []func() error{engine.memory.redis.Close},
 	}, nil
+}
+
+// newDrain returns the one drain of the function and of the bulk door.
+func newDrain(cfg Config, bounds kafka.Bounds, hold hold) (*kafka.Drain, *engine, error) {
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	memory, err := newMemory(cfg.Redis)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine := newEngine(cfg.Kafka, codec, memory, hold)
+	place := kafka.Group{Name: Group, Member: cfg.Member}
+	if cfg.Member == dynamic {
+		place.Member = ""
+	}
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform)
+	if err != nil {
+		return nil, nil, err
+	}
+	return drain, engine, nil
 }

@@ -26,6 +26,7 @@ type history struct {
 	Newest  []byte           `avro:"newest"` // the newest observation, as it stood in Kafka
 
 	stored uint64 // the version in Redis that this was read at; 0 = absent
+	home   int32  // the partition that it was last touched from
 }
 
 // applied says that every record of a partition before Next is in a history.
@@ -46,6 +47,7 @@ func (h *history) has(partition int32, offset int64) bool {
 
 // mark notes that the record at this place is applied.
 func (h *history) mark(partition int32, offset int64) {
+	h.home = partition
 	for i, a := range h.Applied {
 		if a.Partition == partition {
 			h.Applied[i].Next = offset + 1
@@ -234,6 +236,7 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 			if done, err := writes[i].Int(); err != nil || done != 1 {
 				return errors.Join(fmt.Errorf("write %s: %w", historyKey(id), errMoved), err)
 			}
+			histories[id].stored++
 		}
 		ids = ids[n:]
 	}

@@ -11,6 +11,16 @@ type Partition struct {
 // Offsets are next offsets by partition: all before them is done.
 type Offsets map[Partition]int64
 
+// Reach says whether all before the target offsets is done.
+func (o Offsets) Reach(target Offsets) bool {
+	for p, next := range target {
+		if o[p] < next {
+			return false
+		}
+	}
+	return true
+}
+
 // coverage is how far a drain has come: what it has made durable. Waiters learn
 // of every advance.
 type coverage struct {
@@ -47,10 +57,8 @@ func (c *coverage) advance(to Offsets) (raised bool) {
 func (c *coverage) covers(target Offsets) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for p, next := range target {
-		if c.next[p] < next {
-			return false, c.changed
-		}
+	if !c.next.Reach(target) {
+		return false, c.changed
 	}
 	return true, nil
 }

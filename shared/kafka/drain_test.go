@@ -232,16 +232,13 @@ type doubling struct {
 	fail    error
 }
 
-func (x *doubling) transform(_ context.Context, b kafka.Block) ([]*kgo.Record, func(context.Context) error, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var out []*kgo.Record
+func (x *doubling) transform(_ context.Context, b kafka.Block, emit func(*kgo.Record)) (func(context.Context) error, error) {
 	for _, r := range b.Records {
 		for range 2 {
-			out = append(out, &kgo.Record{Topic: "out", Key: r.Key, Value: r.Value})
+			emit(&kgo.Record{Topic: "out", Key: r.Key, Value: r.Value})
 		}
 	}
-	return out, func(context.Context) error {
+	return func(context.Context) error {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if x.fail != nil {

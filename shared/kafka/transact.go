@@ -13,11 +13,11 @@ import (
 )
 
 // Transform computes what a block of records leads to. It has no effect of its
-// own: the records are produced, and the block's offsets committed, in one Kafka
-// transaction. settle runs once that transaction is committed, and may be lost
-// in a crash before it is done: the next Transform must notice and make up
-// for it.
-type Transform func(ctx context.Context, b Block) (out []*kgo.Record, settle func(context.Context) error, err error)
+// own: what it produces, from any goroutine, and the block's offsets are
+// committed in one Kafka transaction. settle runs once that transaction is
+// committed, and may be lost in a crash before it is done: the next Transform
+// must notice and make up for it.
+type Transform func(ctx context.Context, b Block, produce func(*kgo.Record)) (settle func(context.Context) error, err error)
 
 // Group is the consumer group that a transacting drain is a member of.
 type Group struct {
@@ -104,21 +104,21 @@ func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
 // transact turns one block into one transaction. A block that was not committed
 // because the group was rebalanced is fetched again by whoever owns it now.
 func (t *transacting) transact(ctx context.Context, session *kgo.GroupTransactSession, b *Block, durable func(Offsets)) error {
-	out, settle, err := t.transform(ctx, *b)
-	if err != nil {
-		return fmt.Errorf("process a block of %s: %w", t.topic, err)
-	}
 	if err := session.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	var failed kgo.FirstErrPromise
-	for _, r := range out {
-		session.Produce(ctx, r, failed.Promise())
+	settle, err := t.transform(ctx, *b, func(r *kgo.Record) { session.Produce(ctx, r, failed.Promise()) })
+	if err != nil {
+		err = fmt.Errorf("process a block of %s: %w", t.topic, err)
 	}
-	produced := failed.Err()
-	committed, err := session.End(ctx, kgo.TransactionEndTry(produced == nil))
-	if err := errors.Join(produced, err); err != nil {
-		return fmt.Errorf("commit %d records: %w", len(out), err)
+	if err := errors.Join(err, failed.Err()); err != nil {
+		_, aborted := session.End(context.WithoutCancel(ctx), kgo.TryAbort)
+		return errors.Join(err, aborted)
+	}
+	committed, err := session.End(ctx, kgo.TryCommit)
+	if err != nil {
+		return fmt.Errorf("commit a block of %s: %w", t.topic, err)
 	}
 	if !committed {
 		return nil

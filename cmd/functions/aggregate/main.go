@@ -7,4 +7,4 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/host"
 )
 
-func main() { host.Run(aggregate.New()) }
+func main() { host.RunOrDrain(aggregate.New(), aggregate.Drain) }

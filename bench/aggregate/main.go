@@ -1,0 +1,266 @@
+// Command aggregate measures the bulk door of the function aggregate against
+// Apache Spark doing the same job, on the same Kafka, machine and records:
+//
+//	go run ./bench/aggregate -brokers 127.0.0.1:9092 -spark .build/spark
+//
+// Both read the same topic, keep state per repository, and compute deltas.
+// Ours also keeps the state in redis-server and produces every row to Kafka in
+// transactions, and all of that is counted: the function's process and Redis.
+// Spark's state is in its own memory and its rows are dropped or written to
+// Iceberg, as asked. The broker is counted on neither side.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/infra/local/redis"
+	"github.com/m7pulse/m7pulse/infra/local/registry"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// result is one run of one side.
+type result struct {
+	Side    string  `json:"side"`
+	Records int64   `json:"records"` // that arrived at the other end
+	Seconds float64 `json:"seconds"`
+	CPU     float64 `json:"cpu_seconds"`
+	MiB     int64   `json:"peak_rss_mib"`
+}
+
+type bench struct {
+	kafka    kafka.Config
+	registry string
+	work     string
+	program  string // of the function
+	spark    string // folder made by bench/spark/setup.sh, or empty
+	records  int
+}
+
+func main() {
+	log.SetFlags(0)
+	var b bench
+	brokers := flag.String("brokers", "127.0.0.1:9092", "a real Kafka")
+	flag.StringVar(&b.program, "program", "bin/aggregate", "the function's program")
+	flag.StringVar(&b.spark, "spark", "", "folder made by bench/spark/setup.sh; empty: leave Spark out")
+	flag.IntVar(&b.records, "records", 4_000_000, "records")
+	recording := flag.String("recording", "data/m7-2025.jsonl.gz", "recorded events")
+	rounds := flag.Int("rounds", 3, "rounds")
+	keep := flag.Bool("keep", false, "use the records that stand in the topic already")
+	flag.Parse()
+	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
+	if err := b.run(context.Background(), *recording, *rounds, *keep); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func (b *bench) run(ctx context.Context, recording string, rounds int, keep bool) (err error) {
+	b.work = filepath.Join(os.TempDir(), "m7pulse-bench")
+	if !keep {
+		if err := os.RemoveAll(b.work); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(b.work, "registry"), 0o755); err != nil {
+		return err
+	}
+	r, err := registry.Open(filepath.Join(b.work, "registry"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	server := httptest.NewServer(r.Handler())
+	defer server.Close()
+	b.registry = server.URL
+	if !keep {
+		if err := b.fill(ctx, recording); err != nil {
+			return err
+		}
+	}
+	for round := range rounds {
+		sides := []func(context.Context) (result, error){b.ours, b.ours} // A/A first
+		if b.spark != "" {
+			sides = []func(context.Context) (result, error){b.ours, b.theirs}
+			if round == 0 {
+				sides = append(sides, b.ours)
+			}
+		}
+		for _, side := range sides {
+			r, err := side(ctx)
+			if err != nil {
+				return err
+			}
+			r.print()
+		}
+	}
+	return nil
+}
+
+func (r result) print() {
+	line, _ := json.Marshal(r) // a flat struct of numbers always encodes
+	fmt.Printf("%s  %.0f records/s, %.2f µs of CPU a record\n", line, float64(r.Records)/r.Seconds, r.CPU/float64(r.Records)*1e6)
+}
+
+func (b *bench) fill(ctx context.Context, recording string) error {
+	codec, err := event.NewCodec(b.registry)
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(b.kafka.Options()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := recreate(ctx, kadm.NewClient(client), event.TopicBaseRepos); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := produce(ctx, b.kafka, codec, recording, b.records); err != nil {
+		return err
+	}
+	log.Printf("%d records produced in %s", b.records, time.Since(began).Round(time.Second))
+	return nil
+}
+
+// ours drains the whole topic from an empty Redis and an unknown group.
+func (b *bench) ours(ctx context.Context) (result, error) {
+	client, err := kgo.NewClient(b.kafka.Options()...)
+	if err != nil {
+		return result{}, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.DeleteGroups(ctx, aggregate.Group); err != nil {
+		return result{}, err
+	}
+	if err := recreate(ctx, admin, event.TopicProcessedRepos); err != nil {
+		return result{}, err
+	}
+	dir := filepath.Join(b.work, "redis")
+	if err := os.RemoveAll(dir); err != nil {
+		return result{}, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return result{}, err
+	}
+	state, err := redis.Start(ctx, redis.Config{Dir: dir})
+	if err != nil {
+		return result{}, err
+	}
+	defer state.Close()
+	drain := exec.CommandContext(ctx, b.program, "drain")
+	drain.Env = append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry, "REDIS_URL=redis://"+state.Addr())
+	drain.Stderr = os.Stderr
+	began := time.Now()
+	if err := drain.Run(); err != nil {
+		return result{}, fmt.Errorf("%s drain: %w", b.program, err)
+	}
+	r := result{Side: "aggregate", Seconds: time.Since(began).Seconds()}
+	usage := drain.ProcessState.SysUsage().(*syscall.Rusage)
+	r.CPU = (drain.ProcessState.UserTime() + drain.ProcessState.SystemTime()).Seconds()
+	r.MiB = usage.Maxrss >> 10
+	cpu, peak, err := redisUsage(ctx, state.Addr())
+	if err != nil {
+		return result{}, err
+	}
+	r.CPU += cpu
+	r.MiB += peak
+	r.Records, err = b.arrived(ctx)
+	return r, err
+}
+
+// arrived counts the rows that a reader of the output topic sees.
+func (b *bench) arrived(ctx context.Context) (n int64, err error) {
+	ends, err := kafka.Ends(ctx, b.kafka, event.TopicProcessedRepos)
+	if err != nil {
+		return 0, err
+	}
+	for p, end := range ends {
+		err := kafka.ReadRange(ctx, b.kafka, p, 0, end, func(records []*kgo.Record, _ int64) error {
+			n += int64(len(records))
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	if n != int64(b.records) {
+		return n, fmt.Errorf("%d rows arrived of %d records", n, b.records)
+	}
+	return n, nil
+}
+
+// redisUsage asks Redis for its CPU seconds, those of its rewrites included, and
+// its memory in MiB.
+func redisUsage(ctx context.Context, address string) (cpu float64, mib int64, err error) {
+	client := goredis.NewClient(&goredis.Options{Addr: address})
+	defer client.Close()
+	info, err := client.Info(ctx, "cpu", "memory").Result()
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask redis for its usage: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch name {
+		case "used_cpu_sys", "used_cpu_user", "used_cpu_sys_children", "used_cpu_user_children":
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0, 0, fmt.Errorf("redis %s: %w", line, err)
+			}
+			cpu += v
+		case "used_memory_peak":
+			v, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return 0, 0, fmt.Errorf("redis %s: %w", line, err)
+			}
+			mib = v >> 20
+		}
+	}
+	return cpu, mib, nil
+}
+
+// theirs runs Spark over the whole topic, in batches of 500,000.
+func (b *bench) theirs(ctx context.Context) (result, error) {
+	began := time.Now()
+	spark := exec.CommandContext(ctx, filepath.Join(b.spark, "venv/bin/python"), "bench/spark/pipeline.py")
+	spark.Env = append(os.Environ(), "BOOT="+strings.Join(b.kafka.Brokers, ","), "TOPIC="+event.TopicBaseRepos,
+		"JARS="+filepath.Join(b.spark, "jars"), "WORK="+filepath.Join(b.work, "spark"), "SCHEMA=shared/event/schemas/repo_observed.avsc",
+		"BATCH=500000", fmt.Sprintf("T0=%.3f", float64(began.UnixMilli())/1000))
+	var errs bytes.Buffer
+	spark.Stderr = &errs
+	out, err := spark.Output()
+	if err != nil {
+		return result{}, fmt.Errorf("spark: %w: %s", err, errs.Bytes()[max(0, errs.Len()-2000):])
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	var r struct {
+		Records int64   `json:"records"`
+		Seconds float64 `json:"query_s"`
+		CPU     float64 `json:"cpu_s"`
+		JVM     int64   `json:"jvm_peak_rss_mb"`
+		Python  int64   `json:"py_peak_rss_mb"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+		return result{}, fmt.Errorf("spark said %q: %w", lines[len(lines)-1], err)
+	}
+	return result{"spark", r.Records, r.Seconds, r.CPU, r.JVM + r.Python}, nil
+}
