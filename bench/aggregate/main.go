@@ -97,11 +97,11 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep bool
 		}
 	}
 	for round := range rounds {
-		sides := []func(context.Context) (result, error){b.ours, b.ours} // A/A first
+		sides := []func(context.Context) (result, error){b.ours, b.ours} // A/A
 		if b.spark != "" {
-			sides = []func(context.Context) (result, error){b.ours, b.theirs}
+			sides = []func(context.Context) (result, error){b.ours, b.theirs("noop"), b.theirs("iceberg")}
 			if round == 0 {
-				sides = append(sides, b.ours)
+				sides = append(sides, b.ours) // A/A
 			}
 		}
 		for _, side := range sides {
@@ -149,7 +149,7 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if _, err := admin.DeleteGroups(ctx, aggregate.Group); err != nil {
+	if err := forget(ctx, admin, aggregate.Group); err != nil {
 		return result{}, err
 	}
 	if err := recreate(ctx, admin, event.TopicProcessedRepos); err != nil {
@@ -238,29 +238,30 @@ func redisUsage(ctx context.Context, address string) (cpu float64, mib int64, er
 	return cpu, mib, nil
 }
 
-// theirs runs Spark over the whole topic, in batches of 500,000.
-func (b *bench) theirs(ctx context.Context) (result, error) {
-	began := time.Now()
-	spark := exec.CommandContext(ctx, filepath.Join(b.spark, "venv/bin/python"), "bench/spark/pipeline.py")
-	spark.Env = append(os.Environ(), "BOOT="+strings.Join(b.kafka.Brokers, ","), "TOPIC="+event.TopicBaseRepos,
-		"JARS="+filepath.Join(b.spark, "jars"), "WORK="+filepath.Join(b.work, "spark"), "SCHEMA=shared/event/schemas/repo_observed.avsc",
-		"BATCH=500000", fmt.Sprintf("T0=%.3f", float64(began.UnixMilli())/1000))
-	var errs bytes.Buffer
-	spark.Stderr = &errs
-	out, err := spark.Output()
-	if err != nil {
-		return result{}, fmt.Errorf("spark: %w: %s", err, errs.Bytes()[max(0, errs.Len()-2000):])
+// theirs runs Spark over the whole topic, in batches of 500,000, with its rows
+// dropped or written to Iceberg.
+func (b *bench) theirs(sink string) func(context.Context) (result, error) {
+	return func(ctx context.Context) (result, error) {
+		spark := exec.CommandContext(ctx, filepath.Join(b.spark, "venv/bin/python"), "bench/spark/pipeline.py")
+		spark.Env = append(os.Environ(), "BOOT="+strings.Join(b.kafka.Brokers, ","), "TOPIC="+event.TopicBaseRepos, "SINK="+sink,
+			"JARS="+filepath.Join(b.spark, "jars"), "WORK="+filepath.Join(b.work, "spark"), "SCHEMA=shared/event/schemas/repo_observed.avsc")
+		var errs bytes.Buffer
+		spark.Stderr = &errs
+		out, err := spark.Output()
+		if err != nil {
+			return result{}, fmt.Errorf("spark: %w: %s", err, errs.Bytes()[max(0, errs.Len()-2000):])
+		}
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		var r struct {
+			Records int64   `json:"records"`
+			Seconds float64 `json:"query_s"`
+			CPU     float64 `json:"cpu_s"`
+			JVM     int64   `json:"jvm_peak_rss_mb"`
+			Python  int64   `json:"py_peak_rss_mb"`
+		}
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+			return result{}, fmt.Errorf("spark said %q: %w", lines[len(lines)-1], err)
+		}
+		return result{"spark, sink " + sink, r.Records, r.Seconds, r.CPU, r.JVM + r.Python}, nil
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	var r struct {
-		Records int64   `json:"records"`
-		Seconds float64 `json:"query_s"`
-		CPU     float64 `json:"cpu_s"`
-		JVM     int64   `json:"jvm_peak_rss_mb"`
-		Python  int64   `json:"py_peak_rss_mb"`
-	}
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
-		return result{}, fmt.Errorf("spark said %q: %w", lines[len(lines)-1], err)
-	}
-	return result{"spark", r.Records, r.Seconds, r.CPU, r.JVM + r.Python}, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/replay"
@@ -110,4 +112,16 @@ func recreate(ctx context.Context, admin *kadm.Client, topics ...string) error {
 		}
 	}
 	return nil
+}
+
+// forget removes a consumer group. A broker that has just started needs a
+// moment before it knows its groups.
+func forget(ctx context.Context, admin *kadm.Client, group string) (err error) {
+	for range 50 {
+		if _, err = admin.DeleteGroup(ctx, group); err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return fmt.Errorf("delete the group %s: %w", group, err)
 }

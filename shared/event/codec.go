@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -43,22 +44,25 @@ const frame = 5
 // It is safe for use by several goroutines.
 type Codec struct {
 	registry *sr.Client
-	avro     avro.API
 	now      func() time.Time
 
-	mu      sync.Mutex
+	decoders, encoders sync.Pool // *avro.Reader, *avro.Writer
+
+	mu      sync.RWMutex
 	written map[string]encoding    // by event type: what this codec registered
 	writers map[writer]avro.Schema // resolved for reading
 }
 
+// encoding is what all records of a type share.
 type encoding struct {
-	id     int
-	schema avro.Schema
+	id      int
+	schema  avro.Schema
+	headers []kgo.RecordHeader
 }
 
 type writer struct {
-	id      int
-	subject string
+	id     int
+	ceType string // that it is read as
 }
 
 // NewCodec returns a codec over the registry at the given address.
@@ -67,10 +71,12 @@ func NewCodec(registryURL string) (*Codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schema registry %s: %w", registryURL, err)
 	}
+	api := avro.Config{MaxByteSliceSize: maxPayload, MaxSliceAllocSize: maxPayload}.Freeze()
 	return &Codec{
 		registry: client,
-		avro:     avro.Config{MaxByteSliceSize: maxPayload, MaxSliceAllocSize: maxPayload}.Freeze(),
 		now:      time.Now,
+		decoders: sync.Pool{New: func() any { return avro.NewReader(nil, 0, avro.WithReaderConfig(api)) }},
+		encoders: sync.Pool{New: func() any { return avro.NewWriter(nil, 1024, avro.WithWriterConfig(api)) }},
 		written:  map[string]encoding{},
 		writers:  map[writer]avro.Schema{},
 	}, nil
@@ -92,9 +98,10 @@ func (c *Codec) Register(ctx context.Context, types ...string) error {
 }
 
 func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.written[contract.Type]; ok {
+	c.mu.RLock()
+	e, ok := c.written[contract.Type]
+	c.mu.RUnlock()
+	if ok {
 		return e, nil
 	}
 	schema, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
@@ -105,7 +112,13 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	if err != nil {
 		return encoding{}, fmt.Errorf("register the schema of %s: %w", contract.Subject(), err)
 	}
-	e := encoding{id, schema}
+	e = encoding{id: id, schema: schema, headers: []kgo.RecordHeader{
+		{Key: "ce_specversion", Value: []byte("1.0")},
+		{Key: "ce_type", Value: []byte(contract.Type)},
+		{Key: "content-type", Value: []byte(ContentAvro)},
+	}}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.written[contract.Type] = e
 	return e, nil
 }
@@ -117,51 +130,59 @@ func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record,
 	if err != nil {
 		return nil, err
 	}
-	a := p.attributes()
-	e := origin{id: a.id, source: contract.source, subject: a.subject, time: a.time, mayRepeat: mayRepeat}
-	return c.record(ctx, contract, p, e)
+	return c.record(ctx, contract, p, origin{source: contract.source, mayRepeat: mayRepeat})
 }
 
-// origin is what of a record's CloudEvents context is not fixed by its type.
+// origin is what of a record follows from where it comes from.
 type origin struct {
-	id, source, subject string
-	time                time.Time
-	mayRepeat           bool
+	id        string // "": by the payload
+	source    string
+	mayRepeat bool
 }
 
-func (c *Codec) record(ctx context.Context, contract Contract, p payload, e origin) (*kgo.Record, error) {
+func (c *Codec) record(ctx context.Context, contract Contract, p payload, o origin) (*kgo.Record, error) {
 	enc, err := c.encoding(ctx, contract)
 	if err != nil {
 		return nil, err
 	}
-	body, err := c.avro.Marshal(enc.schema, p)
+	a := p.attributes()
+	if o.id == "" {
+		o.id = a.id
+	}
+	value, err := c.encode(enc, p)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s %s: %w", contract.Type, e.id, err)
+		return nil, fmt.Errorf("encode %s %s: %w", contract.Type, o.id, err)
 	}
-	value := make([]byte, frame, frame+len(body))
-	binary.BigEndian.PutUint32(value[1:], uint32(enc.id))
-	headers := []kgo.RecordHeader{
-		{Key: "ce_specversion", Value: []byte("1.0")},
-		{Key: "ce_id", Value: []byte(e.id)},
-		{Key: "ce_type", Value: []byte(contract.Type)},
-		{Key: "ce_source", Value: []byte(e.source)},
-		{Key: "content-type", Value: []byte(ContentAvro)},
+	headers := make([]kgo.RecordHeader, 0, len(enc.headers)+5)
+	headers = append(headers, enc.headers...)
+	headers = append(headers, kgo.RecordHeader{Key: "ce_id", Value: []byte(o.id)}, kgo.RecordHeader{Key: "ce_source", Value: []byte(o.source)})
+	if a.subject != "" {
+		headers = append(headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte(a.subject)})
 	}
-	if e.subject != "" {
-		headers = append(headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte(e.subject)})
+	if !a.time.IsZero() {
+		headers = append(headers, kgo.RecordHeader{Key: "ce_time", Value: a.time.UTC().AppendFormat(nil, time.RFC3339Nano)})
 	}
-	if !e.time.IsZero() {
-		headers = append(headers, kgo.RecordHeader{Key: "ce_time", Value: e.time.UTC().AppendFormat(nil, time.RFC3339Nano)})
-	}
-	if e.mayRepeat {
+	if o.mayRepeat {
 		headers = append(headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
 	}
-	return &kgo.Record{
-		Topic:   contract.Topic,
-		Key:     []byte(p.attributes().key),
-		Value:   append(value, body...),
-		Headers: headers,
-	}, nil
+	return &kgo.Record{Topic: contract.Topic, Key: []byte(a.key), Value: value, Headers: headers}, nil
+}
+
+// encode returns a payload in the Confluent frame.
+func (c *Codec) encode(enc encoding, p payload) ([]byte, error) {
+	w := c.encoders.Get().(*avro.Writer)
+	defer func() {
+		w.Reset(nil)
+		w.Error = nil
+		c.encoders.Put(w)
+	}()
+	var head [frame]byte
+	binary.BigEndian.PutUint32(head[1:], uint32(enc.id))
+	if _, err := w.Write(head[:]); err != nil {
+		return nil, err
+	}
+	w.WriteVal(enc.schema, p)
+	return bytes.Clone(w.Buffer()), w.Error
 }
 
 // Accept checks an event from outside, posted by hand or replayed, and returns
@@ -176,7 +197,7 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 	if err := c.decode(ctx, contract, e.DataContentType(), e.Data(), p); err != nil {
 		return nil, err
 	}
-	return c.record(ctx, contract, p, origin{id: e.ID(), source: e.Source(), subject: p.attributes().subject, time: p.attributes().time, mayRepeat: true})
+	return c.record(ctx, contract, p, origin{id: e.ID(), source: e.Source(), mayRepeat: true})
 }
 
 // Observed reads a RepoObserved record.
@@ -208,7 +229,7 @@ func (c *Codec) Requested(ctx context.Context, e cloudevents.Event) (p FetchRequ
 // Header returns a record's header, or "".
 func Header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
-		if strings.EqualFold(h.Key, key) {
+		if h.Key == key || len(h.Key) == len(key) && strings.EqualFold(h.Key, key) {
 			return string(h.Value)
 		}
 	}
@@ -232,11 +253,11 @@ func (c *Codec) decode(ctx context.Context, contract Contract, contentType strin
 	if len(body) > maxPayload {
 		return Invalid("payload of %d bytes, more than %d", len(body), maxPayload)
 	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if contentType == "" {
-		media = ContentAvro
-	} else if err != nil {
-		return Invalid("content type %q: %w", contentType, err)
+	media, err := ContentAvro, error(nil)
+	if contentType != "" && contentType != ContentAvro {
+		if media, _, err = mime.ParseMediaType(contentType); err != nil {
+			return Invalid("content type %q: %w", contentType, err)
+		}
 	}
 	switch media {
 	case ContentAvro:
@@ -270,8 +291,10 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 			err = Invalid("decode %s: %v", contract.Type, r)
 		}
 	}()
-	r := avro.NewReader(nil, 0, avro.WithReaderConfig(c.avro)).Reset(body[frame:])
+	r := c.decoders.Get().(*avro.Reader).Reset(body[frame:])
+	r.Error = nil
 	r.ReadVal(schema, p)
+	defer c.decoders.Put(r) // but not after a panic
 	if r.Error != nil && !errors.Is(r.Error, io.EOF) {
 		return Invalid("decode %s: %w", contract.Type, r.Error)
 	}
@@ -286,10 +309,11 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 
 // reading returns the schema by which to read what was written under id.
 func (c *Codec) reading(ctx context.Context, contract Contract, id int) (avro.Schema, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := writer{id, contract.Subject()}
-	if s, ok := c.writers[key]; ok {
+	key := writer{id, contract.Type}
+	c.mu.RLock()
+	s, ok := c.writers[key]
+	c.mu.RUnlock()
+	if ok {
 		return s, nil
 	}
 	text, err := c.registry.SchemaByID(ctx, id)
@@ -312,6 +336,8 @@ func (c *Codec) reading(ctx context.Context, contract Contract, id int) (avro.Sc
 	if err != nil {
 		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.writers[key] = resolved
 	return resolved, nil
 }

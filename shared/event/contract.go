@@ -36,20 +36,25 @@ func (c Contract) Subject() string { return c.Topic + "-value" }
 
 // Contracts lists the events that travel through Kafka.
 func Contracts() []Contract {
-	return []Contract{
-		{TypeFetchRequested, TopicFetchRequests, schemaFetchRequested, "/m7pulse/fetch-org", func() payload { return &FetchRequested{} }},
-		{TypeRepoObserved, TopicBaseRepos, schemaRepoObserved, "/m7pulse/fetch-org", func() payload { return &observed{} }},
-		{TypeRepoProcessed, TopicProcessedRepos, schemaRepoProcessed, "/m7pulse/aggregate", func() payload { return &RepoProcessed{} }},
-		{TypeOwnerSwept, TopicSweeps, schemaOwnerSwept, "/m7pulse/fetch-org", func() payload { return &OwnerSwept{} }},
+	var all []Contract
+	for _, t := range []string{TypeFetchRequested, TypeRepoObserved, TypeRepoProcessed, TypeOwnerSwept} {
+		c, _ := ContractOf(t) // of a known type there is one
+		all = append(all, c)
 	}
+	return all
 }
 
-// ContractOf finds the contract of a type, or says which types there are.
+// ContractOf finds the contract of a type, or says that there is none.
 func ContractOf(ceType string) (Contract, error) {
-	for _, c := range Contracts() {
-		if c.Type == ceType {
-			return c, nil
-		}
+	switch ceType {
+	case TypeFetchRequested:
+		return Contract{ceType, TopicFetchRequests, schemaFetchRequested, "/m7pulse/fetch-org", func() payload { return &FetchRequested{} }}, nil
+	case TypeRepoObserved:
+		return Contract{ceType, TopicBaseRepos, schemaRepoObserved, "/m7pulse/fetch-org", func() payload { return &observed{} }}, nil
+	case TypeRepoProcessed:
+		return Contract{ceType, TopicProcessedRepos, schemaRepoProcessed, "/m7pulse/aggregate", func() payload { return &RepoProcessed{} }}, nil
+	case TypeOwnerSwept:
+		return Contract{ceType, TopicSweeps, schemaOwnerSwept, "/m7pulse/fetch-org", func() payload { return &OwnerSwept{} }}, nil
 	}
 	return Contract{}, Invalid("event type %q is unknown", ceType)
 }
@@ -79,10 +84,11 @@ func (o *observed) check(now time.Time) error {
 func (o *observed) UnmarshalJSON(b []byte) error { return (*repo.Observation)(o).UnmarshalJSON(b) }
 
 func (o *observed) attributes() attributes {
+	key := strconv.FormatInt(o.ID, 10)
 	return attributes{
-		id:      fmt.Sprintf("%d@%d", o.ID, o.ObservedAt.UnixMilli()),
+		id:      key + "@" + strconv.FormatInt(o.ObservedAt.UnixMilli(), 10),
 		subject: o.NameWithOwner,
-		key:     strconv.FormatInt(o.ID, 10),
+		key:     key,
 		time:    o.ObservedAt,
 	}
 }
@@ -120,10 +126,11 @@ func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
 }
 
 func (p *RepoProcessed) attributes() attributes {
+	key := strconv.FormatInt(p.ID, 10)
 	return attributes{
-		id:      fmt.Sprintf("%d@%d#%d", p.ID, p.ObservedAt.UnixMilli(), p.Revision),
+		id:      key + "@" + strconv.FormatInt(p.ObservedAt.UnixMilli(), 10) + "#" + strconv.FormatInt(p.Revision, 10),
 		subject: p.NameWithOwner,
-		key:     strconv.FormatInt(p.ID, 10),
+		key:     key,
 		time:    p.ProcessedAt,
 	}
 }
