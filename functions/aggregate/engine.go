@@ -203,16 +203,14 @@ func (w *work) run(ctx context.Context, records []*kgo.Record) error {
 // the last on all cores, each repository on one.
 func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	cores := runtime.GOMAXPROCS(0)
-	observations := make([]*event.RepoObserved, len(records))
+	observations := make([]event.RepoObserved, len(records)) // one without an id is of a record that was buried
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
-				o, err := w.decode(decodingCtx, records[i])
-				if err != nil {
+				if err := w.decode(decodingCtx, records[i], &observations[i]); err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
-				observations[i] = o
 			}
 			return nil
 		})
@@ -226,11 +224,13 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	observing, observingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		observing.Go(func() error {
-			for i, o := range observations {
-				if o == nil || int(uint64(o.ID)%uint64(cores)) != core {
+			var row event.RepoProcessed
+			for i := range observations {
+				o := &observations[i]
+				if o.ID == 0 || uint64(o.ID)%uint64(cores) != uint64(core) {
 					continue
 				}
-				if err := w.observe(observingCtx, records[i], o); err != nil {
+				if err := w.observe(observingCtx, records[i], o, &row); err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
 			}
@@ -240,29 +240,31 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	return observing.Wait()
 }
 
-// decode reads an observation, or buries the record and returns nil.
-func (w *work) decode(ctx context.Context, r *kgo.Record) (*event.RepoObserved, error) {
-	o, err := w.engine.codec.Observed(ctx, r)
+// decode reads an observation, or buries the record and leaves it without an id.
+func (w *work) decode(ctx context.Context, r *kgo.Record, o *event.RepoObserved) (err error) {
+	*o, err = w.engine.codec.Observed(ctx, r)
 	if errors.Is(err, event.ErrInvalid) {
-		return nil, w.bury(r, err)
+		*o = event.RepoObserved{}
+		return w.bury(r, err)
 	}
-	return &o, err
+	return err
 }
 
 // gather finds the histories of the observed repositories: in hand, held, or
 // in Redis.
-func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []*event.RepoObserved) error {
+func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []event.RepoObserved) error {
 	var missing []int64
-	for i, o := range observations {
-		if o == nil || w.histories[o.ID] != nil {
+	for i := range observations {
+		id := observations[i].ID
+		if id == 0 || w.histories[id] != nil {
 			continue
 		}
-		if h := w.held.history(o.ID, records[i].Partition); h != nil {
-			w.histories[o.ID] = h
+		if h := w.held.history(id, records[i].Partition); h != nil {
+			w.histories[id] = h
 			continue
 		}
-		w.histories[o.ID] = &history{}
-		missing = append(missing, o.ID)
+		w.histories[id] = &history{}
+		missing = append(missing, id)
 	}
 	loaded, err := w.engine.memory.load(ctx, missing)
 	if err != nil {
@@ -274,8 +276,8 @@ func (w *work) gather(ctx context.Context, records []*kgo.Record, observations [
 
 // observe computes one observation. A repeat of one still held is swallowed; one
 // that may be a repeat of a point long thinned away is emitted as late, and the
-// stores look its key up.
-func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved) error {
+// stores look its key up. row is the caller's, to be used again.
+func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved, row *event.RepoProcessed) error {
 	h := w.histories[o.ID]
 	if h.has(r.Partition, r.Offset) {
 		return nil
@@ -295,8 +297,8 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	h.Known++
 	h.Points = h.Points.Insert(p)
 	if w.produce != nil {
-		row := event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
-		if err := w.emit(ctx, &row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
+		*row = event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
+		if err := w.emit(ctx, row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
 			return err
 		}
 	}

@@ -49,14 +49,14 @@ type Codec struct {
 	decoders, encoders sync.Pool // *avro.Reader, *avro.Writer
 
 	mu      sync.RWMutex
-	written map[string]encoding    // by event type: what this codec registered
-	writers map[writer]avro.Schema // resolved for reading
+	written map[string]encoding // by event type: what this codec registered
+	writers map[writer][]run    // resolved for reading
 }
 
 // encoding is what all records of a type share.
 type encoding struct {
 	id      int
-	schema  avro.Schema
+	runs    []run
 	headers []kgo.RecordHeader
 }
 
@@ -78,7 +78,7 @@ func NewCodec(registryURL string) (*Codec, error) {
 		decoders: sync.Pool{New: func() any { return avro.NewReader(nil, 0, avro.WithReaderConfig(api)) }},
 		encoders: sync.Pool{New: func() any { return avro.NewWriter(nil, 1024, avro.WithWriterConfig(api)) }},
 		written:  map[string]encoding{},
-		writers:  map[writer]avro.Schema{},
+		writers:  map[writer][]run{},
 	}, nil
 }
 
@@ -112,7 +112,7 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	if err != nil {
 		return encoding{}, fmt.Errorf("register the schema of %s: %w", contract.Subject(), err)
 	}
-	e = encoding{id: id, schema: schema, headers: []kgo.RecordHeader{
+	e = encoding{id: id, runs: layout(schema, contract.blank()), headers: []kgo.RecordHeader{
 		{Key: "ce_specversion", Value: []byte("1.0")},
 		{Key: "ce_type", Value: []byte(contract.Type)},
 		{Key: "content-type", Value: []byte(ContentAvro)},
@@ -181,7 +181,10 @@ func (c *Codec) encode(enc encoding, p payload) ([]byte, error) {
 	if _, err := w.Write(head[:]); err != nil {
 		return nil, err
 	}
-	w.WriteVal(enc.schema, p)
+	parts := p.parts()
+	for _, run := range enc.runs {
+		w.WriteVal(run.schema, parts[run.part])
+	}
 	return bytes.Clone(w.Buffer()), w.Error
 }
 
@@ -282,7 +285,7 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	if len(body) < frame || body[0] != 0 {
 		return Invalid("not in the Confluent frame: %d bytes", len(body))
 	}
-	schema, err := c.reading(ctx, contract, int(binary.BigEndian.Uint32(body[1:])))
+	runs, err := c.reading(ctx, contract, int(binary.BigEndian.Uint32(body[1:])))
 	if err != nil {
 		return err
 	}
@@ -293,7 +296,10 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	}()
 	r := c.decoders.Get().(*avro.Reader).Reset(body[frame:])
 	r.Error = nil
-	r.ReadVal(schema, p)
+	parts := p.parts()
+	for _, run := range runs {
+		r.ReadVal(run.schema, parts[run.part])
+	}
 	defer c.decoders.Put(r) // but not after a panic
 	if r.Error != nil && !errors.Is(r.Error, io.EOF) {
 		return Invalid("decode %s: %w", contract.Type, r.Error)
@@ -307,14 +313,14 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	return nil
 }
 
-// reading returns the schema by which to read what was written under id.
-func (c *Codec) reading(ctx context.Context, contract Contract, id int) (avro.Schema, error) {
+// reading returns how to read what was written under id.
+func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, error) {
 	key := writer{id, contract.Type}
 	c.mu.RLock()
-	s, ok := c.writers[key]
+	runs, ok := c.writers[key]
 	c.mu.RUnlock()
 	if ok {
-		return s, nil
+		return runs, nil
 	}
 	text, err := c.registry.SchemaByID(ctx, id)
 	if err != nil {
@@ -336,10 +342,11 @@ func (c *Codec) reading(ctx context.Context, contract Contract, id int) (avro.Sc
 	if err != nil {
 		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
 	}
+	runs = layout(resolved, contract.blank())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writers[key] = resolved
-	return resolved, nil
+	c.writers[key] = runs
+	return runs, nil
 }
 
 func payloadOf(v any) (p payload, c Contract, err error) {

@@ -70,6 +70,8 @@ type payload interface {
 	// check brings the payload to its stored form and says what is wrong with it.
 	check(now time.Time) error
 	attributes() attributes
+	// parts are the structs over which its fields are spread, the payload first.
+	parts() []any
 }
 
 // observed gives an Observation, whose package knows no events, its attributes.
@@ -92,6 +94,10 @@ func (o *observed) attributes() attributes {
 		time:    o.ObservedAt,
 	}
 }
+
+func (o *observed) parts() []any { return []any{o} }
+
+func (p *RepoProcessed) parts() []any { return []any{p, &p.Observation, &p.Velocities} }
 
 func (p *RepoProcessed) check(now time.Time) error {
 	p.Normalize()
@@ -144,6 +150,8 @@ func (f *FetchRequested) UnmarshalJSON(b []byte) error {
 	return repo.Strict(b, (*plain)(f))
 }
 
+func (f *FetchRequested) parts() []any { return []any{f} }
+
 func (f *FetchRequested) check(time.Time) error {
 	if f.SweepID == "" || f.Login == "" {
 		return fmt.Errorf("sweep_id and login are required")
@@ -164,6 +172,8 @@ func (s *OwnerSwept) UnmarshalJSON(b []byte) error {
 	type plain OwnerSwept
 	return repo.Strict(b, (*plain)(s))
 }
+
+func (s *OwnerSwept) parts() []any { return []any{s} }
 
 func (s *OwnerSwept) check(time.Time) error {
 	s.StartedAt, s.FinishedAt = s.StartedAt.UTC(), s.FinishedAt.UTC()

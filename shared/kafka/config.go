@@ -86,7 +86,7 @@ func NewProducer(c Config) (*kgo.Client, error) {
 func producing() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
 		kgo.RecordDeliveryTimeout(15 * time.Second),
 		kgo.MaxBufferedRecords(50_000),
 	}

@@ -140,9 +140,12 @@ func (o *Observation) Validate(now time.Time) error {
 	if o.ObservedAt.Before(githubBegan()) || o.ObservedAt.After(now.Add(clockSkew)) {
 		bad("observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
 	}
-	for field, at := range map[string]*time.Time{"created_at": o.CreatedAt, "pushed_at": o.PushedAt, "updated_at": o.UpdatedAt, "latest_release_at": o.LatestReleaseAt} {
-		if at != nil && (at.Year() < firstYear || at.Year() > lastYear) {
-			bad("%s %s is not between the years %d and %d", field, at.Format(time.RFC3339), firstYear, lastYear)
+	for _, t := range [...]struct {
+		field string
+		at    *time.Time
+	}{{"created_at", o.CreatedAt}, {"pushed_at", o.PushedAt}, {"updated_at", o.UpdatedAt}, {"latest_release_at", o.LatestReleaseAt}} {
+		if t.at != nil && (t.at.Year() < firstYear || t.at.Year() > lastYear) {
+			bad("%s %s is not between the years %d and %d", t.field, t.at.Format(time.RFC3339), firstYear, lastYear)
 		}
 	}
 	for _, c := range o.Counters() {
@@ -150,11 +153,14 @@ func (o *Observation) Validate(now time.Time) error {
 			bad("%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
 		}
 	}
-	for field, text := range map[string]*string{"name_with_owner": &o.NameWithOwner, "description": o.Description,
-		"company": o.Company, "primary_language": o.PrimaryLanguage, "license": o.License, "default_branch": o.DefaultBranch,
-		"latest_release": o.LatestRelease, "node_id": &o.NodeID, "sweep_id": &o.SweepID, "source": &o.Source} {
-		if text != nil && len(*text) > maxText {
-			bad("%s has %d bytes, more than %d", field, len(*text), maxText)
+	for _, t := range [...]struct {
+		field string
+		text  *string
+	}{{"name_with_owner", &o.NameWithOwner}, {"description", o.Description}, {"company", o.Company},
+		{"primary_language", o.PrimaryLanguage}, {"license", o.License}, {"default_branch", o.DefaultBranch},
+		{"latest_release", o.LatestRelease}, {"node_id", &o.NodeID}, {"sweep_id", &o.SweepID}, {"source", &o.Source}} {
+		if t.text != nil && len(*t.text) > maxText {
+			bad("%s has %d bytes, more than %d", t.field, len(*t.text), maxText)
 		}
 	}
 	if len(o.Languages) > maxListEntries || len(o.Topics) > maxListEntries {
@@ -175,8 +181,8 @@ type Counter struct {
 }
 
 // Counters lists every counter in schema order.
-func (o *Observation) Counters() []Counter {
-	return []Counter{
+func (o *Observation) Counters() [12]Counter {
+	return [...]Counter{
 		{"stars", &o.Stars}, {"forks", o.Forks}, {"watchers", o.Watchers},
 		{"open_issues", o.OpenIssues}, {"closed_issues", o.ClosedIssues},
 		{"open_prs", o.OpenPRs}, {"merged_prs", o.MergedPRs}, {"closed_prs", o.ClosedPRs},
