@@ -13,12 +13,10 @@ import (
 
 // The bulk door works in large blocks and keeps the histories of its
 // partitions, at most 12 KB each, so that Redis is written once for many
-// records. A crash costs at most bulkUnsaved records read again.
+// records.
 const (
-	bulkBlock        = 100_000
 	bulkBlockBytes   = 128 << 20
 	bulkRepositories = 60_000
-	bulkUnsaved      = 1_000_000
 )
 
 // bulkPatience is how long the bulk door goes on trying while nothing succeeds.
@@ -37,8 +35,8 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if _, set := environ["AGGREGATE_MEMBER"]; !set {
 		cfg.Member = dynamic
 	}
-	bounds := kafka.Bounds{Records: bulkBlock, Bytes: bulkBlockBytes}
-	drain, engine, err := newDrain(cfg, bounds, hold{repositories: bulkRepositories, unsaved: bulkUnsaved, block: bulkBlock})
+	bounds := kafka.Bounds{Records: cfg.BulkBlock, Bytes: bulkBlockBytes}
+	drain, engine, err := newDrain(cfg, bounds, hold{repositories: bulkRepositories, unsaved: cfg.BulkUnsaved})
 	if err != nil {
 		return err
 	}

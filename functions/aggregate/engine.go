@@ -68,8 +68,8 @@ func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo
 	}
 	return func(ctx context.Context) error {
 		h.keep(w.histories, b.Next, len(b.Records))
-		if len(h.unsaved) > 0 && h.records < e.hold.unsaved && len(b.Records) >= e.hold.block {
-			e.held = h // more is coming: write each history once for several blocks
+		if h.records < e.hold.unsaved {
+			e.held = h // a history is written once for several blocks
 			return nil
 		}
 		return e.save(ctx, h)
@@ -129,7 +129,7 @@ func (e *engine) catchUp(ctx context.Context, h *held, first kafka.Offsets) erro
 			if err := e.save(ctx, h); err != nil {
 				return err
 			}
-			at = h.saved
+			maps.Copy(at, h.saved)
 		}
 		h.drop(at)
 	}

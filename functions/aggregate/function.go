@@ -23,6 +23,11 @@ type Config struct {
 	Member string `env:"AGGREGATE_MEMBER" envDefault:"0"`
 	// Block is the most records that go into one Kafka transaction.
 	Block int `env:"AGGREGATE_BLOCK_RECORDS" envDefault:"5000"`
+	// BulkBlock is the same for the bulk door.
+	BulkBlock int `env:"AGGREGATE_BULK_BLOCK_RECORDS" envDefault:"100000"`
+	// BulkUnsaved is the number of records after which the bulk door writes the
+	// histories that it holds, and the most that a crash has it read again.
+	BulkUnsaved int `env:"AGGREGATE_BULK_UNSAVED_RECORDS" envDefault:"1000000"`
 }
 
 // Validate says all that is wrong with the configuration.
@@ -36,6 +41,12 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	}
 	if c.Block < 1 || c.Block > 100_000 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 100_000, "AGGREGATE_BLOCK_RECORDS"))
+	}
+	if c.BulkBlock < 1 || c.BulkBlock > 1_000_000 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.BulkBlock, 1, 1_000_000, "AGGREGATE_BULK_BLOCK_RECORDS"))
+	}
+	if c.BulkUnsaved < 0 || c.BulkUnsaved > 10_000_000 {
+		errs = errs.Also(apis.ErrOutOfBoundsValue(c.BulkUnsaved, 0, 10_000_000, "AGGREGATE_BULK_UNSAVED_RECORDS"))
 	}
 	return errs
 }

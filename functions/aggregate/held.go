@@ -13,7 +13,6 @@ import (
 type hold struct {
 	repositories int // at most this many histories are held
 	unsaved      int // records after which the histories are written, at the latest
-	block        int // records of a full block: after a smaller one the histories are written at once
 }
 
 // held is the histories that a process knows without asking Redis, because it

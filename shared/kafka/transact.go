@@ -25,8 +25,8 @@ type Group struct {
 	// Member is this process's fixed place in the group and in the
 	// transactions: a successor with the same name takes over at once, and
 	// fences the predecessor. Empty for a place of its own, as several
-	// processes that share the work need; a crash then holds up its partitions
-	// for the session timeout of 10 s.
+	// processes that share the work need: it is given back when the process
+	// ends, and after a crash with the session timeout of 10 s.
 	Member string
 }
 
@@ -36,9 +36,6 @@ var errFenced = errors.New("another process has taken over")
 
 // NewTransactDrain drains a topic through a Transform in Kafka transactions.
 func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform) (*Drain, error) {
-	if group.Member == "" {
-		group.Member = rand.Text()
-	}
 	s := &transacting{cfg: cfg, bounds: bounds, topic: topic, group: group, transform: t}
 	return newDrain(name, cfg, []string{topic}, s.live)
 }
@@ -54,10 +51,13 @@ type transacting struct {
 
 func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
 	opts := append(t.cfg.Options(), producing()...)
+	if t.group.Member != "" {
+		opts = append(opts, kgo.InstanceID(t.group.Member), kgo.TransactionalID(t.group.Name+"-"+t.group.Member))
+	} else {
+		opts = append(opts, kgo.TransactionalID(t.group.Name+"-"+rand.Text()))
+	}
 	session, err := kgo.NewGroupTransactSession(append(opts,
 		kgo.ConsumerGroup(t.group.Name),
-		kgo.InstanceID(t.group.Member),
-		kgo.TransactionalID(t.group.Name+"-"+t.group.Member),
 		kgo.TransactionTimeout(30*time.Second),
 		kgo.ConsumeTopics(t.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

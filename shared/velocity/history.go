@@ -64,7 +64,16 @@ func (h History) Insert(p Point) History {
 	if found {
 		return h
 	}
-	return slices.Insert(h, i, p).thin()
+	if i < len(h) {
+		return slices.Insert(h, i, p).thin(0)
+	}
+	// A newest point makes a rest superfluous only where the hours are kept no
+	// longer, beside it, and at the far end.
+	from := 0
+	if i > 0 {
+		from, _ = h.find((h[i-1].At/hour - keepHours) * hour)
+	}
+	return append(h, p).thin(from)
 }
 
 func (h History) find(at int64) (int, bool) {
@@ -79,17 +88,23 @@ func (h History) find(at int64) (int, bool) {
 	})
 }
 
-// thin drops in place what a History does not keep.
-func (h History) thin() History {
+// thin drops in place what a History does not keep. Of the points before from
+// only the oldest can have become too old: they are the last of their days.
+func (h History) thin(from int) History {
 	newest := h[len(h)-1].At
-	kept := h[:0]
-	for i, p := range h {
+	old := 0
+	for old < from && h[old].At/day <= newest/day-keepDays {
+		old++
+	}
+	kept := h[old:from]
+	for i := from; i < len(h); i++ {
+		p := &h[i]
 		lastOfHour := i == len(h)-1 || h[i+1].At/hour != p.At/hour
 		lastOfDay := i == len(h)-1 || h[i+1].At/day != p.At/day
 		if lastOfHour && p.At/hour > newest/hour-keepHours || lastOfDay && p.At/day > newest/day-keepDays {
-			kept = append(kept, p)
+			kept = append(kept, *p)
 		}
 	}
-	clear(h[len(kept):])
+	clear(h[old+len(kept):])
 	return kept
 }
