@@ -16,7 +16,11 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 		facebook.Repos = append(facebook.Repos, &githubtest.Repo{ID: int64(9000 + i), Name: fmt.Sprintf("r%d", i), Stars: int64(100 + i), Branch: "main", CreatedAt: world.Owners[0].Repos[0].CreatedAt, PushedAt: world.Owners[0].Repos[0].PushedAt})
 	}
 	world.Owners = append(world.Owners, facebook)
-	github := httptest.NewServer(githubtest.New(world, "token-of-a-test"))
+	emulator, err := githubtest.New(world, "token-of-a-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	github := httptest.NewServer(emulator)
 	defer github.Close()
 
 	p := newPulse(t, "GITHUB_TOKEN=token-of-a-test", "GITHUB_GRAPHQL_URL="+github.URL, "OWNERS=acme,jane")

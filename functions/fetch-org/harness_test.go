@@ -54,7 +54,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: githubtest.New(githubtest.NewWorld(), tokenA, tokenB), codec: codec, log: &safeBuffer{}}
+	github, err := githubtest.New(githubtest.NewWorld(), tokenA, tokenB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: github, codec: codec, log: &safeBuffer{}}
 	w.github.SetClock(w.now)
 	server := httptest.NewServer(w.github)
 	t.Cleanup(server.Close)

@@ -1,22 +1,53 @@
 package githubtest
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 )
 
-// World is what the server knows: owners and their repositories.
+// World is what the server knows: owners and their repositories. It may live:
+// then it changes with time, always in the same way for one seed.
 type World struct {
 	Owners []*Owner
+
+	life   *life
+	byID   map[int64]*Repo
+	gone   []*Repo          // that no owner has any more
+	names  map[string]int64 // that a repository once had, by owner/name in lower case
+	nextID int64
 }
 
 // Owner is an organization or a user.
 type Owner struct {
-	Login string
-	Type  string // Organization or User
-	Repos []*Repo
+	Login  string
+	Type   string // Organization or User
+	Repos  []*Repo
+	Denies *Denial // why nothing of it is shown, if so
+
+	weight float64 // of its repositories, for the time that GitHub needs
+	public []*Repo // by creation; nil if it has to be made again
+}
+
+// Denial is how an organization keeps a token out.
+type Denial struct {
+	saml    bool
+	message string
+}
+
+// The ways to keep a token out.
+var (
+	SAML          = &Denial{true, "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to this organization."}
+	ClassicTokens = &Denial{false, "`%s` forbids access via a personal access token (classic). Please use a GitHub App, OAuth App, or a personal access token with fine-grained permissions."}
+	IPAllowList   = &Denial{false, "Although you appear to have the correct authorization credentials, the `%s` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."}
+)
+
+func (d *Denial) failure(login string) *failure {
+	return &failure{Type: "FORBIDDEN", Extensions: map[string]any{"saml_failure": d.saml}, Message: strings.ReplaceAll(d.message, "%s", login)}
 }
 
 // Repo is a repository with all its counters.
@@ -35,7 +66,9 @@ type Repo struct {
 	Private       bool
 	CreatedAt     time.Time
 	PushedAt      time.Time
-	Stars         int64
+	UpdatedAt     time.Time // zero: PushedAt
+	Stars         int64     // at CreatedAt, if the repository drifts
+	Drift         float64   // stars an hour; with it, single stars come and go
 	Forks         int64
 	Watchers      int64
 	OpenIssues    int64
@@ -47,8 +80,12 @@ type Repo struct {
 	Releases      int64
 	LatestRelease string // "": null
 	DiskKB        int64
-	// Unanswered makes GitHub answer null for the whole repository.
+	// Unanswered has every query that counts something of the repository fail of
+	// GitHub's resource limit, so that all of the repository is null in it.
 	Unanswered bool
+
+	owner   *Owner
+	tenures []tenure
 }
 
 // Language is one language of a repository.
@@ -57,8 +94,34 @@ type Language struct {
 	Bytes int64
 }
 
-// NewWorld makes a small world, always the same: the organization Acme with
-// seven public repositories and a private one, and the user jane with three.
+// tenure is a time during which a repository was publicly an owner's, under one
+// name.
+type tenure struct {
+	owner, name string
+	from, to    time.Time // zero: since ever, still
+}
+
+func (r *Repo) updated() time.Time {
+	if r.UpdatedAt.IsZero() {
+		return r.PushedAt
+	}
+	return r.UpdatedAt
+}
+
+// stars are those of a time. Of a repository that drifts, a few stars come and
+// go in each quarter of an hour.
+func (r *Repo) stars(at time.Time) int64 {
+	if r.Drift == 0 {
+		return r.Stars
+	}
+	quarter := at.Unix() / 900
+	wiggle := int64(hash(uint64(r.ID), fmt.Sprint(quarter))%5) - 2
+	return max(0, r.Stars+int64(math.Floor(r.Drift*at.Sub(r.CreatedAt).Hours()))+wiggle)
+}
+
+// NewWorld makes a small world that stands still, always the same: the
+// organization Acme with seven public repositories and a private one, and the
+// user jane with three.
 func NewWorld() *World {
 	acme := &Owner{Login: "Acme", Type: "Organization"}
 	for i := range 7 {
@@ -74,7 +137,9 @@ func NewWorld() *World {
 	empty := jane.Repos[2]
 	empty.Description, empty.Language, empty.Languages, empty.License = "", "", nil, ""
 	empty.Branch, empty.LatestRelease, empty.Commits, empty.Releases = "", "", 0, 0
-	return &World{Owners: []*Owner{acme, jane}}
+	w := &World{Owners: []*Owner{acme, jane}}
+	w.index(time.Time{})
+	return w
 }
 
 // newRepo makes the i-th repository of an owner. Each counter differs from the
@@ -95,6 +160,72 @@ func newRepo(base int64, i int) *Repo {
 	}
 }
 
+// Plan is a world to be generated.
+type Plan struct {
+	Seed   uint64
+	Owners []OwnerPlan
+	Start  time.Time // when its life begins; what is there then was made in the years before
+	Life   Life
+}
+
+// OwnerPlan is one owner of a plan.
+type OwnerPlan struct {
+	Login string
+	User  bool // not an organization
+	Repos int  // public ones
+}
+
+// Life is how often something happens, per hour, in a thousand repositories.
+type Life struct {
+	Created, Deleted, Renamed, Transferred, Archived, Hidden, Pushed float64
+}
+
+// Generate makes a world.
+func Generate(p Plan) *World {
+	w := &World{nextID: 1}
+	for i, plan := range p.Owners {
+		rng := rand.New(rand.NewPCG(p.Seed, uint64(i)))
+		o := &Owner{Login: plan.Login, Type: "Organization", weight: math.Exp(0.15 * rng.NormFloat64())}
+		if plan.User {
+			o.Type = "User"
+		}
+		for range plan.Repos {
+			age := time.Duration(rng.Float64() * float64(10*365*24*time.Hour))
+			o.Repos = append(o.Repos, w.generate(rng, p.Start.Add(-age).Truncate(time.Second), p.Start))
+		}
+		w.Owners = append(w.Owners, o)
+	}
+	w.index(time.Time{})
+	w.life = &life{Life: p.Life, rng: rand.New(rand.NewPCG(p.Seed, math.MaxUint64)), next: p.Start}
+	w.life.wait(w)
+	return w
+}
+
+// generate makes a repository as it is at a time: most have a few stars, few
+// have many.
+func (w *World) generate(rng *rand.Rand, created, now time.Time) *Repo {
+	id := w.nextID
+	w.nextID++
+	size := int64(math.Exp(rng.ExpFloat64() * 2))
+	some := func(share float64) int64 { return int64(rng.Float64() * share * float64(size)) }
+	languages := []string{"Go", "Python", "TypeScript", "C++", "Rust", "Java"}
+	main := languages[rng.IntN(len(languages))]
+	r := &Repo{
+		ID: id, Name: fmt.Sprintf("repo-%d", id), Description: fmt.Sprintf("Number %d", id),
+		Language: main, Languages: []Language{{main, 1000 * size}, {"Shell", size}},
+		Topics: []string{"topic-" + fmt.Sprint(id%50)}, License: "Apache-2.0", Branch: "main",
+		Commits: size + some(9), Fork: rng.IntN(5) == 0, Archived: rng.IntN(10) == 0,
+		CreatedAt: created, PushedAt: created.Add(time.Duration(rng.Float64() * float64(now.Sub(created)))).Truncate(time.Second),
+		Stars: size, Drift: 0.001 + float64(size)/10_000, Forks: some(.3), Watchers: some(.2),
+		OpenIssues: some(.5), ClosedIssues: some(2), OpenPRs: some(.2), MergedPRs: some(2), ClosedPRs: some(.4),
+		Discussions: some(.1), Releases: some(.05), DiskKB: size * 10,
+	}
+	if r.Releases > 0 {
+		r.LatestRelease = fmt.Sprintf("v%d", r.Releases)
+	}
+	return r
+}
+
 // Owner finds an owner by login, whatever its case; nil if there is none.
 func (w *World) Owner(login string) *Owner {
 	for _, o := range w.Owners {
@@ -105,19 +236,233 @@ func (w *World) Owner(login string) *Owner {
 	return nil
 }
 
-// public lists an owner's public repositories in the order of their creation.
-func (o *Owner) public() []*Repo {
-	var repos []*Repo
-	for _, r := range o.Repos {
-		if !r.Private {
-			repos = append(repos, r)
+// named finds a public repository by its name, or by one that it once had.
+func (w *World) named(login, name string, follow bool) *Repo {
+	if o := w.Owner(login); o != nil {
+		for _, r := range o.Repos {
+			if !r.Private && strings.EqualFold(r.Name, name) {
+				return r
+			}
 		}
 	}
-	slices.SortFunc(repos, func(a, b *Repo) int {
-		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-			return c
+	if !follow {
+		return nil
+	}
+	r := w.byID[w.names[strings.ToLower(login+"/"+name)]]
+	if r == nil || r.Private {
+		return nil
+	}
+	return r
+}
+
+// listed is an owner's public repositories in an order.
+func (w *World) listed(o *Owner, order map[string]any, at time.Time) []*Repo {
+	if o.public == nil {
+		o.public = make([]*Repo, 0, len(o.Repos))
+		for _, r := range o.Repos {
+			if !r.Private {
+				o.public = append(o.public, r)
+			}
 		}
-		return int(a.ID - b.ID)
-	})
-	return repos
+		slices.SortFunc(o.public, func(a, b *Repo) int {
+			return cmp.Or(cmp.Compare(a.CreatedAt.Unix(), b.CreatedAt.Unix()), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	if order["field"] == "CREATED_AT" && order["direction"] == "ASC" {
+		return o.public
+	}
+	s := sorting(order, at)
+	all := slices.Clone(o.public)
+	slices.SortFunc(all, func(a, b *Repo) int { return s.compare(s.place(a), s.place(b)) })
+	return all
+}
+
+// index brings what the world remembers up to what its owners have, at a time.
+func (w *World) index(at time.Time) {
+	was := w.byID
+	w.byID = map[int64]*Repo{}
+	for _, o := range w.Owners {
+		o.public = nil
+		if o.weight == 0 {
+			o.weight = 1
+		}
+		for _, r := range o.Repos {
+			r.owner = o
+			w.byID[r.ID] = r
+			w.nextID = max(w.nextID, r.ID+1)
+			w.note(r, at)
+		}
+	}
+	for id, r := range was {
+		if w.byID[id] == nil {
+			w.forget(r, at)
+		}
+	}
+}
+
+// note writes down whose a repository is, and how it is called, from a time on.
+func (w *World) note(r *Repo, at time.Time) {
+	r.owner.public = nil
+	now := tenure{owner: strings.ToLower(r.owner.Login), name: r.Name, from: at}
+	if n := len(r.tenures); n > 0 && r.tenures[n-1].to.IsZero() {
+		last := &r.tenures[n-1]
+		if !r.Private && last.owner == now.owner && last.name == now.name {
+			return
+		}
+		last.to = at
+		if w.names == nil {
+			w.names = map[string]int64{}
+		}
+		w.names[last.owner+"/"+strings.ToLower(last.name)] = r.ID
+	}
+	if !r.Private {
+		r.tenures = append(r.tenures, now)
+	}
+}
+
+// find finds a repository that is or was.
+func (w *World) find(id int64) *Repo {
+	if r := w.byID[id]; r != nil {
+		return r
+	}
+	if i := slices.IndexFunc(w.gone, func(r *Repo) bool { return r.ID == id }); i >= 0 {
+		return w.gone[i]
+	}
+	return nil
+}
+
+// forget writes down that a repository is deleted.
+func (w *World) forget(r *Repo, at time.Time) {
+	if n := len(r.tenures); n > 0 && r.tenures[n-1].to.IsZero() {
+		r.tenures[n-1].to = at
+	}
+	delete(w.byID, r.ID)
+	w.gone = append(w.gone, r)
+}
+
+// Truth is what a list of an owner's repositories, made within a time, has to
+// hold, and what it may hold.
+type Truth struct {
+	Throughout map[int64]bool // public repositories of the owner all the time
+	Ever       map[int64]bool // at any moment of it
+}
+
+// truth reads the record of the world.
+func (w *World) truth(login string, from, to time.Time) Truth {
+	t := Truth{map[int64]bool{}, map[int64]bool{}}
+	login = strings.ToLower(login)
+	see := func(r *Repo) {
+		var covered time.Time // up to which it was the owner's without a break from
+		for _, one := range r.tenures {
+			if one.owner != login || one.from.After(to) || !one.to.IsZero() && one.to.Before(from) {
+				continue
+			}
+			t.Ever[r.ID] = true
+			if !one.from.After(from) || one.from.Equal(covered) {
+				if one.to.IsZero() || one.to.After(to) {
+					t.Throughout[r.ID] = true
+				}
+				covered = one.to
+			}
+		}
+	}
+	for _, r := range w.byID {
+		see(r)
+	}
+	for _, r := range w.gone {
+		see(r)
+	}
+	return t
+}
+
+// life is what happens in a world, one event after the other.
+type life struct {
+	Life
+	rng  *rand.Rand
+	next time.Time
+}
+
+// wait draws the time of the next event.
+func (l *life) wait(w *World) {
+	rate := l.Created + l.Deleted + l.Renamed + l.Transferred + l.Archived + l.Hidden + l.Pushed
+	rate *= float64(max(len(w.byID), 1)) / 1000
+	if rate <= 0 {
+		l.next = time.Time{}
+		return
+	}
+	l.next = l.next.Add(time.Duration(l.rng.ExpFloat64() / rate * float64(time.Hour)))
+}
+
+// live lets everything happen that happens until a time.
+func (w *World) live(until time.Time) {
+	for w.life != nil && !w.life.next.IsZero() && !w.life.next.After(until) {
+		w.happen(w.life.next)
+		w.life.wait(w)
+	}
+}
+
+func (w *World) happen(at time.Time) {
+	l := w.life
+	draw := l.rng.Float64() * (l.Created + l.Deleted + l.Renamed + l.Transferred + l.Archived + l.Hidden + l.Pushed)
+	next := func(rate float64) bool {
+		draw -= rate
+		return draw < 0
+	}
+	o := w.Owners[l.rng.IntN(len(w.Owners))]
+	if next(l.Created) {
+		r := w.generate(l.rng, at, at)
+		r.Stars = 0
+		r.owner = o
+		o.Repos = append(o.Repos, r)
+		w.byID[r.ID] = r
+		w.note(r, at)
+		return
+	}
+	r := w.pick(l.rng)
+	if r == nil {
+		return
+	}
+	switch {
+	case next(l.Deleted):
+		r.owner.Repos = slices.DeleteFunc(r.owner.Repos, func(other *Repo) bool { return other == r })
+		r.owner.public = nil
+		w.forget(r, at)
+	case next(l.Renamed):
+		r.Name = fmt.Sprintf("repo-%d-%d", r.ID, len(r.tenures))
+		r.UpdatedAt = at
+		w.note(r, at)
+	case next(l.Transferred):
+		r.owner.Repos = slices.DeleteFunc(r.owner.Repos, func(other *Repo) bool { return other == r })
+		r.owner.public = nil
+		o.Repos = append(o.Repos, r)
+		r.owner, r.UpdatedAt = o, at
+		w.note(r, at)
+	case next(l.Archived):
+		r.Archived, r.UpdatedAt = !r.Archived, at
+	case next(l.Hidden):
+		r.Private = !r.Private
+		w.note(r, at)
+	default:
+		r.Commits++
+		r.Branch, r.PushedAt, r.UpdatedAt = "main", at, at
+	}
+}
+
+// pick draws a repository, public or not.
+func (w *World) pick(rng *rand.Rand) *Repo {
+	total := 0
+	for _, o := range w.Owners {
+		total += len(o.Repos)
+	}
+	if total == 0 {
+		return nil
+	}
+	n := rng.IntN(total)
+	for _, o := range w.Owners {
+		if n < len(o.Repos) {
+			return o.Repos[n]
+		}
+		n -= len(o.Repos)
+	}
+	return nil
 }
