@@ -99,9 +99,9 @@ func (s *stores) audit(ctx context.Context) (*report, error) {
 	var ledger map[string][]event.OwnerSwept
 	r := &report{Differences: []string{}}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { a.base, err = audit.Base(ctx, s.kafka, s.codec); return err })
-	group.Go(func() (err error) { a.processed, err = audit.Processed(ctx, s.kafka, s.codec); return err })
-	group.Go(func() (err error) { ledger, err = audit.Ledger(ctx, s.kafka, s.codec); return err })
+	group.Go(func() (err error) { a.base, err = audit.Base(ctx, s.kafka, s.codec, s.purged); return err })
+	group.Go(func() (err error) { a.processed, err = audit.Processed(ctx, s.kafka, s.codec, s.purged); return err })
+	group.Go(func() (err error) { ledger, err = audit.Ledger(ctx, s.kafka, s.codec, s.purged); return err })
 	group.Go(func() (err error) { r.DeadLetters, err = audit.DeadLetters(ctx, s.kafka); return err })
 	group.Go(func() (err error) { a.hot, err = sinkclickhouse.Account(ctx, s.hot); return err })
 	group.Go(func() (err error) {

@@ -33,7 +33,7 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	if err := st.settle(ctx, p.home, stack.NewControl(s.Env)); err != nil {
 		return err
 	}
-	ledger, err := audit.Ledger(ctx, st.kafka, st.codec)
+	ledger, err := audit.Ledger(ctx, st.kafka, st.codec, st.purged)
 	if err != nil {
 		return err
 	}

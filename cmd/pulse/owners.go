@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/m7pulse/m7pulse/functions/aggregate"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
 
 type ownersCommand struct {
@@ -153,10 +158,12 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 }
 
 type ownersRemove struct {
-	Login string `arg:"" help:"The owner's login."`
+	Login   string        `arg:"" help:"The owner's login."`
+	Purge   bool          `help:"Delete all its data too: in ClickHouse, Iceberg and Redis. What Kafka holds expires by itself."`
+	Timeout time.Duration `default:"10m" help:"How long a purge waits at most for the pipeline to have nothing left to do."`
 }
 
-// Run takes an owner off the list. A sweep of it that runs ends with its next page.
+// Run takes an owner off the list. A sweep of it that runs ends with its next part.
 func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	env, err := p.where()
 	if err != nil {
@@ -167,10 +174,47 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer list.Close()
-	if err := list.Remove(ctx, c.Login); err != nil {
+	err = list.Remove(ctx, c.Login)
+	switch {
+	case err == nil:
+		fmt.Printf("removed: %s is swept no longer\n", c.Login)
+	case !c.Purge || !errors.Is(err, fetchorg.ErrNotListed): // of one removed before the data may remain
 		return err
 	}
-	fmt.Printf("removed: %s is swept no longer; what was read of it stays\n", c.Login)
+	if !c.Purge {
+		return nil
+	}
+	st, err := openStores(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	return list.Purge(ctx, c.Login, func(ctx context.Context) error { return st.purge(ctx, p.home, env, c.Login) })
+}
+
+// purge deletes what the stores hold of an owner, once all of it has come to them.
+func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]string, login string) error {
+	if err := s.settle(ctx, home, stack.NewControl(env)); err != nil {
+		return err
+	}
+	spelt, repos, err := sinkclickhouse.Held(ctx, s.hot, login)
+	if err != nil {
+		return err
+	}
+	// ClickHouse comes last: what it holds says what to delete elsewhere, should
+	// this have to be done again.
+	if err := sinkiceberg.Purge(ctx, s.cold, spelt); err != nil {
+		return err
+	}
+	if err := aggregate.Forget(ctx, env["REDIS_URL"], repos); err != nil {
+		return err
+	}
+	if err := sinkclickhouse.Purge(ctx, s.hot, login); err != nil {
+		return err
+	}
+	fmt.Printf("purged: %s repositories of %s\n", count(int64(len(repos))), login)
 	return nil
 }
 

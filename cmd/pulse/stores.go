@@ -11,9 +11,11 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
@@ -33,6 +35,7 @@ type stores struct {
 	codec   *event.Codec
 	hot     driver.Conn
 	cold    catalog.Catalog
+	purged  audit.Purged
 	closers []func() error
 }
 
@@ -49,6 +52,10 @@ func openStores(ctx context.Context, env map[string]string) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
+	purged, err := readPurged(ctx, env)
+	if err != nil {
+		return nil, err
+	}
 	hot, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
 	if err != nil {
 		return nil, err
@@ -57,7 +64,16 @@ func openStores(ctx context.Context, env map[string]string) (*stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, hot.Close())
 	}
-	return &stores{kafka: cfg, codec: codec, hot: hot, cold: cold, closers: []func() error{hot.Close, closeCold}}, nil
+	return &stores{kafka: cfg, codec: codec, hot: hot, cold: cold, purged: purged, closers: []func() error{hot.Close, closeCold}}, nil
+}
+
+func readPurged(ctx context.Context, env map[string]string) (audit.Purged, error) {
+	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	if err != nil {
+		return nil, err
+	}
+	defer list.Close()
+	return list.Purged(ctx)
 }
 
 func (s *stores) close() {

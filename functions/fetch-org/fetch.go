@@ -28,6 +28,8 @@ const (
 	longSetback  = 10 * time.Minute
 )
 
+func lockKey(login string) string { return "github:pipeline:lock:" + login }
+
 // errand is the fetching of one owner in one sweep, as far as one handler takes
 // it, under one lease.
 type errand struct {
@@ -57,7 +59,7 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	held, err := lease.Acquire(ctx, s.rdb, "github:pipeline:lock:"+r.Login, leaseTTL)
+	held, err := lease.Acquire(ctx, s.rdb, lockKey(r.Login), leaseTTL)
 	var other *lease.Held
 	if errors.As(err, &other) {
 		return s.leaveTo(ctx, r, other)

@@ -16,6 +16,9 @@ import (
 // was added and removed since. It counts from the next tick on.
 type Owners struct{ rdb *redis.Client }
 
+// ErrNotListed says that an owner is not on the list.
+var ErrNotListed = errors.New("it is not listed")
+
 // ownersKey is a hash of owners as JSON, by login.
 const ownersKey = "github:pipeline:owners"
 
@@ -117,7 +120,7 @@ func (l *Owners) Remove(ctx context.Context, login string) error {
 	return l.change(ctx, func(all roster) (roster, error) {
 		was, ok := all[login]
 		if !ok || was.Removed {
-			return nil, fmt.Errorf("owner %s is not listed", login)
+			return nil, fmt.Errorf("owner %s: %w", login, ErrNotListed)
 		}
 		was.Removed = true
 		return roster{login: was}, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -11,14 +13,23 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Base says what the observations in Kafka are; a record that is no valid
-// observation counts for nothing here.
-func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec) (*Account, error) {
+// Purged says until when the data of owners was deleted from all stores but
+// Kafka, by login in lower case.
+type Purged map[string]time.Time
+
+func (p Purged) has(owner string, at time.Time) bool { return at.Before(p[strings.ToLower(owner)]) }
+
+// Base says what the observations in Kafka are that stores must hold; a record
+// that is no valid observation counts for nothing here.
+func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (*Account, error) {
 	count := NewCount()
 	err := readAll(ctx, cfg, event.TopicBaseRepos, func(r *kgo.Record) error {
 		o, err := codec.Observed(ctx, r)
 		if err != nil {
 			return err
+		}
+		if purged.has(o.Owner, o.ObservedAt) {
+			return nil
 		}
 		count.Add(o.Key(), o.SweepID, Observed(&o), 0)
 		return nil
@@ -28,12 +39,15 @@ func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec) (*Account, 
 
 // Processed says what the processed observations in Kafka are. Of several rows
 // of one observation the first counts: the others re-state it.
-func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec) (*Account, error) {
+func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (*Account, error) {
 	count := NewCount()
 	err := readAll(ctx, cfg, event.TopicProcessedRepos, func(r *kgo.Record) error {
 		p, err := codec.Processed(ctx, r)
 		if err != nil {
 			return err
+		}
+		if purged.has(p.Owner, p.ObservedAt) {
+			return nil
 		}
 		count.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(&p))
 		return nil
@@ -42,12 +56,15 @@ func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec) (*Acco
 }
 
 // Ledger collects the ledger lines, the newest of each owner in each sweep.
-func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec) (map[string][]event.OwnerSwept, error) {
+func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (map[string][]event.OwnerSwept, error) {
 	newest := map[[2]string]event.OwnerSwept{}
 	err := readAll(ctx, cfg, event.TopicSweeps, func(r *kgo.Record) error {
 		line, err := codec.Swept(ctx, r)
 		if err != nil {
 			return err
+		}
+		if purged.has(line.Owner, line.FinishedAt) {
+			return nil
 		}
 		newest[[2]string{line.SweepID, line.Owner}] = line
 		return nil
