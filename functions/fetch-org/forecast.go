@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"math"
 	"time"
 
@@ -54,7 +55,7 @@ func OpenForecaster(ctx context.Context, environ map[string]string) (*Forecaster
 	if err != nil {
 		return nil, err
 	}
-	return &Forecaster{rdb, newGitHub(cfg, rdb), &memory{rdb}}, nil
+	return &Forecaster{rdb, newGitHub(cfg, rdb, http.DefaultTransport), &memory{rdb}}, nil
 }
 
 // Close ends the connection.

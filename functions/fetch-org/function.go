@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -83,20 +84,32 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if err != nil {
 		return nil, err
 	}
+	return assemble(cfg, owners, servers{codec, producer, rdb, http.DefaultTransport}), nil
+}
+
+// servers are what a sweeper stands on.
+type servers struct {
+	codec    *event.Codec
+	producer *kgo.Client
+	rdb      *redis.Client
+	github   http.RoundTripper
+}
+
+func assemble(cfg Config, owners roster, on servers) *sweeper {
 	maxAge := 24*time.Hour + cfg.Period
 	return &sweeper{
 		roster: owners, period: cfg.Period, maxAge: maxAge,
-		codec: codec, producer: producer, rdb: rdb,
-		owners: &Owners{rdb},
+		codec: on.codec, producer: on.producer, rdb: on.rdb,
+		owners: &Owners{on.rdb},
 		// A checkpoint outlives the sweep's maxAge, so that a late request can
 		// tell whether all is done.
-		sweeps: &checkpoints{rdb: rdb, ttl: 2 * maxAge},
-		memory: &memory{rdb},
-		github: newGitHub(cfg.Asking, rdb),
+		sweeps: &checkpoints{rdb: on.rdb, ttl: 2 * maxAge},
+		memory: &memory{on.rdb},
+		github: newGitHub(cfg.Asking, on.rdb, on.github),
 		slots:  make(chan struct{}, perToken*len(cfg.Asking.tokens())),
 		clock:  cfg.Asking.clock(),
 		stop:   make(chan struct{}),
-	}, nil
+	}
 }
 
 // Receive answers a tick or a request.

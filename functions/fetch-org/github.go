@@ -60,10 +60,10 @@ type github struct {
 	clock
 }
 
-func newGitHub(cfg Asking, rdb redis.UniversalClient) *github {
+func newGitHub(cfg Asking, rdb redis.UniversalClient, transport http.RoundTripper) *github {
 	at, _ := url.Parse(cfg.GraphQL) // checked with the configuration
 	return &github{
-		url: cfg.GraphQL, host: at.Host, transport: http.DefaultTransport, tokens: newTokens(cfg.tokens()),
+		url: cfg.GraphQL, host: at.Host, transport: transport, tokens: newTokens(cfg.tokens()),
 		budgets: &budgets{rdb, cfg.clock()}, widths: &widths{rdb, cfg.PageSize}, clock: cfg.clock(),
 	}
 }
