@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"math"
+	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -124,7 +124,7 @@ func (f *Forecaster) cost(ctx context.Context, v *Forecast, main shape) error {
 	for _, part := range []struct {
 		shape shape
 		share float64
-	}{{main, 1}, {shapeNodes, changing}, {shapeCommits, changing}} {
+	}{{main, 1}, {shapeNodes, changing}, {shapeHistory, changing}} {
 		w, err := f.github.widths.of(ctx, part.shape)
 		if err != nil {
 			return err

@@ -29,7 +29,7 @@ const (
 
 // world is all that the function stands on, as real servers in this process.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	kafka   *kfake.Cluster
 	redis   *miniredis.Miniredis
 	github  *githubtest.Server
@@ -37,11 +37,12 @@ type world struct {
 	codec   *event.Codec
 	log     *safeBuffer
 	mu      sync.Mutex
-	offset  time.Duration // of the function's clock and GitHub's from the real one
+	clock   func() time.Time
+	offset  time.Duration // of the function's clock and GitHub's from that
 	request int           // fetch requests delivered so far
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps))
 	if err != nil {
@@ -58,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: github, codec: codec, log: &safeBuffer{}}
+	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: github, codec: codec, log: &safeBuffer{}, clock: time.Now}
 	w.github.SetClock(w.now)
 	server := httptest.NewServer(w.github)
 	t.Cleanup(server.Close)
@@ -89,7 +90,7 @@ func (w *world) start() *sweeper {
 func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Now().Add(w.offset)
+	return w.clock().Add(w.offset)
 }
 
 // pass lets time go by for the function, GitHub and Redis.

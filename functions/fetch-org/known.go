@@ -16,11 +16,11 @@ import (
 const (
 	// knownTTL is how long an owner that is not swept is remembered.
 	knownTTL = 65 * 24 * time.Hour
-	// carriedFor is how long languages, topics and commits are taken to be what
-	// they were when nothing says that they changed; spread is added by
+	// carriedFor is how long languages, topics, commits and merges are taken to be
+	// what they were when nothing says that they changed; spread is added by
 	// repository, so that not all are asked for at once.
-	carriedFor = 20 * time.Hour
-	spread     = 8 // hours
+	carriedFor = 6 * 24 * time.Hour
+	spread     = 48 // hours
 	// baseline names the last sweep that has read the owner's whole list.
 	baseline = "baseline"
 	alias    = "name:" // before a name, under which a repository was asked for
@@ -39,7 +39,8 @@ type known struct {
 	Topics    []string        `json:"topics,omitempty"`
 	DetailsAt time.Time       `json:"details_at"` // when languages and topics were asked
 	Commits   *int64          `json:"commits,omitempty"`
-	CommitsAt time.Time       `json:"commits_at"`
+	MergedPRs *int64          `json:"merged_prs,omitempty"`
+	HistoryAt time.Time       `json:"history_at"` // when commits and merges were asked
 }
 
 // hasDetails says whether languages and topics are those of n: it has been
@@ -48,10 +49,10 @@ func (k *known) hasDetails(n *Counters, now time.Time) bool {
 	return k != nil && sameTime(k.PushedAt, n.PushedAt) && sameTime(k.UpdatedAt, n.UpdatedAt) && recent(k.DetailsAt, n, now)
 }
 
-// hasCommits says whether the number of commits is that of n: without a push no
-// branch gains or loses any.
-func (k *known) hasCommits(n *Counters, now time.Time) bool {
-	return k != nil && sameTime(k.PushedAt, n.PushedAt) && k.Branch == n.branch() && recent(k.CommitsAt, n, now)
+// hasHistory says whether commits and merges are those of n: without a push no
+// branch gains or loses a commit, and a merge is a push.
+func (k *known) hasHistory(n *Counters, now time.Time) bool {
+	return k != nil && sameTime(k.PushedAt, n.PushedAt) && k.Branch == n.branch() && recent(k.HistoryAt, n, now)
 }
 
 func recent(at time.Time, n *Counters, now time.Time) bool {

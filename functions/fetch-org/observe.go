@@ -30,7 +30,7 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 	if readings, err = s.recall(ctx, w, readings, &done); err != nil {
 		return done, err
 	}
-	if err := s.askCommits(asking, w, readings); err != nil {
+	if err := s.askHistory(asking, w, readings); err != nil {
 		return done, err
 	}
 	var records []*kgo.Record
@@ -110,7 +110,7 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 		switch {
 		case r.detailed:
 			r.setDetails()
-		case r.was.hasDetails(&r.Counters, r.at) && r.was.hasCommits(&r.Counters, r.at):
+		case r.was.hasDetails(&r.Counters, r.at) && r.was.hasHistory(&r.Counters, r.at):
 			r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
 		default:
 			done.Missing = append(done.Missing, missing{id: *r.DatabaseID, node: r.ID}.String())
@@ -121,44 +121,29 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 	return kept, nil
 }
 
-// askCommits fills in the number of commits.
-func (s *sweeper) askCommits(ctx context.Context, w *errand, readings []*reading) error {
-	var changed []*reading
+// askHistory fills in the numbers of commits and merges, in as many queries as
+// they need. A query that GitHub fails of comes again, narrower, but not for
+// ever: what has no answer by then is left without.
+func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading) error {
+	var pushed []*reading
 	for _, r := range readings {
-		switch {
-		case r.DefaultBranchRef == nil: // an empty repository has no history
-			r.next.CommitsAt = r.at
-		case r.was.hasCommits(&r.Counters, r.at):
-			r.next.Commits, r.next.CommitsAt = r.was.Commits, r.was.CommitsAt
-		default:
-			changed = append(changed, r)
+		if r.was.hasHistory(&r.Counters, r.at) {
+			r.next.Commits, r.next.MergedPRs, r.next.HistoryAt = r.was.Commits, r.was.MergedPRs, r.was.HistoryAt
+			continue
 		}
+		pushed = append(pushed, r)
 	}
-	return s.eachByID(ctx, w, changed, func(r *reading, a found[history]) {
-		if b := a.node.DefaultBranchRef; b != nil && b.Target != nil {
-			r.next.Commits = b.Target.Commit.History.total()
-		}
-		if b := a.node.DefaultBranchRef; b == nil || r.next.Commits != nil {
-			r.next.CommitsAt = a.at
-		}
-	})
-}
-
-// eachByID asks for the commits of readings, in as many queries as they need,
-// and passes on what is answered. A query that GitHub fails of comes again,
-// narrower, but not for ever: what has no answer by then is left without.
-func (s *sweeper) eachByID(ctx context.Context, w *errand, readings []*reading, answered func(*reading, found[history])) error {
-	for failures := 0; len(readings) > 0; {
-		wide, err := s.github.widths.of(ctx, shapeCommits)
+	for failures := 0; len(pushed) > 0; {
+		wide, err := s.github.widths.of(ctx, shapeHistory)
 		if err != nil {
 			return err
 		}
-		n := min(wide.n(), len(readings))
+		n := min(wide.n(), len(pushed))
 		ids := make([]string, n)
-		for i, r := range readings[:n] {
+		for i, r := range pushed[:n] {
 			ids[i] = r.ID
 		}
-		answers, err := byID[history](ctx, s.github, shapeCommits, ids, &w.cost)
+		answers, err := byID[history](ctx, s.github, shapeHistory, ids, &w.cost)
 		var bad *broken
 		switch {
 		case errors.As(err, &bad) && failures < maxAsks:
@@ -173,12 +158,24 @@ func (s *sweeper) eachByID(ctx context.Context, w *errand, readings []*reading, 
 		}
 		for i, a := range answers {
 			if a.node != nil {
-				answered(readings[i], a)
+				pushed[i].setHistory(a.node, a.at)
 			}
 		}
-		readings = readings[n:]
+		pushed = pushed[n:]
 	}
 	return nil
+}
+
+// setHistory takes over what GitHub counted. An empty repository has no branch.
+func (r *reading) setHistory(h *history, at time.Time) {
+	r.next.MergedPRs = h.MergedPRs.total()
+	b := h.DefaultBranchRef
+	if b != nil && b.Target != nil {
+		r.next.Commits = b.Target.Commit.History.total()
+	}
+	if r.next.MergedPRs != nil && (b == nil || r.next.Commits != nil) {
+		r.next.HistoryAt = at
+	}
 }
 
 func (r *reading) setDetails() {
@@ -207,7 +204,7 @@ func (r *reading) complete() bool {
 	if r.next.DetailsAt.IsZero() && last && r.was != nil {
 		r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
 	}
-	return !r.next.DetailsAt.IsZero() && (last || !r.next.CommitsAt.IsZero())
+	return !r.next.DetailsAt.IsZero() && (last || !r.next.HistoryAt.IsZero())
 }
 
 // observation is the reading in the form that is published. What GitHub left
@@ -221,7 +218,7 @@ func (r *reading) observation(o owner, sweepID string) repo.Observation {
 		CreatedAt: r.CreatedAt, PushedAt: r.PushedAt, UpdatedAt: r.UpdatedAt,
 		Stars: r.StargazerCount, Forks: r.ForkCount, Watchers: r.Watchers.total(),
 		OpenIssues: r.OpenIssues.total(), ClosedIssues: r.ClosedIssues.total(),
-		OpenPRs: r.OpenPRs.total(), MergedPRs: r.MergedPRs.total(), ClosedPRs: r.ClosedPRs.total(),
+		OpenPRs: r.OpenPRs.total(), MergedPRs: r.next.MergedPRs, ClosedPRs: r.ClosedPRs.total(),
 		Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage,
 		CommitsTotal: r.next.Commits, ObservedAt: r.at, SweepID: sweepID, Source: "graphql",
 	}

@@ -21,8 +21,8 @@ type shape struct {
 
 // The shapes. All counters of a repository come with the list of its owner's
 // repositories, in the first sweep with their details. Later a repository that
-// has changed is asked for by id, with details, in pages of its like. Commits
-// are always a query of their own.
+// has changed is asked for by id, with details, in pages of its like. The
+// history is always a query of its own.
 var (
 	shapeViewer  = shape{name: "viewer", first: 1, max: 1}
 	shapeOwner   = shape{name: "owner", first: 1, max: 1}
@@ -31,7 +31,7 @@ var (
 	shapeListAll = shape{name: "list+details", max: 100, lists: 2, page: true}
 	shapeIDs     = shape{name: "ids", first: 100, max: 100, page: true}
 	shapeNodes   = shape{name: "nodes", max: 100, lists: 2}
-	shapeCommits = shape{name: "commits", max: 100}
+	shapeHistory = shape{name: "history", max: 100}
 )
 
 // points is what a query for n repositories costs by GitHub's formula: the
@@ -124,7 +124,6 @@ type Counters struct {
 	OpenIssues       *count `graphql:"openIssues: issues(states: OPEN)"`
 	ClosedIssues     *count `graphql:"closedIssues: issues(states: CLOSED)"`
 	OpenPRs          *count `graphql:"openPRs: pullRequests(states: OPEN)"`
-	MergedPRs        *count `graphql:"mergedPRs: pullRequests(states: MERGED)"`
 	ClosedPRs        *count `graphql:"closedPRs: pullRequests(states: CLOSED)"`
 	Discussions      *count
 	Releases         *count
@@ -161,10 +160,11 @@ type identified struct {
 	DatabaseID *int64
 }
 
-// history is the number of commits on the default branch. GitHub counts them one
-// by one, so it is a question of its own.
+// history is what only a push can change: the number of commits on the default
+// branch, which GitHub counts one by one, and of merged pull requests.
 type history struct {
 	ID               string
+	MergedPRs        *count `graphql:"mergedPRs: pullRequests(states: MERGED)"`
 	DefaultBranchRef *struct {
 		Target *struct {
 			Commit struct{ History *count } `graphql:"... on Commit"`
