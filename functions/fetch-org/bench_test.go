@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http/httptest"
 	"runtime"
 	"strconv"
 	"strings"
@@ -85,26 +84,19 @@ func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
 	for i := range users {
 		tokens = append(tokens, fmt.Sprintf("ghp_%d", i))
 	}
-	github, err := githubtest.New(githubtest.Generate(plan), tokens...)
-	if err != nil {
-		b.Fatal(err)
-	}
-	github.SetClock(c.now)
-	github.SetPace(scale)
-	w.github = github
-	server := httptest.NewServer(github)
-	b.Cleanup(server.Close)
-	w.env["GITHUB_GRAPHQL_URL"], w.env["GITHUB_TOKEN"] = server.URL, strings.Join(tokens, ",")
+	w.clock = c.now
+	w.serve(githubtest.Generate(plan), tokens...)
+	w.github.SetPace(scale)
+	w.env["GITHUB_TOKEN"] = strings.Join(tokens, ",")
 	w.env["OWNERS"], w.env["PAGE_SIZE"] = strings.Join(names, ","), "25"
 	w.env["CLOCK_SCALE"], w.env["CLOCK_ORIGIN"] = strconv.FormatFloat(scale, 'f', -1, 64), origin.Format(time.RFC3339Nano)
-	slog.SetDefault(slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelError})))
+	slog.SetDefault(slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	s, err := newSweeper(b.Context(), w.env)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	s.clock, s.github.clock, s.github.budgets.clock = c, c, c
-	w.clock = c.now
 	return &rig{world: w, b: b, s: s, clock: c}
 }
 

@@ -21,7 +21,7 @@ const (
 	// workRate is how many seconds of work are begun in a second. Of more than
 	// burst nobody runs ahead, so that the minute's work does not come at once
 	// and leave every handler waiting for the rest of the minute.
-	workRate = 0.97
+	workRate = 0.975
 	burst    = time.Second
 	// firstPenalty is how long a user rests after a limit for which GitHub names
 	// no time; doubled while it goes on, to maxPenalty at most.
@@ -129,9 +129,12 @@ if rest > now then return rest end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60000)
 local log = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 local queries, sum, flying, flyingPoints = #log / 2, 0, 0, 0
+-- The minute that counts is the one in which the query ends, a little sooner
+-- than expected.
+local minute = now + work / 2 - 60000
 for i = 1, #log, 2 do
   local state, w, p = string.match(log[i], '|(%a)|(%d+)|(%d+)$')
-  sum = sum + w
+  if tonumber(log[i + 1]) > minute then sum = sum + w end
   if state == 'f' and tonumber(log[i + 1]) > now then
     flying, flyingPoints = flying + 1, flyingPoints + p
   end
@@ -143,11 +146,14 @@ if queries >= tonumber(ARGV[7]) then return tonumber(log[2]) + 60000 end
 local over = sum + work - tonumber(ARGV[8])
 if over > 0 and sum > 0 then
   for i = 1, #log, 2 do
-    over = over - string.match(log[i], '|%a|(%d+)|')
-    if over <= 0 or i == #log - 1 then
-      -- what is in flight may end sooner than at its deadline
-      if string.match(log[i], '|f|') then return now + 500 end
-      return math.max(tonumber(log[i + 1]) + 60000, now + 1)
+    local ended = tonumber(log[i + 1])
+    if ended > minute then
+      over = over - string.match(log[i], '|%a|(%d+)|')
+      if over <= 0 or i == #log - 1 then
+        -- what is in flight may end sooner than at its deadline
+        if string.match(log[i], '|f|') then return now + 500 end
+        return math.floor(math.max(ended + 60000 - work / 2, now)) + 1
+      end
     end
   end
 end

@@ -191,8 +191,8 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 				return s.setBack(ctx, w)
 			}
 			s.pause(ctx, pause)
-		case asking.Err() != nil:
-			return s.setBack(ctx, w)
+		case asking.Err() != nil: // the page was begun too late
+			return true, s.handOver(ctx, w, time.Time{})
 		case errors.Is(err, errUnknownOwner) && w.cp.Line.Pages == 0:
 			return false, s.end(ctx, w, event.StatusUnknownOwner, errUnknownOwner.Error())
 		case errors.Is(err, errUnknownOwner):

@@ -166,7 +166,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 			return nil, permit{}, errRefused
 		}
 		pause := -g.since(soonest)
-		if pause+work > g.left(ctx) {
+		if pause+work+work/2 > g.left(ctx) {
 			return nil, permit{}, &limited{soonest}
 		}
 		select {

@@ -74,6 +74,20 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
+// serve replaces GitHub by one with another world.
+func (w *world) serve(g *githubtest.World, tokens ...string) {
+	w.t.Helper()
+	github, err := githubtest.New(g, tokens...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.github = github
+	w.github.SetClock(w.now)
+	server := httptest.NewServer(github)
+	w.t.Cleanup(server.Close)
+	w.env["GITHUB_GRAPHQL_URL"] = server.URL
+}
+
 // start starts the function, one replica of it.
 func (w *world) start() *sweeper {
 	w.t.Helper()

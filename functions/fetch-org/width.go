@@ -14,16 +14,16 @@ import (
 // How wide a page is. GitHub kills a query after 10 s and fines it, so a page
 // aims at less than half of that, and heeds the slowest of its like.
 const (
-	aim      = 4500 * time.Millisecond
-	tooSlow  = 5 * time.Second // narrower, if a page in twenty takes it
-	farToo   = 7 * time.Second // narrower at once
-	easy     = 4 * time.Second // wider, if hardly any page takes it
+	aim      = 4500 * time.Millisecond // of the median page
+	tooSlow  = 5 * time.Second         // narrower, if the median page takes it
+	farToo   = 7 * time.Second         // the same, if one page in twenty takes it
+	alarming = 8500 * time.Millisecond // narrower at once
+	easy     = 4 * time.Second         // wider, if the median page takes less
 	samples  = 20
 	quickly  = 3   // samples before the first sign of strain
 	slowly   = 1.1 // growth of a width that has strained GitHub before
 	fast     = 1.5 // growth of one that has not
 	assumed  = 100 * time.Millisecond
-	maxWidth = 100
 )
 
 // width is what has been learnt of one shape: how many repositories one query
@@ -57,14 +57,14 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 		return w
 	}
 	each := took.Seconds() / float64(max(n, 1))
-	if 2*n < w.n() && took < farToo { // a rest of a page says little of a whole one
+	if 2*n < w.n() && took < alarming { // a rest of a page says little of a whole one
 		return w
 	}
 	if w.Typical == 0 {
 		w.Typical = each
 	}
 	w.Typical += (each - w.Typical) / 8
-	if took >= farToo {
+	if took >= alarming {
 		narrow(float64(n) * aim.Seconds() / took.Seconds())
 		return w
 	}
@@ -83,12 +83,14 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 		return w
 	}
 	slices.Sort(w.Seconds)
-	p95 := w.Seconds[len(w.Seconds)*95/100-1] * w.Repos
+	median, p95 := w.Seconds[samples/2]*w.Repos, w.Seconds[samples*95/100-1]*w.Repos
 	switch {
-	case p95 > tooSlow.Seconds():
-		narrow(w.Repos * aim.Seconds() / p95)
-	case p95 < easy.Seconds():
-		w.Repos = min(w.Repos*min(slowly, aim.Seconds()/p95), float64(limit))
+	case p95 > farToo.Seconds():
+		narrow(w.Repos * tooSlow.Seconds() / p95)
+	case median > tooSlow.Seconds():
+		narrow(w.Repos * aim.Seconds() / median)
+	case median < easy.Seconds() && p95*slowly < farToo.Seconds():
+		w.Repos = min(w.Repos*min(slowly, aim.Seconds()/median), float64(limit))
 	}
 	w.Seconds = nil
 	return w
