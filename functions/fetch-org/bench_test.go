@@ -29,7 +29,7 @@ func BenchmarkSweep(b *testing.B) {
 		repos, owners, users int
 		scale                float64
 		first                bool
-	}{{10_000, 7, 1, 15, false}, {30_000, 21, 3, 10, false}, {10_000, 7, 1, 15, true}} {
+	}{{10_000, 7, 1, 10, false}, {30_000, 21, 3, 10, false}, {10_000, 7, 1, 15, true}} {
 		kind := "hourly"
 		if c.first {
 			kind = "first"
@@ -73,8 +73,8 @@ func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
 	w := newWorld(b)
 	origin := time.Now()
 	c := newClock(origin, scale)
-	plan := githubtest.Plan{Seed: 7, Start: origin, Life: githubtest.Life{
-		Created: .1, Deleted: .05, Renamed: .05, Transferred: .02, Archived: .05, Hidden: .02, Pushed: 50,
+	plan := githubtest.Plan{Seed: 1, Start: origin, Life: githubtest.Life{
+		Created: .1, Deleted: .05, Renamed: .05, Transferred: .02, Archived: .05, Hidden: .02, Pushed: 20,
 	}}
 	var names, tokens []string
 	for i := range owners {
