@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -284,20 +285,20 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	}
 	h.mark(r.Partition, r.Offset)
 	p := point(o)
-	if h.Points.Find(p.At) != nil {
+	if h.points.Has(p.At) {
 		return nil
 	}
-	newest, any := h.Points.Newest()
-	late := any && p.At < newest
+	newest := h.points.Newest()
+	late := newest != nil && p.At < newest.At
 
 	var before velocity.Velocities
 	if late {
-		before = h.Points.Measure(*h.Points.Find(newest))
+		before = h.points.Measure(*newest)
 	}
 	h.Known++
-	h.Points = h.Points.Insert(p)
+	h.points = h.points.Insert(p)
 	if w.produce != nil {
-		*row = event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.Points.Measure(p)}
+		*row = event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.points.Measure(p)}
 		if err := w.emit(ctx, row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
 			return err
 		}
@@ -306,8 +307,8 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 		h.Newest = r.Value
 		return nil
 	}
-	after := h.Points.Measure(*h.Points.Find(newest))
-	if w.produce == nil || after.Equal(&before) {
+	after := h.points.Measure(*h.points.Newest())
+	if w.produce == nil || after == before {
 		return nil
 	}
 	return w.restate(ctx, h, after)
@@ -346,9 +347,38 @@ func (w *work) bury(r *kgo.Record, reason error) error {
 	return nil
 }
 
+// point is what an observation leaves in the history.
 func point(o *event.RepoObserved) velocity.Point {
-	return velocity.Point{
-		At: o.ObservedAt.UnixMilli(), Stars: o.Stars, Forks: o.Forks, OpenIssues: o.OpenIssues,
-		MergedPRs: o.MergedPRs, ClosedIssues: o.ClosedIssues, CommitsTotal: o.CommitsTotal,
+	p := velocity.Point{At: o.ObservedAt.UnixMilli()}
+	for v, n := range [...]*int64{
+		velocity.Stars: &o.Stars, velocity.Forks: o.Forks, velocity.Watchers: o.Watchers,
+		velocity.OpenIssues: o.OpenIssues, velocity.ClosedIssues: o.ClosedIssues,
+		velocity.OpenPRs: o.OpenPRs, velocity.MergedPRs: o.MergedPRs, velocity.ClosedPRs: o.ClosedPRs,
+		velocity.Discussions: o.Discussions, velocity.Releases: o.Releases, velocity.CommitsTotal: o.CommitsTotal,
+		velocity.PushedAt: millis(o.PushedAt), velocity.ReleasedAt: millis(o.LatestReleaseAt),
+		velocity.Name: hashed(&o.NameWithOwner), velocity.Branch: hashed(o.DefaultBranch),
+	} {
+		p.Values[v] = velocity.Unobserved
+		if n != nil {
+			p.Values[v] = *n
+		}
 	}
+	return p
+}
+
+func millis(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ms := t.UnixMilli()
+	return &ms
+}
+
+// hashed shortens a text that is only ever compared with itself.
+func hashed(text *string) *int64 {
+	if text == nil {
+		return nil
+	}
+	h := int64(xxhash.Sum64String(*text) >> 1) // never Unobserved
+	return &h
 }

@@ -20,11 +20,12 @@ import (
 // history is what Redis keeps of one repository, at most 12 KB: its thinned
 // points, its newest observation, and how far into Kafka it has been brought.
 type history struct {
-	Known   int64            `avro:"known"`   // distinct observations seen so far: the next revision less one
-	Applied []applied        `avro:"applied"` // by partition; more than one only after the topic was widened
-	Points  velocity.History `avro:"points"`
-	Newest  []byte           `avro:"newest"` // the newest observation, as it stood in Kafka
+	Known   int64     `avro:"known"`   // distinct observations seen so far: the next revision less one
+	Applied []applied `avro:"applied"` // by partition; more than one only after the topic was widened
+	Points  []byte    `avro:"points"`  // packed; while in hand, points
+	Newest  []byte    `avro:"newest"`  // the newest observation, as it stood in Kafka
 
+	points velocity.History
 	stored uint64 // the version in Redis that this was read at; 0 = absent
 	home   int32  // the partition that it was last touched from
 }
@@ -61,11 +62,7 @@ const historySchema = `{"type": "record", "name": "History", "fields": [
   {"name": "known", "type": "long"},
   {"name": "applied", "type": {"type": "array", "items": {"type": "record", "name": "Applied", "fields": [
     {"name": "partition", "type": "int"}, {"name": "next", "type": "long"}]}}},
-  {"name": "points", "type": {"type": "array", "items": {"type": "record", "name": "Point", "fields": [
-    {"name": "at", "type": "long"}, {"name": "stars", "type": "long"},
-    {"name": "forks", "type": ["null", "long"]}, {"name": "open_issues", "type": ["null", "long"]},
-    {"name": "merged_prs", "type": ["null", "long"]}, {"name": "closed_issues", "type": ["null", "long"]},
-    {"name": "commits_total", "type": ["null", "long"]}]}}},
+  {"name": "points", "type": "bytes"},
   {"name": "newest", "type": "bytes"}]}`
 
 const (
@@ -73,6 +70,9 @@ const (
 	// which every history has been brought. While a partition has no entry,
 	// its history is rebuilt from Kafka before anything is computed from it.
 	stateKey = "github:pipeline:state"
+	// form is that of the histories that this version writes. State of another
+	// form is rebuilt from Kafka.
+	form = 2
 	// historyTTL outlives the longest window's base by four days.
 	historyTTL = 65 * 24 * time.Hour
 	// chunk bounds one pipeline to Redis.
@@ -161,7 +161,7 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 }
 
 func stateField(topicID string, partition int32) string {
-	return topicID + "/" + strconv.Itoa(int(partition))
+	return topicID + "/" + strconv.Itoa(int(partition)) + "/" + strconv.Itoa(form)
 }
 
 // load reads the histories of some repositories; one without any is empty.
@@ -188,19 +188,39 @@ func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, e
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
 			}
-			h := &history{}
-			if len(b) < 8 {
-				return nil, fmt.Errorf("read %s: %d bytes are no history", historyKey(id), len(b))
-			}
-			if err := avro.Unmarshal(m.schema, b[8:], h); err != nil {
+			if out[id], err = m.decode(b); err != nil {
 				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
 			}
-			h.stored = binary.BigEndian.Uint64(b)
-			out[id] = h
 		}
 		repos = repos[n:]
 	}
 	return out, nil
+}
+
+// decode reads a history. One of another form, from before an upgrade, is as
+// good as absent, and is overwritten.
+func (m *memory) decode(b []byte) (*history, error) {
+	if len(b) < 9 {
+		return nil, fmt.Errorf("%d bytes are no history", len(b))
+	}
+	h := &history{stored: binary.BigEndian.Uint64(b)}
+	if b[8] != form {
+		return h, nil
+	}
+	if err := avro.Unmarshal(m.schema, b[9:], h); err != nil {
+		return nil, err
+	}
+	var err error
+	h.points, err = velocity.Unpack(h.Points)
+	return h, err
+}
+
+// encode is what decode reads.
+func (m *memory) encode(h *history) ([]byte, error) {
+	h.Points = h.points.Pack(nil)
+	body, err := avro.Marshal(m.schema, h)
+	h.Points = nil
+	return append(append(binary.BigEndian.AppendUint64(nil, h.stored+1), form), body...), err
 }
 
 // save writes histories, each over the version it was read at, and then the
@@ -216,7 +236,7 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 		_, err := m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, id := range ids[:n] {
 				h := histories[id]
-				body, err := avro.Marshal(m.schema, h)
+				value, err := m.encode(h)
 				if err != nil {
 					return fmt.Errorf("encode %s: %w", historyKey(id), err)
 				}
@@ -224,7 +244,6 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 				if h.stored > 0 {
 					was = string(binary.BigEndian.AppendUint64(nil, h.stored))
 				}
-				value := append(binary.BigEndian.AppendUint64(nil, h.stored+1), body...)
 				writes[i] = p.EvalSha(ctx, m.script, []string{historyKey(id)}, was, value, int(historyTTL.Seconds()))
 			}
 			return nil

@@ -1,7 +1,6 @@
 package sinkclickhouse
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -107,12 +106,17 @@ func shared() []column[row] {
 		col("revision", func(r *row) int64 { return r.Revision }),
 		col("late", func(r *row) bool { return r.Late }),
 	}
-	for wi, w := range velocity.Windows() {
-		cols = append(cols, col("base_at_"+w.Name, func(r *row) *time.Time { return *r.BasesAt()[wi] }))
-		for mi, m := range velocity.Metrics() {
-			cols = append(cols,
-				col(fmt.Sprintf("%s_delta_%s", m, w.Name), func(r *row) *int64 { return *r.Deltas()[mi][wi] }),
-				col(fmt.Sprintf("%s_per_day_%s", m, w.Name), func(r *row) *float64 { return *r.PerDay()[mi][wi] }))
+	for i, d := range velocity.Definitions() {
+		f := velocity.Field(i)
+		switch f.Kind() {
+		case velocity.Count:
+			cols = append(cols, col(d.Name, func(r *row) *int64 { return r.Int(f) }))
+		case velocity.Rate:
+			cols = append(cols, col(d.Name, func(r *row) *float64 { return r.Float(f) }))
+		case velocity.Moment:
+			cols = append(cols, col(d.Name, func(r *row) *time.Time { return r.Time(f) }))
+		case velocity.Flag:
+			cols = append(cols, col(d.Name, func(r *row) *bool { return r.Bool(f) }))
 		}
 	}
 	return cols

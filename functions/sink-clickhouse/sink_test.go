@@ -35,14 +35,16 @@ func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
 
 func TestStatementsOfTheSchemaNameEveryColumnThatIsInserted(t *testing.T) {
 	tables := map[string]string{}
-	for _, statement := range strings.Split(schema, "\n;\n") {
-		if m := regexp.MustCompile(`CREATE TABLE IF NOT EXISTS (\S+) \(`).FindStringSubmatch(statement); m != nil {
-			tables[m[1]] = statement
+	for _, version := range versions(schema) {
+		for _, statement := range version {
+			if m := regexp.MustCompile(`(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\S+)`).FindStringSubmatch(statement); m != nil {
+				tables[m[1]] += statement + "\n"
+			}
 		}
 	}
 	check := func(table string, names []string) {
 		t.Helper()
-		defined := regexp.MustCompile(`(?m)^  ([a-z0-9_]+) [A-Z]`).FindAllStringSubmatch(tables[table], -1)
+		defined := regexp.MustCompile(`(?m)^  (?:ADD COLUMN IF NOT EXISTS )?([a-z0-9_]+) [A-Z]`).FindAllStringSubmatch(tables[table], -1)
 		have := map[string]bool{}
 		for _, d := range defined {
 			have[d[1]] = true

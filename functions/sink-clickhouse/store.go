@@ -2,7 +2,6 @@ package sinkclickhouse
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,9 +16,6 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
-
-//go:embed schema.sql
-var schema string
 
 // insertLimit is the longest that ClickHouse may work on one insert. An insert
 // of a writer that died cannot land later than this after it was sent.
@@ -70,13 +66,8 @@ func (s *store) prepare(ctx context.Context) error {
 	if zone != "UTC" && zone != "Etc/UTC" {
 		return fmt.Errorf("%w: clickhouse runs in time zone %s: set it to UTC", kafka.ErrFatal, zone)
 	}
-	for _, statement := range strings.Split(schema, "\n;\n") {
-		if strings.TrimSpace(statement) == "" {
-			continue
-		}
-		if err := s.conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("make the schema: %w", err)
-		}
+	if err := migrate(ctx, s.conn); err != nil {
+		return err
 	}
 	s.ready = true
 	return nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func Open(ctx context.Context, at Location) (catalog.Catalog, func() error, erro
 	if path, ok := strings.CutPrefix(at.Catalog, "sqlite://"); ok {
 		return openSQLite(path, props)
 	}
-	opts := []rest.Option{rest.WithAdditionalProps(props)}
+	opts := []rest.Option{rest.WithAdditionalProps(props), rest.WithCustomTransport(lastColumn{http.DefaultTransport})}
 	if at.Warehouse != "" {
 		opts = append(opts, rest.WithWarehouseLocation(at.Warehouse))
 	}
@@ -95,12 +96,12 @@ func tableProperties() iceberg.Properties {
 	}
 }
 
-// ensure returns the table, made if it is not there.
+// ensure returns the table, made if it is not there, with all our columns.
 func ensure(ctx context.Context, c catalog.Catalog, l layout) (*table.Table, error) {
 	id := table.Identifier{namespace, l.name}
 	t, err := c.LoadTable(ctx, id)
 	if err == nil {
-		return t, nil
+		return evolve(ctx, c, t, l)
 	}
 	if !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace) {
 		return nil, fmt.Errorf("load table %s: %w", l.name, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 // world is the servers that the sink stands on, and its embedded cold store.
@@ -104,7 +105,10 @@ func observed(id int64, day int) *event.RepoObserved {
 
 func processedRow(id int64, day int, revision int64) *event.RepoProcessed {
 	p := &event.RepoProcessed{Observation: *observed(id, day), ProcessedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Revision: revision}
-	p.StarsDelta24h, p.BaseAt24h = p.Forks, &p.ObservedAt
+	p.SetInt(velocity.Delta(velocity.Stars, velocity.Day), 3)
+	p.SetInt(velocity.BaseAt(velocity.Day), p.ObservedAt.UnixMilli())
+	p.SetFloat(velocity.BreakoutZ, 1.5)
+	p.SetBool(velocity.IsRenamed, true)
 	return p
 }
 

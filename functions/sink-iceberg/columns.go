@@ -1,7 +1,6 @@
 package sinkiceberg
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -61,6 +60,16 @@ func maybeRate[R any](name string, get func(*R) *float64) column[R] {
 
 func truth[R any](name string, get func(*R) bool) column[R] {
 	return column[R]{name, iceberg.PrimitiveTypes.Bool, true, func(b array.Builder, r *R) { b.(*array.BooleanBuilder).Append(get(r)) }}
+}
+
+func maybeTruth[R any](name string, get func(*R) *bool) column[R] {
+	return column[R]{name, iceberg.PrimitiveTypes.Bool, false, func(b array.Builder, r *R) {
+		if v := get(r); v != nil {
+			b.(*array.BooleanBuilder).Append(*v)
+			return
+		}
+		b.AppendNull()
+	}}
 }
 
 func moment[R any](name string, get func(*R) time.Time) column[R] {
@@ -166,12 +175,17 @@ func processedColumns() []column[event.RepoProcessed] {
 		number("revision", func(p *r) int64 { return p.Revision }),
 		truth("late", func(p *r) bool { return p.Late }),
 	)
-	for wi, w := range velocity.Windows() {
-		cols = append(cols, maybeMoment("base_at_"+w.Name, func(p *r) *time.Time { return *p.BasesAt()[wi] }))
-		for mi, m := range velocity.Metrics() {
-			cols = append(cols,
-				maybeNumber(fmt.Sprintf("%s_delta_%s", m, w.Name), func(p *r) *int64 { return *p.Deltas()[mi][wi] }),
-				maybeRate(fmt.Sprintf("%s_per_day_%s", m, w.Name), func(p *r) *float64 { return *p.PerDay()[mi][wi] }))
+	for i, d := range velocity.Definitions() {
+		f := velocity.Field(i)
+		switch f.Kind() {
+		case velocity.Count:
+			cols = append(cols, maybeNumber(d.Name, func(p *r) *int64 { return p.Int(f) }))
+		case velocity.Rate:
+			cols = append(cols, maybeRate(d.Name, func(p *r) *float64 { return p.Float(f) }))
+		case velocity.Moment:
+			cols = append(cols, maybeMoment(d.Name, func(p *r) *time.Time { return p.Time(f) }))
+		case velocity.Flag:
+			cols = append(cols, maybeTruth(d.Name, func(p *r) *bool { return p.Bool(f) }))
 		}
 	}
 	return cols

@@ -46,18 +46,28 @@ func ObservedColumns() []Column {
 
 // VelocityColumns are those that the checksum of a processed observation covers
 // besides. Rates are left out: they follow from these, and floating point has
-// no text that every store agrees on.
+// no text that every store agrees on. So are flags, which follow from both.
 func VelocityColumns() []Column {
 	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}}
-	for _, w := range velocity.Windows() {
-		cols = append(cols, Column{"base_at_" + w.Name, Moment})
-	}
-	for _, m := range velocity.Metrics() {
-		for _, w := range velocity.Windows() {
-			cols = append(cols, Column{fmt.Sprintf("%s_delta_%s", m, w.Name), Number})
+	for _, f := range velocityFields() {
+		kind := Number
+		if f.Kind() == velocity.Moment {
+			kind = Moment
 		}
+		cols = append(cols, Column{velocity.Definitions()[f].Name, kind})
 	}
 	return cols
+}
+
+// velocityFields are the whole numbers among the velocities.
+func velocityFields() []velocity.Field {
+	var out []velocity.Field
+	for i := range velocity.Definitions() {
+		if f := velocity.Field(i); f.Kind() == velocity.Count || f.Kind() == velocity.Moment {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Line is the text of one row being built.
@@ -109,13 +119,8 @@ func Observed(o *event.RepoObserved) uint64 {
 // Velocity is the checksum of a processed observation over VelocityColumns.
 func Velocity(p *event.RepoProcessed) uint64 {
 	l := make(Line, 0, 512).Int(p.ID).Int(p.ObservedAt.UnixMilli())
-	for _, t := range p.BasesAt() {
-		l = l.maybeTime(*t)
-	}
-	for _, windows := range p.Deltas() {
-		for _, d := range windows {
-			l = l.maybeInt(*d)
-		}
+	for _, f := range velocityFields() {
+		l = l.maybeInt(p.Int(f))
 	}
 	return l.Sum()
 }

@@ -108,11 +108,15 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	if err != nil {
 		return encoding{}, fmt.Errorf("parse the schema of %s: %w", contract.Type, err)
 	}
+	runs, err := layout(schema, schema, contract.blank())
+	if err != nil {
+		return encoding{}, fmt.Errorf("lay out the schema of %s: %w", contract.Type, err)
+	}
 	id, err := c.registry.RegisterSchema(ctx, contract.Subject(), sr.Schema{Schema: contract.Schema}, -1, -1)
 	if err != nil {
 		return encoding{}, fmt.Errorf("register the schema of %s: %w", contract.Subject(), err)
 	}
-	e = encoding{id: id, runs: layout(schema, contract.blank()), headers: []kgo.RecordHeader{
+	e = encoding{id: id, runs: runs, headers: []kgo.RecordHeader{
 		{Key: "ce_specversion", Value: []byte("1.0")},
 		{Key: "ce_type", Value: []byte(contract.Type)},
 		{Key: "content-type", Value: []byte(ContentAvro)},
@@ -182,8 +186,8 @@ func (c *Codec) encode(enc encoding, p payload) ([]byte, error) {
 		return nil, err
 	}
 	parts := p.parts()
-	for _, run := range enc.runs {
-		w.WriteVal(run.schema, parts[run.part])
+	for i := range enc.runs {
+		enc.runs[i].write(w, parts)
 	}
 	return bytes.Clone(w.Buffer()), w.Error
 }
@@ -297,8 +301,8 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	r := c.decoders.Get().(*avro.Reader).Reset(body[frame:])
 	r.Error = nil
 	parts := p.parts()
-	for _, run := range runs {
-		r.ReadVal(run.schema, parts[run.part])
+	for i := range runs {
+		runs[i].read(r, parts)
 	}
 	defer c.decoders.Put(r) // but not after a panic
 	if r.Error != nil && !errors.Is(r.Error, io.EOF) {
@@ -342,7 +346,9 @@ func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, 
 	if err != nil {
 		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
 	}
-	runs = layout(resolved, contract.blank())
+	if runs, err = layout(resolved, wrote, contract.blank()); err != nil {
+		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writers[key] = runs

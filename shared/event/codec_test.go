@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 func newCodec(t testing.TB) *event.Codec {
@@ -58,7 +59,11 @@ func TestRecordReadsBackAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, o)
 	}
 	p := event.RepoProcessed{Observation: o, ProcessedAt: o.ObservedAt, Revision: 3, Late: true}
-	p.StarsDelta7d = o.Forks
+	p.SetInt(velocity.Delta(velocity.Stars, velocity.Week), -5)
+	p.SetFloat(velocity.PerDay(velocity.Stars, velocity.Week), -0.7)
+	p.SetInt(velocity.BaseAt(velocity.Week), o.ObservedAt.UnixMilli()-1)
+	p.SetBool(velocity.IsRenamed, false)
+	p.SetFloat(velocity.HealthScore, 88.5)
 	if r, err = c.Record(ctx, &p, true); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +116,10 @@ func TestPostedEventOfTheSameContentIsTheSameRecord(t *testing.T) {
 func TestProcessedReadsItsJSONForm(t *testing.T) {
 	c, ctx := newCodec(t), context.Background()
 	p := event.RepoProcessed{Observation: observation(), ProcessedAt: time.Date(2025, 3, 1, 12, 0, 1, 0, time.UTC), Revision: 2}
-	p.StarsDelta24h = p.Forks
+	p.SetInt(velocity.Delta(velocity.Stars, velocity.Day), 7)
+	p.SetInt(velocity.BaseAt(velocity.Day), p.ObservedAt.UnixMilli()-5)
+	p.SetFloat(velocity.BreakoutZ, 3.25)
+	p.SetBool(velocity.IsBreakout, true)
 	data, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

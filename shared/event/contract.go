@@ -2,12 +2,13 @@ package event
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
 	"github.com/m7pulse/m7pulse/shared/repo"
-	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 //go:embed schemas/fetch_requested.avsc
@@ -102,33 +103,61 @@ func (p *RepoProcessed) parts() []any { return []any{p, &p.Observation, &p.Veloc
 func (p *RepoProcessed) check(now time.Time) error {
 	p.Normalize()
 	p.ProcessedAt = p.ProcessedAt.UTC().Truncate(time.Millisecond)
-	for _, t := range p.BasesAt() {
-		if *t != nil {
-			utc := (*t).UTC()
-			*t = &utc
-		}
-	}
 	if p.Revision < 1 {
 		return fmt.Errorf("revision %d is less than 1", p.Revision)
 	}
 	return p.Validate(now)
 }
 
-// UnmarshalJSON keeps the embedded Observation's method from taking the whole
-// object for an observation.
+// processed is a RepoProcessed without its velocities.
+type processed struct {
+	*observation
+	ProcessedAt *time.Time `json:"processed_at"`
+	Revision    *int64     `json:"revision"`
+	Late        *bool      `json:"late"`
+}
+
+// observation is an Observation without its methods, one of which would take
+// the whole object for itself.
+type observation repo.Observation
+
+func (p *RepoProcessed) plain() *processed {
+	return &processed{(*observation)(&p.Observation), &p.ProcessedAt, &p.Revision, &p.Late}
+}
+
+// UnmarshalJSON reads the JSON form: no field that is unknown, none missing but
+// those that may be null.
 func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
 	if err := repo.Require(b, "repo_id", "name_with_owner", "stars", "observed_at", "processed_at", "revision"); err != nil {
 		return err
 	}
-	type observation repo.Observation
-	type plain struct {
-		*observation
-		ProcessedAt *time.Time `json:"processed_at"`
-		Revision    *int64     `json:"revision"`
-		Late        *bool      `json:"late"`
-		*velocity.Velocities
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
 	}
-	return repo.Strict(b, &plain{(*observation)(&p.Observation), &p.ProcessedAt, &p.Revision, &p.Late, &p.Velocities})
+	if err := p.Velocities.Set(all); err != nil {
+		return err
+	}
+	rest, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return repo.Strict(rest, p.plain())
+}
+
+// MarshalJSON writes all fields, of the observation and of its velocities, side
+// by side.
+func (p RepoProcessed) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(p.plain())
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, err
+	}
+	maps.Copy(all, p.Velocities.Values())
+	return json.Marshal(all)
 }
 
 func (p *RepoProcessed) attributes() attributes {

@@ -1,50 +1,86 @@
 package event
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 
 	"github.com/hamba/avro/v2"
+
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 // run is some fields of a record, one after another, that lie in one part of
 // the payload. In Avro a record is no more than its fields in their order, so
-// it may be coded run by run. That is done because hamba/avro looks up the type
-// of an embedded struct at each of its fields, which costs more than the field.
+// it may be coded run by run. That is done for speed: hamba/avro looks up the
+// type of an embedded struct at each of its fields, and velocities are no
+// struct of pointers.
 type run struct {
 	part   int // index in payload.parts
 	schema avro.Schema
+	fields []velocity.Field // of velocities, instead of a schema
 }
 
-// layout cuts a record's schema into runs. Fields that the payload does not
-// have go with the run before them: they are skipped.
-func layout(schema avro.Schema, p payload) []run {
-	record, ok := schema.(*avro.RecordSchema)
+// layout cuts a record's schema into runs. wrote is the schema that a resolved
+// one was resolved from, whose fields alone are in the bytes. Fields that the
+// payload does not have go with the payload itself: they are skipped.
+func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 	parts := p.parts()
-	if !ok || len(parts) == 1 {
-		return []run{{0, schema}}
+	if len(parts) == 1 {
+		return []run{{schema: schema}}, nil
+	}
+	record, ok := schema.(*avro.RecordSchema)
+	from, okFrom := wrote.(*avro.RecordSchema)
+	if !ok || !okFrom {
+		return nil, fmt.Errorf("%T is no record", schema)
 	}
 	var runs []run
 	var fields []*avro.Field
 	at := 0
-	end := func() {
-		if len(fields) > 0 {
-			// It cannot fail: the name is a valid one, the fields are of a valid record.
-			part, _ := avro.NewRecordSchema(record.Name(), record.Namespace(), fields)
-			runs = append(runs, run{at, part})
+	end := func() error {
+		if len(fields) == 0 {
+			return nil
 		}
-		fields = nil
+		part, err := avro.NewRecordSchema(record.Name(), record.Namespace(), fields)
+		if err != nil {
+			return err
+		}
+		runs, fields = append(runs, run{part: at, schema: part}), nil
+		return nil
+	}
+	velocities := slices.IndexFunc(parts, func(part any) bool { _, ok := part.(*velocity.Velocities); return ok })
+	known := map[string]velocity.Field{}
+	for i, d := range velocity.Definitions() {
+		known[d.Name] = velocity.Field(i)
 	}
 	for _, f := range record.Fields() {
-		i := slices.IndexFunc(parts, func(part any) bool { return holds(reflect.TypeOf(part).Elem(), f.Name()) })
-		if i >= 0 && i != at {
-			end()
+		if v, ok := known[f.Name()]; ok {
+			if !slices.ContainsFunc(from.Fields(), func(w *avro.Field) bool { return w.Name() == f.Name() }) {
+				continue // not in the bytes: absent
+			}
+			if err := nullable(f, v.Kind()); err != nil {
+				return nil, err
+			}
+			if err := end(); err != nil {
+				return nil, err
+			}
+			if n := len(runs); n == 0 || runs[n-1].fields == nil {
+				runs = append(runs, run{part: velocities})
+			}
+			last := &runs[len(runs)-1]
+			last.fields = append(last.fields, v)
+			continue
+		}
+		i := max(0, slices.IndexFunc(parts, func(part any) bool { return holds(reflect.TypeOf(part).Elem(), f.Name()) }))
+		if i != at {
+			if err := end(); err != nil {
+				return nil, err
+			}
 			at = i
 		}
 		fields = append(fields, f)
 	}
-	end()
-	return runs
+	return runs, end()
 }
 
 // holds says whether a struct itself, not one embedded in it, has a field.
@@ -55,4 +91,61 @@ func holds(t reflect.Type, name string) bool {
 		}
 	}
 	return false
+}
+
+// nullable makes sure that a field is a union of null and its kind's type, in
+// this order: that is how velocities are coded.
+func nullable(f *avro.Field, kind velocity.Kind) error {
+	want := map[velocity.Kind]avro.Type{velocity.Count: avro.Long, velocity.Moment: avro.Long, velocity.Rate: avro.Double, velocity.Flag: avro.Boolean}[kind]
+	u, ok := f.Type().(*avro.UnionSchema)
+	if !ok || len(u.Types()) != 2 || u.Types()[0].Type() != avro.Null || u.Types()[1].Type() != want {
+		return fmt.Errorf("field %s is not [null, %s]", f.Name(), want)
+	}
+	return nil
+}
+
+// write appends the fields of a run.
+func (r *run) write(w *avro.Writer, parts []any) {
+	if r.fields == nil {
+		w.WriteVal(r.schema, parts[r.part])
+		return
+	}
+	v := parts[r.part].(*velocity.Velocities)
+	for _, f := range r.fields {
+		if !v.Has(f) {
+			w.WriteLong(0)
+			continue
+		}
+		w.WriteLong(1)
+		switch f.Kind() {
+		case velocity.Rate:
+			w.WriteDouble(*v.Float(f))
+		case velocity.Flag:
+			w.WriteBool(*v.Bool(f))
+		default:
+			w.WriteLong(*v.Int(f))
+		}
+	}
+}
+
+// read takes the fields of a run.
+func (r *run) read(from *avro.Reader, parts []any) {
+	if r.fields == nil {
+		from.ReadVal(r.schema, parts[r.part])
+		return
+	}
+	v := parts[r.part].(*velocity.Velocities)
+	for _, f := range r.fields {
+		switch branch := from.ReadLong(); {
+		case from.Error != nil || branch == 0:
+		case branch != 1:
+			from.ReportError("decode union", fmt.Sprintf("branch %d of two", branch))
+		case f.Kind() == velocity.Rate:
+			v.SetFloat(f, from.ReadDouble())
+		case f.Kind() == velocity.Flag:
+			v.SetBool(f, from.ReadBool())
+		default:
+			v.SetInt(f, from.ReadLong())
+		}
+	}
 }

@@ -1,26 +1,66 @@
-// Package velocity turns a repository's counter readings into velocities. It
-// is pure arithmetic: no clock, no store, no network.
+// Package velocity turns a repository's readings into velocities and what else
+// follows from its past. It is pure arithmetic: no clock, no store, no network.
 package velocity
 
 import (
+	"math"
 	"slices"
 	"time"
 )
 
-// Point is what velocities need of one observation.
-type Point struct {
-	At           int64  `avro:"at"` // ms since 1970, UTC
-	Stars        int64  `avro:"stars"`
-	Forks        *int64 `avro:"forks"`
-	OpenIssues   *int64 `avro:"open_issues"`
-	MergedPRs    *int64 `avro:"merged_prs"`
-	ClosedIssues *int64 `avro:"closed_issues"`
-	CommitsTotal *int64 `avro:"commits_total"`
+// Value is one of the numbers that a Point carries.
+type Value int
+
+// The counters, in the order of Counters, and what else of the past is needed.
+const (
+	Stars Value = iota
+	Forks
+	Watchers
+	OpenIssues
+	ClosedIssues
+	OpenPRs
+	MergedPRs
+	ClosedPRs
+	Discussions
+	Releases
+	CommitsTotal
+	PushedAt   // ms since 1970
+	ReleasedAt // ms since 1970
+	Name       // a hash of name_with_owner
+	Branch     // a hash of the default branch
+	values
+
+	counters = PushedAt
+)
+
+// Counters lists the counters that have velocities, by field name.
+func Counters() [counters]string {
+	return [counters]string{"stars", "forks", "watchers", "open_issues", "closed_issues", "open_prs", "merged_prs", "closed_prs",
+		"discussions", "releases", "commits_total"}
 }
 
-// values lists the counters in the order of the metrics.
-func (p *Point) values() [metrics]*int64 {
-	return [metrics]*int64{&p.Stars, p.Forks, p.OpenIssues, p.MergedPRs, p.ClosedIssues, p.CommitsTotal}
+// Unobserved stands for a value that was not observed. It is never zero.
+const Unobserved = math.MinInt64
+
+// Point is what one observation leaves behind in a History.
+type Point struct {
+	At     int64 // ms since 1970, UTC
+	Values [values]int64
+}
+
+// delta is the change of a value since an earlier point, unknown when either
+// end is.
+func (p *Point) delta(v Value, since *Point) (int64, bool) {
+	if since == nil || p.Values[v] == Unobserved || since.Values[v] == Unobserved {
+		return 0, false
+	}
+	return p.Values[v] - since.Values[v], true
+}
+
+// differs says whether a value is known at both points and not the same.
+func (p *Point) differs(v Value, from *Point) bool {
+	d, ok := p.delta(v, from)
+	return ok && d != 0
 }
 
 // What a History keeps: the last point of each UTC hour for 49 hours and of
@@ -41,20 +81,18 @@ const MaxPoints = keepHours + keepDays
 // points it holds depends only on which were inserted, not on their order.
 type History []Point
 
-// Newest returns the time of the newest point, in ms, or false when empty.
-func (h History) Newest() (int64, bool) {
+// Newest returns the newest point, or nil when there is none.
+func (h History) Newest() *Point {
 	if len(h) == 0 {
-		return 0, false
+		return nil
 	}
-	return h[len(h)-1].At, true
+	return &h[len(h)-1]
 }
 
-// Find returns the point of exactly this time, or nil.
-func (h History) Find(at int64) *Point {
-	if i, found := h.find(at); found {
-		return &h[i]
-	}
-	return nil
+// Has says whether there is a point of exactly this time.
+func (h History) Has(at int64) bool {
+	_, found := h.find(at)
+	return found
 }
 
 // Insert adds a point and thins. A point of a time already held changes
@@ -77,15 +115,15 @@ func (h History) Insert(p Point) History {
 }
 
 func (h History) find(at int64) (int, bool) {
-	return slices.BinarySearchFunc(h, at, func(p Point, at int64) int {
-		switch {
-		case p.At < at:
-			return -1
-		case p.At > at:
-			return 1
+	low, high := 0, len(h)
+	for low < high {
+		if middle := (low + high) / 2; h[middle].At < at {
+			low = middle + 1
+		} else {
+			high = middle
 		}
-		return 0
-	})
+	}
+	return low, low < len(h) && h[low].At == at
 }
 
 // thin drops in place what a History does not keep. Of the points before from
@@ -105,6 +143,5 @@ func (h History) thin(from int) History {
 			kept = append(kept, *p)
 		}
 	}
-	clear(h[old+len(kept):])
 	return kept
 }

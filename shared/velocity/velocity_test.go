@@ -16,45 +16,62 @@ func at(text string) int64 {
 	return t.UnixMilli()
 }
 
+// point makes a reading of some values; the others are unobserved.
+func point(when string, known map[Value]int64) Point {
+	p := Point{At: at(when)}
+	for v := range p.Values {
+		p.Values[v] = Unobserved
+	}
+	for v, n := range known {
+		p.Values[v] = n
+	}
+	return p
+}
+
+func starred(when int64, stars int64) Point {
+	p := point("1970-01-01 00:00", map[Value]int64{Stars: stars})
+	p.At = when
+	return p
+}
+
 func num(v int64) *int64 { return &v }
 
 func TestDeltaIsMeasuredFromTheLatestBaseInItsRange(t *testing.T) {
 	// f inserts points of (time, stars) and checks the deltas of the last one,
 	// written as "1h 24h 7d 30d" with nil for none.
-	f := func(want [windows]*int64, points ...any) {
+	f := func(want [spans]*int64, points ...any) {
 		t.Helper()
 		var h History
 		var last Point
 		for i := 0; i < len(points); i += 2 {
-			last = Point{At: at(points[i].(string)), Stars: int64(points[i+1].(int))}
+			last = starred(at(points[i].(string)), int64(points[i+1].(int)))
 			h = h.Insert(last)
 		}
 		v := h.Measure(last)
-		for w, window := range Windows() {
-			got := *v.Deltas()[0][w]
-			if !reflect.DeepEqual(got, want[w]) {
-				t.Errorf("%s: got %v, want %v", window.Name, show(got), show(want[w]))
+		for s, window := range Windows() {
+			if got := v.Int(Delta(Stars, Span(s))); !reflect.DeepEqual(got, want[s]) {
+				t.Errorf("%s: got %v, want %v", window.Name, show(got), show(want[s]))
 			}
 		}
 	}
 	// First sight has no velocity: null, not the whole count.
-	f([windows]*int64{}, "2025-03-01 12:00", 100)
+	f([spans]*int64{}, "2025-03-01 12:00", 100)
 	// Yesterday's reading is the base of 24 h only.
-	f([windows]*int64{nil, num(5), nil, nil}, "2025-02-28 12:00", 95, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, num(5), nil, nil}, "2025-02-28 12:00", 95, "2025-03-01 12:00", 100)
 	// A fall is shown, never clipped.
-	f([windows]*int64{nil, num(-7), nil, nil}, "2025-02-28 12:00", 107, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, num(-7), nil, nil}, "2025-02-28 12:00", 107, "2025-03-01 12:00", 100)
 	// A base may be younger than the window by the slack, not by more.
-	f([windows]*int64{num(1), nil, nil, nil}, "2025-03-01 11:15", 99, "2025-03-01 12:00", 100)
-	f([windows]*int64{nil, nil, nil, nil}, "2025-03-01 11:16", 99, "2025-03-01 12:00", 100)
+	f([spans]*int64{num(1), nil, nil, nil}, "2025-03-01 11:15", 99, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, nil, nil, nil}, "2025-03-01 11:16", 99, "2025-03-01 12:00", 100)
 	// It may be older up to twice the window, not by more.
-	f([windows]*int64{nil, num(2), nil, nil}, "2025-02-27 12:00", 98, "2025-03-01 12:00", 100)
-	f([windows]*int64{nil, nil, nil, nil}, "2025-02-27 11:59", 98, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, num(2), nil, nil}, "2025-02-27 12:00", 98, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, nil, nil, nil}, "2025-02-27 11:59", 98, "2025-03-01 12:00", 100)
 	// Of several the latest counts.
-	f([windows]*int64{nil, num(3), nil, nil}, "2025-02-27 13:00", 90, "2025-02-28 12:30", 97, "2025-03-01 12:00", 100)
+	f([spans]*int64{nil, num(3), nil, nil}, "2025-02-27 13:00", 90, "2025-02-28 12:30", 97, "2025-03-01 12:00", 100)
 	// Each window has a base of its own.
-	f([windows]*int64{nil, num(1), num(10), num(40)}, "2025-01-30 00:00", 60, "2025-02-22 00:00", 90, "2025-02-28 00:00", 99, "2025-03-01 00:00", 100)
+	f([spans]*int64{nil, num(1), num(10), num(40)}, "2025-01-30 00:00", 60, "2025-02-22 00:00", 90, "2025-02-28 00:00", 99, "2025-03-01 00:00", 100)
 	// A gap is a gap: after ten days without a reading there is no 24 h delta.
-	f([windows]*int64{nil, nil, num(10), nil}, "2025-02-19 00:00", 90, "2025-03-01 00:00", 100)
+	f([spans]*int64{nil, nil, num(10), nil}, "2025-02-19 00:00", 90, "2025-03-01 00:00", 100)
 }
 
 func show(v *int64) any {
@@ -65,26 +82,26 @@ func show(v *int64) any {
 }
 
 func TestRateIsOverTheSpanThatWasObserved(t *testing.T) {
-	h := History{}.Insert(Point{At: at("2025-02-27 12:00"), Stars: 90})
-	p := Point{At: at("2025-03-01 12:00"), Stars: 100}
+	h := History{}.Insert(starred(at("2025-02-27 12:00"), 90))
+	p := starred(at("2025-03-01 12:00"), 100)
 	v := h.Insert(p).Measure(p)
-	if got := *v.StarsPerDay24h; got != 5 {
+	if got := *v.Float(PerDay(Stars, Day)); got != 5 {
 		t.Errorf("10 stars in two days are %v a day, want 5", got)
 	}
-	if !v.BaseAt24h.Equal(time.UnixMilli(at("2025-02-27 12:00"))) {
-		t.Errorf("base at %v", v.BaseAt24h)
+	if !v.Time(BaseAt(Day)).Equal(time.UnixMilli(at("2025-02-27 12:00"))) {
+		t.Errorf("base at %v", v.Time(BaseAt(Day)))
 	}
 }
 
 func TestUnobservedCounterHasNoDelta(t *testing.T) {
-	h := History{}.Insert(Point{At: at("2025-02-28 12:00"), Stars: 90, Forks: num(3)})
-	p := Point{At: at("2025-03-01 12:00"), Stars: 100, OpenIssues: num(4)}
+	h := History{}.Insert(point("2025-02-28 12:00", map[Value]int64{Stars: 90, Forks: 3}))
+	p := point("2025-03-01 12:00", map[Value]int64{Stars: 100, OpenIssues: 4})
 	v := h.Insert(p).Measure(p)
-	if v.ForksDelta24h != nil || v.OpenIssuesDelta24h != nil {
-		t.Errorf("forks %v, open issues %v: want null, one end of each is unknown", v.ForksDelta24h, v.OpenIssuesDelta24h)
+	if v.Has(Delta(Forks, Day)) || v.Has(Delta(OpenIssues, Day)) {
+		t.Errorf("want null for forks and open issues: one end of each is unknown")
 	}
-	if v.StarsDelta24h == nil || *v.StarsDelta24h != 10 {
-		t.Errorf("stars %v", v.StarsDelta24h)
+	if got := v.Int(Delta(Stars, Day)); got == nil || *got != 10 {
+		t.Errorf("stars %v", got)
 	}
 }
 
@@ -95,7 +112,7 @@ func hourly(rng *rand.Rand, days int) []Point {
 		if rng.IntN(10) == 0 {
 			continue
 		}
-		out = append(out, Point{At: at("2025-01-01 00:00") + int64(i)*hour + rng.Int64N(hour), Stars: rng.Int64N(1000)})
+		out = append(out, starred(at("2025-01-01 00:00")+int64(i)*hour+rng.Int64N(hour), rng.Int64N(1000)))
 	}
 	slices.SortFunc(out, func(a, b Point) int { return int(a.At - b.At) })
 	return slices.CompactFunc(out, func(a, b Point) bool { return a.At == b.At })
@@ -132,11 +149,11 @@ func TestThinnedHistoryLosesNoDailyBase(t *testing.T) {
 			if rng.IntN(6) == 0 {
 				continue
 			}
-			p := Point{At: at("2025-01-01 00:00") + int64(d)*day, Stars: rng.Int64N(100_000)}
+			p := starred(at("2025-01-01 00:00")+int64(d)*day, rng.Int64N(100_000))
 			h, all = h.Insert(p), append(all, p)
 			got, want := h.Measure(p), all.Measure(p)
-			if !got.Equal(&want) {
-				t.Fatalf("seed %d, day %d: %+v, want %+v", seed, d, got, want)
+			if got != want {
+				t.Fatalf("seed %d, day %d: %+v, want %+v", seed, d, got.Values(), want.Values())
 			}
 		}
 	}

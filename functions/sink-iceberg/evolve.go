@@ -1,0 +1,121 @@
+package sinkiceberg
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// evolve adds the columns that the table lacks. Rows from before have null
+// there. Of two writers that evolve at once one wins, and the other tries
+// again with the table as it is then. A column that may not be null cannot be
+// added to rows that are there.
+func evolve(ctx context.Context, c catalog.Catalog, t *table.Table, l layout) (*table.Table, error) {
+	missing := lacking(t.Schema(), l.schema)
+	if len(missing) == 0 {
+		return t, nil
+	}
+	txn := t.NewTransaction()
+	update := txn.UpdateSchema(true, false)
+	for _, f := range missing {
+		if f.Required {
+			return nil, fmt.Errorf("%w: table %s has no column %s, which must not be null: it is not ours", kafka.ErrFatal, l.name, f.Name)
+		}
+		update.AddColumn([]string{f.Name}, f.Type, f.Doc, false, nil)
+	}
+	if err := update.Commit(); err != nil {
+		return nil, fmt.Errorf("add %d columns to table %s: %w", len(missing), l.name, err)
+	}
+	if _, err := txn.Commit(ctx); err != nil {
+		return nil, fmt.Errorf("add %d columns to table %s: %w", len(missing), l.name, err)
+	}
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, l.name})
+	if err != nil {
+		return nil, fmt.Errorf("load table %s: %w", l.name, err)
+	}
+	return t, nil
+}
+
+// lacking lists the columns of one schema that another does not have.
+func lacking(have, want *iceberg.Schema) (out []iceberg.NestedField) {
+	for _, f := range want.Fields() {
+		if _, ok := have.FindFieldByName(f.Name); !ok {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// lastColumn adds to every schema sent to a REST catalog the highest field id
+// in it: iceberg-go leaves it out, as the specification now allows, and Nessie
+// 0.99 demands it.
+type lastColumn struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t lastColumn) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodPost || r.Body == nil || !strings.Contains(r.URL.Path, "/tables/") {
+		return t.RoundTripper.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Body.Close(); err != nil {
+		return nil, err
+	}
+	body = withLastColumn(body)
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return t.RoundTripper.RoundTrip(r)
+}
+
+// withLastColumn returns a commit with last-column-id in its add-schema
+// updates; a body that it cannot read is the server's to refuse.
+func withLastColumn(body []byte) []byte {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var commit map[string]any
+	if err := d.Decode(&commit); err != nil {
+		return body
+	}
+	updates, _ := commit["updates"].([]any)
+	for _, u := range updates {
+		if u, ok := u.(map[string]any); ok && u["action"] == "add-schema" && u["last-column-id"] == nil {
+			u["last-column-id"] = highestID(u["schema"])
+		}
+	}
+	if changed, err := json.Marshal(commit); err == nil {
+		return changed
+	}
+	return body
+}
+
+func highestID(v any) (highest int64) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if n, ok := value.(json.Number); ok && (key == "id" || strings.HasSuffix(key, "-id") && key != "schema-id") {
+				if id, err := n.Int64(); err == nil {
+					highest = max(highest, id)
+				}
+			}
+			highest = max(highest, highestID(value))
+		}
+	case []any:
+		for _, value := range v {
+			highest = max(highest, highestID(value))
+		}
+	}
+	return highest
+}

@@ -1,0 +1,75 @@
+package velocity
+
+import (
+	"iter"
+	"time"
+)
+
+const (
+	activeText = "UTC days on which any counter or the time of the last push differed from the reading before: Active Days as LFX Insights has them. " +
+		"Days without a reading count as neither; see observed_days."
+	observedText = "UTC days of the window that have a reading, and one before it to compare with."
+)
+
+// activity counts days, by the last reading of each, in the days up to that of
+// the reading.
+func (r *reading) activity(v *Velocities) {
+	for s := Week; s <= Month; s++ {
+		first := r.now.At/day - int64(Windows()[s].Length/(24*time.Hour)) + 1
+		var active, observed int64
+		r.daily(first, func(p, before *Point) {
+			observed++
+			if p.changed(before) {
+				active++
+			}
+		})
+		if observed > 0 {
+			v.SetInt(ActiveDays(s), active)
+			v.SetInt(ObservedDays(s), observed)
+		}
+	}
+}
+
+// changed says whether anything but the name happened since a point.
+func (p *Point) changed(since *Point) bool {
+	for value := range Name {
+		if p.differs(value, since) {
+			return true
+		}
+	}
+	return false
+}
+
+// daily walks over the last reading of each UTC day from the first on, each with
+// that of the last day before it that has one, no further back than a History
+// always reaches.
+func (r *reading) daily(first int64, each func(p, before *Point)) {
+	var before *Point
+	if i, _ := r.past.find(first * day); i > 0 && r.past[i-1].At/day > r.now.At/day-keepDays {
+		before = &r.past[i-1]
+	}
+	for p := range r.days(first) {
+		if before != nil {
+			each(p, before)
+		}
+		before = p
+	}
+}
+
+// days yields the last reading of each UTC day from the first on. Now is the
+// last of its day.
+func (r *reading) days(first int64) iter.Seq[*Point] {
+	return func(yield func(*Point) bool) {
+		i, _ := r.past.find(first * day)
+		for ; i < len(r.past); i++ {
+			next := r.now
+			if i+1 < len(r.past) {
+				next = &r.past[i+1]
+			}
+			if next.At/day != r.past[i].At/day && !yield(&r.past[i]) {
+				return
+			}
+		}
+		yield(r.now)
+	}
+}

@@ -1,0 +1,15 @@
+package velocity
+
+const milestoneText = "The highest of 1k, 5k, 10k, 25k, 50k, 100k, 250k and 500k stars that was passed since the reading before. Absent when none was."
+
+// milestone sets the highest mark m with x(before) < m ≤ x(now).
+func (r *reading) milestone(v *Velocities) {
+	if r.before == nil {
+		return
+	}
+	for _, mark := range [...]int64{1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000} {
+		if r.before.Values[Stars] < mark && mark <= r.now.Values[Stars] {
+			v.SetInt(Milestone, mark)
+		}
+	}
+}
