@@ -42,4 +42,18 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	if a := p.audit(); a.Observations != 70 || !a.Clean {
 		t.Errorf("audit after a second tick: %+v", a)
 	}
+	// Whom to sweep changes while all runs; what was read of one can be deleted.
+	if out := p.run("owners", "forecast", "jane"); !strings.Contains(out, "jane") || !strings.Contains(out, "listed already") {
+		t.Errorf("forecast:\n%s", out)
+	}
+	p.run("owners", "add", "acme", "--company", "meta", "--exclude", "repo-1")
+	if out := p.run("owners", "list"); !strings.Contains(out, "all repositories but repo-1") {
+		t.Errorf("owners:\n%s", out)
+	}
+	if out := p.run("owners", "remove", "jane", "--purge"); !strings.Contains(out, "purged: 3 repositories of jane") {
+		t.Errorf("purge:\n%s", out)
+	}
+	if a := p.audit(); a.Observations != 67 || a.ClickHouse != 67 || a.IcebergRaw != 67 || a.IcebergProcessed != 67 || !a.Clean {
+		t.Errorf("audit after the purge: %+v", a)
+	}
 }

@@ -1,10 +1,16 @@
 package fetchorg
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"runtime"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
@@ -48,11 +55,97 @@ func BenchmarkSweep(b *testing.B) {
 	}
 }
 
-// BenchmarkOwnerOf30000 sweeps one owner whose GitHub answers at once, for what
-// the function itself needs.
+// BenchmarkOwnerOf30000 sweeps one owner whose GitHub answers at once, with the
+// function in a process of its own, for what that needs.
 func BenchmarkOwnerOf30000(b *testing.B) {
 	for range b.N {
-		newRig(b, 30_000, 1, 1, 1).sweep()
+		r := newRig(b, 30_000, 1, 1, 1)
+		stop := r.apart()
+		r.sweep()
+		used, ok := stop().SysUsage().(*syscall.Rusage)
+		if !ok {
+			b.Fatal("the system does not say what the process used")
+		}
+		b.ReportMetric(float64(used.Maxrss)/1024, "RSS-MiB")
+		b.ReportMetric(time.Duration(used.Utime.Nano()+used.Stime.Nano()).Seconds()/30, "cpu-s/1000")
+	}
+}
+
+// aloneKey makes the test program be the function, as a server whose address it
+// prints, until its input ends.
+const aloneKey = "FETCH_ORG_ALONE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(aloneKey) == "" {
+		os.Exit(m.Run())
+	}
+	if err := alone(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func alone() error {
+	env := map[string]string{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	instance := New()
+	if err := instance.Start(context.Background(), env); err != nil {
+		return err
+	}
+	server := httptest.NewServer(http.HandlerFunc(instance.Handle))
+	defer server.Close()
+	fmt.Println(server.URL)
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, instance.Stop(context.Background()))
+}
+
+// apart has the events posted to the function in another process.
+func (r *rig) apart() (stop func() *os.ProcessState) {
+	r.b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	child := exec.Command(self)
+	child.Env = append(os.Environ(), aloneKey+"=1", "GOMEMLIMIT=44MiB") // as in func.yaml
+	for name, value := range r.env {
+		child.Env = append(child.Env, name+"="+value)
+	}
+	child.Stderr = r.log
+	in, err := child.StdinPipe()
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		r.b.Fatal(err)
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		r.b.Fatalf("the function did not start: %v\n%s", err, r.log)
+	}
+	client, err := cloudevents.NewClientHTTP(cloudevents.WithTarget(strings.TrimSpace(url)))
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	r.receive = func(ctx context.Context, e cloudevents.Event) error {
+		if result := client.Send(ctx, e); !cloudevents.IsACK(result) {
+			return result
+		}
+		return nil
+	}
+	return func() *os.ProcessState {
+		_ = in.Close()
+		if err := child.Wait(); err != nil {
+			r.b.Fatalf("the function: %v\n%s", err, r.log)
+		}
+		return child.ProcessState
 	}
 }
 
@@ -60,12 +153,13 @@ func BenchmarkOwnerOf30000(b *testing.B) {
 // brings them.
 type rig struct {
 	*world
-	b     *testing.B
-	s     *sweeper
-	clock clock
-	from  int
-	asked int
-	hours int
+	b       *testing.B
+	s       *sweeper
+	receive func(context.Context, cloudevents.Event) error
+	clock   clock
+	from    int
+	asked   int
+	hours   int
 }
 
 func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
@@ -97,7 +191,7 @@ func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
 	}
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	s.clock, s.github.clock, s.github.budgets.clock = c, c, c
-	return &rig{world: w, b: b, s: s, clock: c}
+	return &rig{world: w, b: b, s: s, receive: s.Receive, clock: c}
 }
 
 // sweep ticks and delivers until every owner has its ledger line, and reports
@@ -105,7 +199,7 @@ func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
 func (r *rig) sweep() {
 	r.b.Helper()
 	ctx, cancel := context.WithCancel(r.b.Context())
-	began, cpu := r.clock.now(), cpuSeconds()
+	began := r.clock.now()
 	var running sync.WaitGroup
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.kafka.ListenAddrs()...), kgo.ConsumeTopics(event.TopicFetchRequests), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
 	if err != nil {
@@ -117,7 +211,7 @@ func (r *rig) sweep() {
 			client.PollFetches(ctx).EachRecord(func(record *kgo.Record) {
 				running.Go(func() {
 					for try := 0; ctx.Err() == nil; try++ {
-						if err := r.s.Receive(ctx, asEvent(record)); err == nil {
+						if err := r.receive(ctx, asEvent(record)); err == nil {
 							return
 						}
 						<-r.clock.after(600 * time.Millisecond << min(try, 8))
@@ -131,13 +225,16 @@ func (r *rig) sweep() {
 			select {
 			case <-ctx.Done():
 			case <-r.clock.after(5 * time.Minute):
-				r.tick(r.s, "wake")
+				if err := r.receive(ctx, r.ticked("wake")); err != nil && ctx.Err() == nil {
+					r.b.Error(err)
+				}
 			}
 		}
 	})
 	time.Sleep(200 * time.Millisecond) // until the consumer stands
-	r.tick(r.s, "sweep")
-	var peak uint64
+	if err := r.receive(r.b.Context(), r.ticked("sweep")); err != nil {
+		r.b.Fatal(err)
+	}
 	for {
 		left, err := Unfinished(r.b.Context(), r.env["REDIS_URL"])
 		if err != nil {
@@ -146,9 +243,6 @@ func (r *rig) sweep() {
 		if left == 0 {
 			break
 		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		peak = max(peak, m.HeapInuse)
 		time.Sleep(50 * time.Millisecond)
 	}
 	cancel()
@@ -189,8 +283,6 @@ func (r *rig) sweep() {
 	report(work.Seconds()/float64(total.Seen), "work-s/repo")
 	report(float64(incomplete), "incomplete")
 	report(float64(r.github.Breaches()), "breaches")
-	report((cpuSeconds()-cpu)/float64(total.Seen)*1000, "cpu-s/1000")
-	report(float64(peak>>20), "heap-MiB")
 	r.b.Logf("%d repositories in %s, %d questions of %.1f repositories, widths %s", total.Seen, took.Round(time.Second), len(questions), float64(total.Seen)/float64(len(questions)), r.widths())
 }
 
@@ -219,13 +311,4 @@ func (r *rig) widths() string {
 		all = append(all, fmt.Sprintf("%s %d", s.name, w.n()))
 	}
 	return strings.Join(all, ", ")
-}
-
-// cpuSeconds is what this process has used, the emulators included.
-func cpuSeconds() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }

@@ -20,6 +20,9 @@ const (
 	// handing over.
 	budget = 15 * time.Second
 	cutoff = 17 * time.Second
+	// A handler that finds no room leaves its place in the queue while it has
+	// the time for a page.
+	patience = 4 * time.Second
 	// The pauses between the attempts at one page.
 	firstPause = 500 * time.Millisecond
 	longPause  = 8 * time.Second
@@ -54,7 +57,7 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	select { // GitHub bans who asks too much at once
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-	case <-s.after(budget):
+	case <-s.after(patience):
 		return s.request(ctx, r, "queued@"+began.UTC().Format(time.RFC3339))
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -25,10 +25,10 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// perToken is how many questions GitHub is asked at once for each token. It
-// allows 100 but only a second of its own work in each second, which one or
-// two pages use up.
-const perToken = 2
+// perToken is how many owners are fetched at once for each token. GitHub allows
+// only a second of its own work in each second, which one page uses up: the
+// others get their next question ready meanwhile.
+const perToken = 3
 
 // New returns the function for func-go and the local runner.
 func New() *serve.Instance { return serve.New("fetch-org", open) }

@@ -45,6 +45,7 @@ func TestAnOwnerThatVanishesIsIncomplete(t *testing.T) {
 
 func TestANullNodeIsUnansweredNotZero(t *testing.T) {
 	w := newWorld(t)
+	w.hurry(20)
 	s := w.start()
 	w.github.Change(func(g *githubtest.World) { g.Owner("acme").Repos[3].Unanswered = true })
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
@@ -141,6 +142,7 @@ func TestTheNextTokenIsUsedWhenOneIsSpent(t *testing.T) {
 
 func TestAPageThatGitHubFailsOfIsAskedForAgain(t *testing.T) {
 	w := newWorld(t)
+	w.hurry(20)
 	s := w.start()
 	w.github.Fail(nil, githubtest.Killed, nil, githubtest.TimedOut, githubtest.Garbage)
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
@@ -152,19 +154,17 @@ func TestAPageThatGitHubFailsOfIsAskedForAgain(t *testing.T) {
 }
 
 func TestAFailingGitHubIsLeftToTheNextWake(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the time of a whole handler")
-	}
 	w := newWorld(t)
+	w.hurry(20)
 	s := w.start()
 	for range 20 {
 		w.github.Fail(githubtest.Killed)
 	}
-	began := time.Now()
+	began := w.now()
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 18*time.Second {
+	if took := w.now().Sub(began); took > 20*time.Second {
 		t.Errorf("the handler took %s", took)
 	}
 	if n := len(w.records(event.TopicFetchRequests)); n != 0 {
@@ -237,5 +237,31 @@ func TestTheCheckpointStaysUntilKafkaHasThePage(t *testing.T) {
 	}
 	if l := w.line("Acme"); l.Status != event.StatusComplete || l.Seen != 7 {
 		t.Errorf("ledger line %+v", l)
+	}
+}
+
+func TestAForbiddenOwnerAndARefusedTokenLeaveTheOthersAlone(t *testing.T) {
+	for name, denial := range map[string]*githubtest.Denial{"SAML": githubtest.SAML, "classic": githubtest.ClassicTokens, "IP allow list": githubtest.IPAllowList} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.env["OWNERS"] = "acme jane nobody"
+			w.env["GITHUB_TOKEN"] = "ghp_revoked," + tokenA
+			w.github.Change(func(g *githubtest.World) { g.Owner("acme").Denies = denial })
+			s := w.start()
+			w.tick(s, "sweep")
+			w.deliver(s)
+			for owner, want := range map[string]string{"acme": event.StatusFailed, "jane": event.StatusComplete, "nobody": event.StatusUnknownOwner} {
+				l := w.line(owner)
+				if l.Status != want || (l.Reason == nil) != (want == event.StatusComplete) {
+					t.Errorf("ledger line %+v, want %s", l, want)
+				}
+				if owner == "acme" && (l.Reason == nil || !strings.Contains(*l.Reason, name)) {
+					t.Errorf("the ledger does not say why: %+v", l)
+				}
+			}
+			if s.Status().Failing != "" {
+				t.Error("the function fails though one token is good")
+			}
+		})
 	}
 }

@@ -38,6 +38,7 @@ type world struct {
 	log     *safeBuffer
 	mu      sync.Mutex
 	clock   func() time.Time
+	scale   float64       // of the function's waiting
 	offset  time.Duration // of the function's clock and GitHub's from that
 	request int           // fetch requests delivered so far
 }
@@ -59,7 +60,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: github, codec: codec, log: &safeBuffer{}, clock: time.Now}
+	w := &world{t: t, kafka: cluster, redis: miniredis.RunT(t), github: github, codec: codec, log: &safeBuffer{}, clock: time.Now, scale: 1}
 	w.github.SetClock(w.now)
 	server := httptest.NewServer(w.github)
 	t.Cleanup(server.Close)
@@ -95,7 +96,7 @@ func (w *world) start() *sweeper {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := clock{now: w.now, scale: 1}
+	c := clock{now: w.now, scale: w.scale}
 	s.clock, s.github.clock, s.github.budgets.clock = c, c, c
 	w.t.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
@@ -105,6 +106,11 @@ func (w *world) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.clock().Add(w.offset)
+}
+
+// hurry lets all clocks run so many times as fast.
+func (w *world) hurry(scale float64) {
+	w.scale, w.clock = scale, newClock(time.Now(), scale).now
 }
 
 // pass lets time go by for the function, GitHub and Redis.
@@ -119,6 +125,14 @@ func (w *world) sweepID() string { return w.now().UTC().Truncate(time.Hour).Form
 
 func (w *world) tick(s *sweeper, do string) {
 	w.t.Helper()
+	if err := s.Receive(w.t.Context(), w.ticked(do)); err != nil {
+		w.t.Fatalf("tick %s: %v", do, err)
+	}
+}
+
+// ticked is a tick as a PingSource sends it.
+func (w *world) ticked(do string) cloudevents.Event {
+	w.t.Helper()
 	e := cloudevents.NewEvent()
 	e.SetID("tick")
 	e.SetSource("/test")
@@ -127,9 +141,7 @@ func (w *world) tick(s *sweeper, do string) {
 	if err := e.SetData(event.ContentJSON, map[string]string{"do": do}); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := s.Receive(w.t.Context(), e); err != nil {
-		w.t.Fatalf("tick %s: %v", do, err)
-	}
+	return e
 }
 
 // requested is a fetch request as one posts it by hand.
