@@ -411,3 +411,147 @@ ALTER TABLE pulse.github_metrics_timeseries
   ADD COLUMN IF NOT EXISTS health_score Nullable(Float64),
   ADD COLUMN IF NOT EXISTS health_parts Nullable(Int64)
 ;
+
+-- version 3
+
+-- What needs many repositories at once is a view: it cannot be skewed by a
+-- retry, and a re-statement shows at once.
+
+-- How the stars of each repository moved, a row for each period. Repositories
+-- that were not read in the three days before the newest reading are left out:
+-- an old rate is no news. per_day_before is the rate over the period before,
+-- which follows from the acceleration: v0 = v1 - a * days(t - b1).
+CREATE OR REPLACE VIEW pulse.movements AS
+SELECT
+  repo_id, name_with_owner, toString(owner) AS owner, CAST(company, 'Nullable(String)') AS company,
+  CAST(primary_language, 'Nullable(String)') AS primary_language, topics, observed_at, stars, forks,
+  move.1 AS period, move.2 AS stars_delta, move.3 AS stars_per_day,
+  move.3 - move.4 * (dateDiff('millisecond', move.5, observed_at) / 86400000) AS stars_per_day_before
+FROM pulse.github_processed_repos FINAL
+ARRAY JOIN [
+  ('1h', stars_delta_1h, stars_per_day_1h, CAST(NULL, 'Nullable(Float64)'), base_at_1h),
+  ('24h', stars_delta_24h, stars_per_day_24h, stars_acceleration_24h, base_at_24h),
+  ('7d', stars_delta_7d, stars_per_day_7d, stars_acceleration_7d, base_at_7d),
+  ('30d', stars_delta_30d, stars_per_day_30d, stars_acceleration_30d, base_at_30d)
+] AS move
+WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
+;
+
+-- The rank of each repository by the rate of its stars: among all, its owner's,
+-- and those of its language; the rank in the period before; and its share of
+-- the net growth of all. rank_change > 0 is a rise. Unknown without a rate.
+CREATE OR REPLACE VIEW pulse.repository_ranks AS
+SELECT
+  repo_id, name_with_owner, owner, company, primary_language, observed_at, stars, forks, period,
+  stars_delta, stars_per_day, stars_per_day_before,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY period ORDER BY stars_per_day DESC NULLS LAST)) AS rank,
+  if(isNull(stars_per_day_before), NULL, rank() OVER (PARTITION BY period ORDER BY stars_per_day_before DESC NULLS LAST)) AS rank_before,
+  toInt64(rank_before) - toInt64(rank) AS rank_change,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY period, owner ORDER BY stars_per_day DESC NULLS LAST)) AS rank_in_owner,
+  if(isNull(stars_per_day) OR isNull(primary_language), NULL,
+    rank() OVER (PARTITION BY period, primary_language ORDER BY stars_per_day DESC NULLS LAST)) AS rank_in_language,
+  sum(stars_delta) OVER (PARTITION BY period) AS growth_of_all,
+  if(growth_of_all > 0, stars_delta / growth_of_all, NULL) AS share_of_growth
+FROM pulse.movements
+;
+
+-- The same for groups of repositories: kind is owner, company, language or
+-- topic. A repository counts in each of its topics, so their shares add up to
+-- more than one. Members are those of today, in the period before too: a rank
+-- changes because repositories moved, not because they were labelled anew.
+-- repositories counts all members, measured those with a known rate.
+CREATE OR REPLACE VIEW pulse.group_ranks AS
+SELECT
+  kind, name, period, repositories, measured, stars, forks, stars_delta, stars_per_day, stars_per_day_before,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY kind, period ORDER BY stars_per_day DESC NULLS LAST)) AS rank,
+  if(isNull(stars_per_day_before), NULL, rank() OVER (PARTITION BY kind, period ORDER BY stars_per_day_before DESC NULLS LAST)) AS rank_before,
+  toInt64(rank_before) - toInt64(rank) AS rank_change,
+  if(growth_of_all > 0, stars_delta / growth_of_all, NULL) AS share_of_growth
+FROM (
+  SELECT
+    label.1 AS kind, label.2 AS name, period, count() AS repositories, count(m.stars_per_day) AS measured,
+    sum(m.stars) AS stars, sum(m.forks) AS forks, sum(m.stars_delta) AS stars_delta,
+    sum(m.stars_per_day) AS stars_per_day, sum(m.stars_per_day_before) AS stars_per_day_before, any(m.growth_of_all) AS growth_of_all
+  FROM (
+    SELECT *, sum(stars_delta) OVER (PARTITION BY period) AS growth_of_all, arrayFilter(l -> l.2 != '', arrayConcat(
+      [('owner', owner), ('company', ifNull(company, '')), ('language', ifNull(primary_language, ''))],
+      arrayMap(t -> ('topic', toString(t)), arrayDistinct(topics)))) AS labels
+    FROM pulse.movements
+  ) AS m
+  ARRAY JOIN labels AS label
+  GROUP BY kind, name, period
+)
+;
+
+-- group_ranks of owners.
+CREATE OR REPLACE VIEW pulse.owners AS SELECT * EXCEPT (kind, name), name AS owner FROM pulse.group_ranks WHERE kind = 'owner'
+;
+
+-- group_ranks of companies.
+CREATE OR REPLACE VIEW pulse.companies AS SELECT * EXCEPT (kind, name), name AS company FROM pulse.group_ranks WHERE kind = 'company'
+;
+
+-- group_ranks of languages.
+CREATE OR REPLACE VIEW pulse.languages AS SELECT * EXCEPT (kind, name), name AS language FROM pulse.group_ranks WHERE kind = 'language'
+;
+
+-- group_ranks of topics.
+CREATE OR REPLACE VIEW pulse.topics AS SELECT * EXCEPT (kind, name), name AS topic FROM pulse.group_ranks WHERE kind = 'topic'
+;
+
+-- Programming Language Distribution (CHAOSS): the bytes of each language in each
+-- repository, and their share of the repository's. Bytes favour generated and
+-- vendored code. For an owner, add up bytes.
+CREATE OR REPLACE VIEW pulse.language_mix AS
+SELECT
+  repo_id, name_with_owner, toString(owner) AS owner, CAST(company, 'Nullable(String)') AS company, observed_at,
+  mix.1 AS language, mix.2 AS bytes, if(arraySum(l -> l.2, languages) > 0, mix.2 / arraySum(l -> l.2, languages), NULL) AS share
+FROM pulse.github_processed_repos FINAL
+ARRAY JOIN languages AS mix
+;
+
+-- Activity Dates and Times (CHAOSS): by hour of the week, UTC; weekday 1 is
+-- Monday. pushes counts the distinct times of a last push that were seen, so at
+-- most one a reading. The others are net changes over an hour, in the hour of
+-- the reading that saw them: known only where readings are hourly.
+CREATE OR REPLACE VIEW pulse.activity_hours AS
+SELECT
+  repo_id, any(owner) AS owner, any(company) AS company, toDayOfWeek(at) AS weekday, toHour(at) AS hour,
+  sum(push) AS pushes, sum(stars_delta) AS stars_delta, sum(commits_delta) AS commits_delta,
+  sum(merged_prs_delta) AS merged_prs_delta, sum(closed_issues_delta) AS closed_issues_delta
+FROM (
+  SELECT repo_id, toString(owner) AS owner, CAST(company, 'Nullable(String)') AS company, observed_at AS at, 0 AS push,
+    stars_delta_1h AS stars_delta, commits_total_delta_1h AS commits_delta, merged_prs_delta_1h AS merged_prs_delta, closed_issues_delta_1h AS closed_issues_delta
+  FROM pulse.github_metrics_timeseries WHERE isNotNull(base_at_1h)
+  UNION ALL
+  SELECT repo_id, any(toString(owner)), any(CAST(company, 'Nullable(String)')), assumeNotNull(pushed_at) AS at, 1, NULL, NULL, NULL, NULL
+  FROM pulse.github_metrics_timeseries WHERE isNotNull(pushed_at) GROUP BY repo_id, pushed_at
+)
+GROUP BY repo_id, weekday, hour
+;
+
+-- The releases that were seen as a repository's latest, each once, and whether a
+-- patch followed within 7 days: a tag with the same beginning up to its last
+-- number. A proxy of DORA's change failure; unknown until 7 days have passed.
+-- Releases that were overtaken between two readings are unseen.
+CREATE OR REPLACE VIEW pulse.releases AS
+SELECT
+  repo_id, owner, company, tag, released_at, next_tag, next_released_at,
+  if(isNotNull(next_released_at) AND dateDiff('second', released_at, assumeNotNull(next_released_at)) <= 604800
+      AND replaceRegexpOne(tag, '[0-9]+$', '') = replaceRegexpOne(assumeNotNull(next_tag), '[0-9]+$', ''),
+    CAST(1, 'Nullable(UInt8)'),
+    if(dateDiff('second', released_at, last_read) <= 604800, NULL, CAST(0, 'Nullable(UInt8)'))) AS patched_within_7d
+FROM (
+  SELECT *,
+    leadInFrame(CAST(tag, 'Nullable(String)')) OVER following AS next_tag,
+    leadInFrame(CAST(released_at, 'Nullable(DateTime64(3))')) OVER following AS next_released_at,
+    max(read_at) OVER (PARTITION BY repo_id) AS last_read
+  FROM (
+    SELECT repo_id, any(toString(owner)) AS owner, any(CAST(company, 'Nullable(String)')) AS company, assumeNotNull(latest_release) AS tag,
+      assumeNotNull(latest_release_at) AS released_at, max(observed_at) AS read_at
+    FROM pulse.github_metrics_timeseries WHERE isNotNull(latest_release) AND isNotNull(latest_release_at)
+    GROUP BY repo_id, tag, released_at
+  )
+  WINDOW following AS (PARTITION BY repo_id ORDER BY released_at, tag ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+)
+;

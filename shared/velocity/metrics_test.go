@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -136,6 +137,18 @@ func TestDocumentOfTheMetricsIsUpToDate(t *testing.T) {
 		"Made of the definitions in `shared/velocity`; the dashboards and the terminal show the same words.\n\n| field | unit | definition |\n|---|---|---|\n")
 	for _, d := range Definitions() {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.Name, d.Unit, d.Text)
+	}
+	b.WriteString("\n## Across repositories\n\nWhat needs many repositories at once is a view in ClickHouse, `functions/sink-clickhouse/schema.sql`, from whose comments this is made.\n\n")
+	schema, err := os.ReadFile("../../functions/sink-clickhouse/schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range regexp.MustCompile(`((?:-- .*\n)*)CREATE OR REPLACE VIEW (\S+)`).FindAllStringSubmatch(string(schema), -1) {
+		text := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(view[1]), "-- "), "\n-- ", " ")
+		if text == "" {
+			t.Errorf("%s has no comment", view[2])
+		}
+		fmt.Fprintf(&b, "- `%s`: %s\n", view[2], text)
 	}
 	const path = "../../docs/metrics.md"
 	if *update {
