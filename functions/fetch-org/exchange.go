@@ -82,7 +82,8 @@ func (x *exchange) verdict(err error) error {
 		return &broken{killed: errors.Is(err, context.DeadlineExceeded), cause: err}
 	case x.status == http.StatusUnauthorized:
 		return errRefused
-	case x.status == http.StatusForbidden || x.status == http.StatusTooManyRequests || x.hasError("RATE_LIMITED", "RATE_LIMIT"):
+	case x.status == http.StatusForbidden || x.status == http.StatusTooManyRequests || x.hasError("RATE_LIMITED", "RATE_LIMIT"),
+		!x.hasData() && strings.Contains(strings.ToLower(x.body.Message), "rate limit"): // with status 200
 		return x.limits()
 	case x.status == http.StatusBadGateway || x.status == http.StatusGatewayTimeout:
 		return &broken{killed: true, cause: fmt.Errorf("status %d", x.status)}
@@ -103,7 +104,7 @@ func (x *exchange) verdict(err error) error {
 	case len(x.body.Errors) > 0:
 		return &broken{killed: true, cause: fmt.Errorf("GitHub failed of the query: %s", x.body.Errors[0].Message)}
 	}
-	return &broken{cause: fmt.Errorf("an answer without data: %w", err)}
+	return &broken{cause: errors.Join(errors.New("an answer without data"), err)}
 }
 
 // limits tells a limit, which passes, from a prohibition. Both are a 403.
@@ -148,15 +149,19 @@ func (x *exchange) reset() time.Time {
 }
 
 // gone says whether GitHub answered null for a node because there is none of
-// that id, and not because it failed of it.
+// that id, or none that it shows us any more, as after a transfer to an owner
+// that shuts us out; and not because it failed of it.
 func (x *exchange) gone(node int) bool {
 	for _, e := range x.body.Errors {
 		if len(e.Path) == 2 && e.Path[1] == float64(node) {
-			return e.Type == "NOT_FOUND"
+			return e.Type == "NOT_FOUND" || e.Type == "FORBIDDEN"
 		}
 	}
 	return false
 }
+
+// hasData tells an answer from a JSON text that is none.
+func (x *exchange) hasData() bool { return len(x.body.Data) > 0 && string(x.body.Data) != "null" }
 
 // answered says whether there is data of which at least one field is not null,
 // the rate limit, which is always there, aside.

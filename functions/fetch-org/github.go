@@ -187,10 +187,17 @@ func earliest(a, b time.Time) time.Time {
 // userOf asks GitHub whose token it is, once in a process: budgets are the
 // user's. The name is not the token's, so it may be kept.
 func (g *github) userOf(ctx context.Context, t *token, c *cost) (string, error) {
-	t.naming.Lock()
-	defer t.naming.Unlock()
+	select { // one asks, the others wait, no longer than they may
+	case t.naming <- struct{}{}:
+		defer func() { <-t.naming }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 	if t.user != "" {
 		return t.user, nil
+	}
+	if g.now().Before(t.rests) {
+		return "", &limited{t.rests}
 	}
 	var v viewerQuery
 	x := &exchange{transport: g.transport, token: t.value, now: g.now}
@@ -207,6 +214,9 @@ func (g *github) userOf(ctx context.Context, t *token, c *cost) (string, error) 
 		return "", errRefused
 	case errors.As(err, &l) && l.until.IsZero():
 		l.until = g.now().Add(firstPenalty)
+	}
+	if l != nil {
+		t.rests = l.until
 	}
 	c.add(v.RateLimit.points(), errors.As(err, &bad) && bad.killed)
 	if err != nil {
@@ -252,7 +262,7 @@ func (g *github) exchange(ctx context.Context, x *exchange, answer any, variable
 	asked := g.now()
 	err := client.Query(asking, answer, variables)
 	took := g.since(asked)
-	if err == nil {
+	if err == nil && x.hasData() {
 		return took, nil
 	}
 	if v := x.verdict(err); v != nil {

@@ -81,7 +81,7 @@ func (s *sweeper) readList(ctx, asking context.Context, w *errand) error {
 		return err
 	}
 	if p.nulls > 0 {
-		left, err := s.leftOut(asking, w, len(p.nodes)+p.nulls, p.nodes)
+		left, err := s.leftOut(asking, w, p)
 		if err != nil {
 			return err
 		}
@@ -106,14 +106,19 @@ func listed[N any](ctx context.Context, g *github, s shape, o owner, cursor stri
 }
 
 // leftOut finds out which repositories of a page GitHub answered null for: it
-// lists the same page by ids alone.
-func (s *sweeper) leftOut(asking context.Context, w *errand, first int, answered []*Whole) ([]missing, error) {
-	p, err := list[identified](asking, s.github, shapeIDs, w.of(), w.cp.Cursor, first, &w.cost)
+// lists the same page by ids alone. If the list has changed meanwhile, so that
+// the page ends elsewhere, the page has to be read again: what was pushed out of
+// it could be what was left out.
+func (s *sweeper) leftOut(asking context.Context, w *errand, was page[Whole]) ([]missing, error) {
+	p, err := list[identified](asking, s.github, shapeIDs, w.of(), w.cp.Cursor, len(was.nodes)+was.nulls, &w.cost)
 	if err != nil {
 		return nil, err
 	}
+	if p.next != was.next {
+		return nil, &broken{cause: errors.New("the list changed while it was read")}
+	}
 	there := map[string]bool{}
-	for _, n := range answered {
+	for _, n := range was.nodes {
 		there[n.ID] = true
 	}
 	var left []missing

@@ -20,8 +20,9 @@ type tokens struct {
 type token struct {
 	number   int // from 1, for the log
 	value    string
-	user     string // "" until GitHub has said whose it is
-	naming   sync.Mutex
+	user     string        // "" until GitHub has said whose it is
+	naming   chan struct{} // holds one who asks whose it is
+	rests    time.Time     // before then that is not asked
 	refused  bool
 	refusals time.Time // until then it is not tried again
 }
@@ -29,7 +30,7 @@ type token struct {
 func newTokens(values []string) *tokens {
 	t := &tokens{}
 	for i, v := range values {
-		t.each = append(t.each, &token{number: i + 1, value: v})
+		t.each = append(t.each, &token{number: i + 1, value: v, naming: make(chan struct{}, 1)})
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +72,9 @@ func (c Config) Options() []kgo.Opt {
 }
 
 // NewProducer returns a client that writes: idempotent, acknowledged by all
-// replicas, a record given up after 15 s.
-func NewProducer(c Config) (*kgo.Client, error) {
-	client, err := kgo.NewClient(append(c.Options(), producing()...)...)
+// replicas, a record given up after 15 s. more says how it is to differ.
+func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
+	client, err := kgo.NewClient(slices.Concat(c.Options(), producing(), more)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka producer: %w", err)
 	}

@@ -34,7 +34,6 @@ type account struct {
 	work      []stint     // of the last minute
 	banned    time.Time   // until then, by a secondary limit
 	told      time.Time   // when the ban was told, or that there are no points
-	breaches  int         // queries by one who had been told
 }
 
 // grace is how long a query may be on its way while its user is told to stop.
@@ -58,14 +57,14 @@ func (a *account) ban(now time.Time, d time.Duration) { a.banned, a.told = now.A
 
 // spent notes that a query came for which there are no points.
 func (a *account) spent(now time.Time) {
-	switch {
-	case a.remaining > 0 || a.told.Before(a.reset.Add(-time.Hour)):
+	if a.remaining > 0 || a.told.Before(a.reset.Add(-time.Hour)) {
 		a.told = now
-	case now.Sub(a.told) > grace:
-		a.breaches++
 	}
 	a.remaining = 0
 }
+
+// knows says whether the user has been told of the limit that is met.
+func (a *account) knows(now time.Time) bool { return now.Sub(a.told) > grace }
 
 // exhausted says whether a secondary limit is met, and bans the user if so.
 func (a *account) exhausted(now time.Time) bool {
@@ -77,9 +76,6 @@ func (a *account) exhausted(now time.Time) bool {
 		a.work = a.work[1:]
 	}
 	if now.Before(a.banned) {
-		if now.Sub(a.told) > grace {
-			a.breaches++
-		}
 		return true
 	}
 	var work time.Duration

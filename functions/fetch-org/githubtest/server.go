@@ -59,6 +59,7 @@ type Request struct {
 	Took      time.Duration // GitHub's time, of a query that was let in
 	Killed    bool          // after KillAfter
 	Refused   bool          // by a limit
+	Breach    bool          // of a limit that the user had been told of
 }
 
 // New returns a server that accepts the given tokens, each of a user of its
@@ -217,13 +218,14 @@ func (s *Server) Stars(id int64, at time.Time) int64 {
 	return -1
 }
 
-// Breaches counts the queries that came while their user had no points, or was
-// banned by a secondary limit.
+// Breaches counts the queries of users that had been told to wait.
 func (s *Server) Breaches() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.accounts {
-		n += a.breaches
+	for _, r := range s.requests {
+		if r.Breach {
+			n++
+		}
 	}
 	return n
 }
@@ -296,7 +298,7 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 		return outcome{h, write}
 	}
 	if a.exhausted(now) {
-		s.requests[at].Refused = true
+		s.requests[at].Refused, s.requests[at].Breach = true, a.knows(now)
 		left := a.banned.Sub(now).Truncate(time.Second) + time.Second
 		return done(secondary(http.StatusForbidden, left))
 	}
@@ -314,7 +316,7 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 		a.remaining = 0
 	}
 	if a.remaining < price.points() {
-		s.requests[at].Refused = true
+		s.requests[at].Refused, s.requests[at].Breach = true, a.remaining == 0 && !ans.hour && a.knows(now)
 		a.spent(now)
 		return done(body(map[string]any{"errors": []*failure{{Type: "RATE_LIMIT", Code: "graphql_rate_limit",
 			Message: "API rate limit already exceeded for user ID " + a.login + "."}}}))

@@ -1,0 +1,277 @@
+package fetchorg
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+var (
+	chaosSeed  = flag.Uint64("chaos.seed", 1, "the first seed")
+	chaosSeeds = flag.Int("chaos.seeds", 4, "how many seeds")
+)
+
+// TestSweepsThroughChaos sweeps worlds that live, through everything that can
+// break, and holds what came out against the worlds' own records. The seed of a
+// run that fails is its name:
+//
+//	go test -run TestSweepsThroughChaos -chaos.seed N -chaos.seeds 1
+func TestSweepsThroughChaos(t *testing.T) {
+	codec := newCodec(t)
+	if *chaosSeeds > 1 { // of one run, all that the function says is of interest
+		was := slog.Default()
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+		t.Cleanup(func() { slog.SetDefault(was) })
+		redis.SetLogger(&logging.VoidLogger{})
+	}
+	for i := range *chaosSeeds {
+		seed := *chaosSeed + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { storm(t, codec, seed) })
+		})
+	}
+}
+
+// storm is one run: three hourly sweeps, and as many hours as they need.
+func storm(t *testing.T, codec *event.Codec, seed uint64) {
+	// A bubble begins in 2000, when GitHub was not there yet.
+	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+	rng := rand.New(rand.NewPCG(seed, 0))
+	plan := githubtest.Plan{Seed: seed, Start: time.Now(), Life: githubtest.Life{
+		Created: some(rng, 100), Deleted: some(rng, 50), Renamed: some(rng, 50), Transferred: some(rng, 20),
+		Archived: some(rng, 20), Hidden: some(rng, 20), Pushed: some(rng, 300),
+	}}
+	for i, repos := range []int{rng.IntN(120), rng.IntN(20), 0} {
+		plan.Owners = append(plan.Owners, githubtest.OwnerPlan{Login: fmt.Sprintf("owner-%d", i), User: i == 1, Repos: repos})
+	}
+	world := githubtest.Generate(plan)
+	saml := &githubtest.Owner{Login: "saml", Type: "Organization", Denies: githubtest.SAML}
+	world.Owners = append(world.Owners, saml)
+	c := startCluster(t, codec, world, rng, map[string]string{
+		"GITHUB_TOKEN": "token-1,token-2,token-3", "OWNERS": "owner-0 owner-1 owner-2 saml nobody",
+		"KAFKA_BROKERS": "localhost:9092", "GITHUB_GRAPHQL_URL": "http://" + githubAddress,
+	})
+	c.github.Grant("token-1", "alice")
+	c.github.Grant("token-2", "alice")
+	c.github.Grant("token-3", "bob")
+	c.github.SetSkew(time.Duration(rng.IntN(7)-3) * time.Second)
+	c.github.SetWeather(&githubtest.Weather{
+		Seed: seed, Killed: some(rng, .1), Unavailable: some(rng, .1), TimedOut: some(rng, .05), Secondary: some(rng, .03), Spent: some(rng, .02),
+		Starved: some(rng, .1), Blank: some(rng, .1), Cut: some(rng, .05), Slow: some(rng, .05), Garbage: some(rng, .05), Maintenance: some(rng, .02), Reset: some(rng, .05),
+		Storms: time.Duration(some(rng, 20)) * time.Minute,
+	})
+	c.services["redis"].fray = some(rng, .005)
+	c.services["kafka"].fray = some(rng, .01)
+	c.sources()
+	c.disasters(rng.IntN(6), 3*time.Hour)
+
+	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+	for i := range 3 {
+		if i > 0 {
+			time.Sleep(time.Hour)
+		}
+		c.tick("sweep")
+		if rng.IntN(4) == 0 {
+			c.tick("sweep") // of a second scheduler
+		}
+	}
+	// In calm the last sweep ends, or had ended.
+	time.Sleep(30 * time.Minute)
+	c.github.SetWeather(nil)
+	for _, s := range c.services {
+		s.mu.Lock()
+		s.fray = 0
+		s.mu.Unlock()
+		s.mend()
+	}
+	for deadline := time.Now().Add(26 * time.Hour); ; {
+		time.Sleep(5 * time.Minute)
+		if members, err := c.redis.ZMembers(index); err != nil || len(members) == 0 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Errorf("sweeps without an end: %v", members)
+			break
+		}
+	}
+	// The calm after the storm: nothing may hinder this sweep.
+	time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+	c.deaf = 0
+	c.tick("sweep")
+	time.Sleep(time.Hour - time.Minute)
+	c.judge()
+}
+
+func some(rng *rand.Rand, most float64) float64 { return rng.Float64() * most }
+
+// disasters strike a number of times: replicas are killed after some message,
+// services are out, replicas are cut off and come back as zombies.
+func (c *cluster) disasters(n int, within time.Duration) {
+	for range n {
+		at := time.Duration(c.rng.Float64()*float64(within)) + time.Hour - 5*time.Minute
+		kind, lasts, messages := c.rng.IntN(4), time.Duration(c.rng.IntN(600))*time.Second, 1+c.rng.IntN(200)
+		if c.rng.IntN(2) == 0 { // while much is under way
+			at = at.Truncate(time.Hour) + time.Duration(c.rng.IntN(120))*time.Second
+		}
+		c.running.Go(func() {
+			if !c.sleep(at) {
+				return
+			}
+			switch kind {
+			case 0, 1:
+				for _, r := range c.living() {
+					r.mu.Lock()
+					r.lives = messages
+					r.mu.Unlock()
+				}
+			case 2:
+				service := c.services[[]string{"kafka", "redis", "github"}[messages%3]]
+				service.cut()
+				c.sleep(lasts)
+				service.mend()
+			case 3:
+				for _, r := range c.living() {
+					r.link.cut()
+					c.sleep(lasts / 10)
+					r.link.mend()
+				}
+			}
+		})
+	}
+}
+
+func (c *cluster) living() []*replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*replica(nil), c.replicas...)
+}
+
+// judge holds Kafka against the record of the world.
+func (c *cluster) judge() {
+	type part struct{ sweep, owner string }
+	seen := map[part]map[int64]bool{}
+	observations := 0
+	for _, r := range c.records(event.TopicBaseRepos) {
+		o, err := c.codec.Observed(c.t.Context(), r)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		observations++
+		p := part{o.SweepID, strings.ToLower(o.Owner)}
+		if seen[p] == nil {
+			seen[p] = map[int64]bool{}
+		}
+		seen[p][o.ID] = true
+		if !c.true(o) {
+			c.t.Errorf("repository %d never had %d stars about %s", o.ID, o.Stars, o.ObservedAt)
+		}
+	}
+	lines := map[part]event.OwnerSwept{}
+	var last string
+	for _, r := range c.records(event.TopicSweeps) {
+		line, err := c.codec.Swept(c.t.Context(), r)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		p := part{line.SweepID, strings.ToLower(line.Owner)}
+		if was, ok := lines[p]; ok && !same(was, line) {
+			c.t.Errorf("two ledger lines of %v:\n%+v\n%+v", p, was, line)
+		}
+		lines[p], last = line, max(last, line.SweepID)
+	}
+	for p, line := range lines {
+		truth := c.github.Truth(p.owner, line.StartedAt, line.FinishedAt)
+		found := seen[p]
+		what := fmt.Sprintf("%s of %s: %s", p.owner, p.sweep, show(line))
+		switch {
+		case p.owner == "nobody" && line.Status != event.StatusUnknownOwner && line.Status != event.StatusIncomplete,
+			p.owner == "saml" && line.Status != event.StatusFailed && line.Status != event.StatusIncomplete,
+			p.owner != "nobody" && p.owner != "saml" && line.Status != event.StatusComplete && line.Status != event.StatusIncomplete:
+			c.t.Errorf("%s: a status that is not true", what)
+		case line.Status != event.StatusComplete && line.Reason == nil:
+			c.t.Errorf("%s: without a reason", what)
+		}
+		if line.Seen > int64(len(found)) {
+			c.t.Errorf("%s: Kafka has only %d repositories of it", what, len(found))
+		}
+		for id := range found {
+			if !truth.Ever[id] {
+				c.t.Errorf("%s: repository %d was not there", what, id)
+			}
+		}
+		if line.Status != event.StatusComplete {
+			continue
+		}
+		for id := range truth.Throughout {
+			if !found[id] {
+				c.t.Errorf("%s: repository %d is lost", what, id)
+			}
+		}
+		if line.Expected == nil || *line.Expected > int64(len(truth.Ever)) || *line.Expected < int64(len(truth.Throughout)) {
+			c.t.Errorf("%s: there were %d repositories throughout and %d ever", what, len(truth.Throughout), len(truth.Ever))
+		}
+	}
+	for _, owner := range []string{"owner-0", "owner-1", "owner-2"} {
+		if line, ok := lines[part{last, owner}]; !ok || line.Status != event.StatusComplete && line.Expected != nil && *line.Expected == int64(len(seen[part{last, owner}])) {
+			c.t.Errorf("%s of %s, in calm: %s", owner, last, show(line))
+		}
+	}
+	requests := c.github.Requests()
+	killed, refused, breaches := 0, 0, 0
+	for _, r := range requests {
+		if r.Killed {
+			killed++
+		}
+		if r.Refused {
+			refused++
+		}
+		if r.Breach {
+			breaches++
+		}
+	}
+	// A process that starts has to ask whose each token is before it can know of
+	// a limit; and some answers that told of one were lost on their way.
+	if most := 3*len(c.all) + 10; breaches > most {
+		c.t.Errorf("GitHub was asked %d times though it had said to wait, more than %d", breaches, most)
+	}
+	c.t.Logf("%d observations, %d ledger lines, %d questions, %d killed, %d refused, %d of them breaches; %d replicas, %d bells lost, until %s",
+		observations, len(lines), len(requests), killed, refused, breaches, len(c.all), c.lost, time.Now().Format(time.DateTime))
+}
+
+// true says whether a repository had the stars it is said to have had, at the
+// time or while GitHub may have worked on the answer.
+func (c *cluster) true(o event.RepoObserved) bool {
+	for back := range 40 {
+		if c.github.Stars(o.ID, o.ObservedAt.Add(-time.Duration(back)*time.Second)) == o.Stars {
+			return true
+		}
+	}
+	return false
+}
+
+func same(a, b event.OwnerSwept) bool { return show(a) == show(b) && a.FinishedAt.Equal(b.FinishedAt) }
+
+func show(l event.OwnerSwept) string {
+	n := func(p *int64) string {
+		if p == nil {
+			return "?"
+		}
+		return fmt.Sprint(*p)
+	}
+	reason := ""
+	if l.Reason != nil {
+		reason = " (" + *l.Reason + ")"
+	}
+	return fmt.Sprintf("%s%s, expected %s, seen %d, new %s, renamed %s, gone %s, unanswered %d, pages %d, killed %d, points %d, %.0f s",
+		l.Status, reason, n(l.Expected), l.Seen, n(l.New), n(l.Renamed), n(l.Gone), l.Unanswered, l.Pages, l.KilledPages, l.Points, l.Seconds)
+}
