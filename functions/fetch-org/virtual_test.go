@@ -32,7 +32,7 @@ import (
 // runs in one synctest bubble, over pipes, so that hours pass in moments.
 type cluster struct {
 	t       *testing.T
-	rng     *rand.Rand
+	rng     *rand.Rand // under mu
 	codec   *event.Codec
 	env     map[string]string
 	net     kfake.VirtualNetwork
@@ -91,7 +91,7 @@ func newCodec(t *testing.T) *event.Codec {
 
 // startCluster starts everything but the function.
 func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng *rand.Rand, env map[string]string) *cluster {
-	c := &cluster{t: t, rng: rng, codec: codec, env: env, services: map[string]*link{"kafka": {}, "redis": {}, "github": {}}, deaf: .05}
+	c := &cluster{t: t, rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), codec: codec, env: env, services: map[string]*link{"kafka": {}, "redis": {}, "github": {}}, deaf: .05}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.stop = ctx
 	var err error

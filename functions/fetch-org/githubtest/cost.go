@@ -89,7 +89,7 @@ type Timing struct {
 //   - 100, 50 and 30 repositories, 2 counts: 8 to 10 s, 4.5 s, 3 s;
 //   - 5 repositories, no counts: 0.4 s.
 //
-// The sources disagree by a quarter, as do the model's owners. That a count of
+// The sources disagree by up to 30 %, as do the model's owners. That a count of
 // watchers or releases is cheaper than one of issues is a guess.
 func Measured() Timing {
 	return Timing{

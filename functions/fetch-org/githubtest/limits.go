@@ -55,12 +55,14 @@ func (a *account) renew(now time.Time) {
 // ban sends the user away for a time.
 func (a *account) ban(now time.Time, d time.Duration) { a.banned, a.told = now.Add(d), now }
 
-// spent notes that a query came for which there are no points.
-func (a *account) spent(now time.Time) {
+// spent notes that a query came for which there are no points, and says whether
+// the user had been told so in this hour.
+func (a *account) spent(now time.Time) (breach bool) {
 	if a.remaining > 0 || a.told.Before(a.reset.Add(-time.Hour)) {
 		a.told = now
 	}
 	a.remaining = 0
+	return a.knows(now)
 }
 
 // knows says whether the user has been told of the limit that is met.

@@ -313,11 +313,10 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 	}
 	ans := s.draw(key, now)
 	if ans.hour {
-		a.remaining = 0
+		a.remaining, a.told = 0, now
 	}
 	if a.remaining < price.points() {
-		s.requests[at].Refused, s.requests[at].Breach = true, a.remaining == 0 && !ans.hour && a.knows(now)
-		a.spent(now)
+		s.requests[at].Refused, s.requests[at].Breach = true, a.spent(now)
 		return done(body(map[string]any{"errors": []*failure{{Type: "RATE_LIMIT", Code: "graphql_rate_limit",
 			Message: "API rate limit already exceeded for user ID " + a.login + "."}}}))
 	}

@@ -115,7 +115,7 @@ func (r *Repo) stars(at time.Time) int64 {
 		return r.Stars
 	}
 	quarter := at.Unix() / 900
-	wiggle := int64(hash(uint64(r.ID), fmt.Sprint(quarter))%5) - 2
+	wiggle := rand.New(rand.NewPCG(uint64(r.ID), uint64(quarter))).Int64N(5) - 2
 	return max(0, r.Stars+int64(math.Floor(r.Drift*at.Sub(r.CreatedAt).Hours()))+wiggle)
 }
 
@@ -206,7 +206,7 @@ func Generate(p Plan) *World {
 func (w *World) generate(rng *rand.Rand, created, now time.Time) *Repo {
 	id := w.nextID
 	w.nextID++
-	size := int64(math.Exp(rng.ExpFloat64() * 2))
+	size := int64(math.Exp(min(rng.ExpFloat64()*2, 12)))
 	some := func(share float64) int64 { return int64(rng.Float64() * share * float64(size)) }
 	languages := []string{"Go", "Python", "TypeScript", "C++", "Rust", "Java"}
 	main := languages[rng.IntN(len(languages))]
