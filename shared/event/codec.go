@@ -236,7 +236,8 @@ func (c *Codec) Requested(ctx context.Context, e cloudevents.Event) (p FetchRequ
 // Header returns a record's header, or "".
 func Header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
-		if h.Key == key || len(h.Key) == len(key) && strings.EqualFold(h.Key, key) {
+		// Most keys differ in their length or their end: that is cheap to see.
+		if n := len(key); len(h.Key) == n && n > 0 && (h.Key[n-1]^key[n-1])&^0x20 == 0 && strings.EqualFold(h.Key, key) {
 			return string(h.Value)
 		}
 	}

@@ -14,18 +14,26 @@ const (
 // activity counts days, by the last reading of each, in the days up to that of
 // the reading.
 func (r *reading) activity(v *Velocities) {
-	for s := Week; s <= Month; s++ {
-		first := r.now.At/day - int64(Windows()[s].Length/(24*time.Hour)) + 1
-		var active, observed int64
-		r.daily(first, func(p, before *Point) {
-			observed++
-			if p.changed(before) {
-				active++
+	var active, observed [spans]int64
+	first := func(s Span) int64 { return r.now.At/day - int64(Windows()[s].Length/(24*time.Hour)) + 1 }
+	week := first(Week)
+	r.daily(first(Month), func(p, before *Point) {
+		inWeek := p.At/day >= week
+		observed[Month]++
+		if inWeek {
+			observed[Week]++
+		}
+		if p.changed(before) {
+			active[Month]++
+			if inWeek {
+				active[Week]++
 			}
-		})
-		if observed > 0 {
-			v.SetInt(ActiveDays(s), active)
-			v.SetInt(ObservedDays(s), observed)
+		}
+	})
+	for s := Week; s <= Month; s++ {
+		if observed[s] > 0 {
+			v.SetInt(ActiveDays(s), active[s])
+			v.SetInt(ObservedDays(s), observed[s])
 		}
 	}
 }

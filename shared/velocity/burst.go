@@ -32,34 +32,39 @@ func (r *reading) bursts(v *Velocities) {
 	if !ok {
 		return
 	}
-	if z, ok := r.z(x, burstDays, burstLeast); ok {
+	last := r.bases[Day].At
+	var burst, breakout band
+	r.daily(last/day-breakoutDays+1, func(p, before *Point) {
+		if p.At > last {
+			return
+		}
+		if y, ok := rate(p, before, Stars); ok {
+			breakout.add(y)
+			if p.At/day > last/day-burstDays {
+				burst.add(y)
+			}
+		}
+	})
+	if burst.n >= burstLeast {
+		z := burst.z(x)
 		v.SetFloat(BurstZ, z)
 		v.SetBool(IsBurst, math.Abs(z) > burstBand)
 	}
-	if z, ok := r.z(x, breakoutDays, breakoutLeast); ok {
+	if breakout.n >= breakoutLeast {
 		gain, _ := r.now.delta(Stars, r.bases[Day])
+		z := breakout.z(x)
 		v.SetFloat(BreakoutZ, z)
 		v.SetBool(IsBreakout, z >= breakoutZ && r.now.Values[Stars] >= breakoutStars && gain >= breakoutGain)
 	}
 }
 
-// z is the z-score of x against the daily rates of the days before the base of
-// the last day, unknown with fewer than least of them.
-func (r *reading) z(x float64, days, least int) (float64, bool) {
-	last := r.bases[Day].At
-	var n, sum, squares float64
-	r.daily(last/day-int64(days)+1, func(p, before *Point) {
-		if p.At > last {
-			return
-		}
-		if y, ok := rate(p, before, Stars); ok {
-			n, sum, squares = n+1, sum+y, squares+y*y
-		}
-	})
-	if n < float64(least) {
-		return 0, false
-	}
-	mean := sum / n
-	sd := math.Sqrt(max(0, squares/n-mean*mean))
-	return (x - mean) / max(sd, math.Sqrt(max(0, mean)), 1), true
+// band is the mean and the deviation of some rates.
+type band struct{ n, sum, squares float64 }
+
+func (b *band) add(x float64) { b.n, b.sum, b.squares = b.n+1, b.sum+x, b.squares+x*x }
+
+func (b *band) z(x float64) float64 {
+	mean := b.sum / b.n
+	sd := math.Sqrt(max(0, b.squares/b.n-mean*mean))
+	return (x - mean) / max(sd, math.Sqrt(max(0, mean)), 1)
 }

@@ -111,6 +111,9 @@ func (h History) Insert(p Point) History {
 	if i > 0 {
 		from, _ = h.find((h[i-1].At/hour - keepHours) * hour)
 	}
+	if len(h) == cap(h) { // many histories are held at once: little is set aside in each
+		h = append(make(History, 0, len(h)+8), h...)
+	}
 	return append(h, p).thin(from)
 }
 
