@@ -8,7 +8,7 @@ MODULES := . shared functions/aggregate functions/fetch-org functions/sink-click
 PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: help build up down test lint clean
+.PHONY: help build up down test chaos lint clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,11 @@ down: build ## Stop what `make up` started; nothing is lost.
 
 test: build ## Run every test of every module, with the race detector; fetches what it needs.
 	$(GO) test -race -timeout 20m $(PACKAGES)
+
+# A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
+SEEDS ?= 1000
+chaos: ## Sweep through seeded disasters, SEEDS of them (1000), in virtual time.
+	cd functions/fetch-org && $(GO) test -run TestSweepsThroughChaos -timeout 2h . -chaos.seeds $(SEEDS)
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -132,6 +132,7 @@ func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng
 		c.running.Wait()
 		c.redis.Close()
 		c.kafka.Close()
+		time.Sleep(5 * time.Second) // go-redis looks each second whether it is closed
 	})
 	return c
 }

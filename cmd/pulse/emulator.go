@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+)
+
+type emulatorCommand struct {
+	Owners  []string `default:"acme,globex,initech,jane:user" help:"Logins; a login may be followed by :user, by =N for N repositories, or both (jane:user=5)."`
+	Repos   int      `default:"1000" help:"How many repositories all the owners have together, aside from those given by =N."`
+	Seed    uint64   `default:"1" help:"Which world: the same seed makes the same."`
+	Listen  string   `default:"127.0.0.1:9470" help:"Where to listen."`
+	Token   string   `default:"emulated" help:"The token that opens it."`
+	Instant bool     `help:"Answer at once. Else answers take the time that GitHub takes, and all its limits hold."`
+}
+
+// Run serves a world that lives until it is stopped. It needs npm once, to
+// fetch GitHub's schema.
+func (c *emulatorCommand) Run(ctx context.Context) error {
+	owners, err := c.plan()
+	if err != nil {
+		return err
+	}
+	world := githubtest.Generate(githubtest.Plan{
+		Seed: c.Seed, Owners: owners, Start: time.Now(),
+		Life: githubtest.Life{Created: 1, Deleted: .5, Renamed: .5, Transferred: .1, Archived: .5, Hidden: .2, Pushed: 100},
+	})
+	github, err := githubtest.New(world, c.Token)
+	if err != nil {
+		return err
+	}
+	if !c.Instant {
+		github.SetTiming(githubtest.Measured())
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{Handler: github, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		closing, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		defer cancel()
+		_ = server.Shutdown(closing)
+	}()
+	logins := make([]string, len(owners))
+	total := 0
+	for i, o := range owners {
+		logins[i] = o.Login
+		total += o.Repos
+	}
+	fmt.Printf("A stand-in for GitHub with %d repositories of %d owners. Sweep it:\n", total, len(owners))
+	fmt.Printf("  GITHUB_GRAPHQL_URL=http://%s/graphql GITHUB_TOKEN=%s OWNERS=%s bin/pulse up\n", listener.Addr(), c.Token, strings.Join(logins, ","))
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// plan shares the repositories out among the owners that were given no number:
+// the first gets most, each next one less.
+func (c *emulatorCommand) plan() ([]githubtest.OwnerPlan, error) {
+	if c.Repos < 0 || c.Repos > 1_000_000 {
+		return nil, fmt.Errorf("%d repositories: there can be 0 to 1,000,000", c.Repos)
+	}
+	var (
+		owners []githubtest.OwnerPlan
+		open   []int
+		shares float64
+	)
+	for i, entry := range c.Owners {
+		o := githubtest.OwnerPlan{}
+		name, number, given := strings.Cut(entry, "=")
+		login, kind, _ := strings.Cut(name, ":")
+		if login == "" || kind != "" && kind != "user" {
+			return nil, fmt.Errorf("owner %q: want login, login:user or login=N", entry)
+		}
+		o.Login, o.User = login, kind == "user"
+		if given {
+			if _, err := fmt.Sscanf(number, "%d", &o.Repos); err != nil || o.Repos < 0 || o.Repos > 1_000_000 {
+				return nil, fmt.Errorf("owner %q: %q is no number of repositories", entry, number)
+			}
+		} else {
+			open = append(open, i)
+			shares += 1 / float64(len(open))
+		}
+		owners = append(owners, o)
+	}
+	left := c.Repos
+	for n, i := range open {
+		share := int(math.Round(float64(c.Repos) / float64(n+1) / shares))
+		if n == len(open)-1 {
+			share = left
+		}
+		owners[i].Repos = min(share, left)
+		left -= owners[i].Repos
+	}
+	return owners, nil
+}
