@@ -19,8 +19,8 @@ build: ## Build bin/pulse and, beside it, a program for each function.
 	@mkdir -p bin
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/pulse ./cmd/functions/...
 
-up: build ## Start everything on this machine and show it (Ctrl-C or `make down` stops it).
-	@exec bin/pulse up
+up: build ## Start everything on this machine and show it (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
+	@exec bin/pulse up $(if $(filter 0,$(SUPERSET)),,--superset)
 
 down: build ## Stop what `make up` started; nothing is lost.
 	@bin/pulse down

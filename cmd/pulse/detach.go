@@ -43,6 +43,9 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 	if u.Empty {
 		args = append(args, "--empty")
 	}
+	if u.Superset {
+		args = append(args, "--superset")
+	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), "PULSE_HOME="+string(p.home))
 	cmd.Stdout, cmd.Stderr = log, log

@@ -30,6 +30,7 @@ type embeddedCommand struct {
 		Library string `required:"" help:"Path of libchdb.so."`
 		Data    string `required:"" help:"Data directory."`
 		Address string `required:"" help:"Address to listen on."`
+		Reader  string `help:"Name of the user who may only read; the password is in CLICKHOUSE_READER_PASSWORD."`
 	} `cmd:"" name:"clickhouse"`
 }
 
@@ -38,6 +39,7 @@ func (e *embeddedCommand) Run(ctx context.Context) error {
 	c := e.ClickHouse
 	return clickhouse.Serve(ctx, clickhouse.Config{
 		Library: c.Library, DataDir: c.Data, Addr: c.Address,
+		Reader: clickhouse.Reader{User: c.Reader, Password: os.Getenv("CLICKHOUSE_READER_PASSWORD")},
 		Ready: func(addr net.Addr, version string) {
 			slog.Info("clickhouse is up", "address", addr, "version", version)
 		},

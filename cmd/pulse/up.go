@@ -24,6 +24,7 @@ type upCommand struct {
 	Detach    bool          `help:"Return once the stack is ready and its replay, if any, is done."`
 	Empty     bool          `help:"Start without the recording."`
 	IdleAfter time.Duration `default:"60s" help:"Stop a function that had no event for this long."`
+	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
 	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
 	Status    string        `hidden:"" help:"File to report readiness in."`
 }
@@ -57,6 +58,9 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	}
 	err = u.show(ctx, p, s, began)
 	if err == nil {
+		if u.Superset {
+			defer dashboards(ctx, p, s)()
+		}
 		u.report("ready")
 		<-ctx.Done()
 		fmt.Println("\nstopping …")

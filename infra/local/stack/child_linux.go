@@ -2,8 +2,8 @@ package stack
 
 import "syscall"
 
-// childAttributes let a server end with this process, and keep a Ctrl-C in the
+// ChildAttributes let a server end with this process, and keep a Ctrl-C in the
 // terminal from reaching it: it is stopped in its turn.
-func childAttributes() *syscall.SysProcAttr {
+func ChildAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -2,8 +2,10 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -20,7 +22,7 @@ import (
 const startupLimit = 60 * time.Second
 
 func (s *Stack) startClickHouse(ctx context.Context, cfg Config, ports *ports) error {
-	if s.use(cfg, "clickhouse", "CLICKHOUSE_URL") {
+	if s.use(cfg, "clickhouse", "CLICKHOUSE_URL", "CLICKHOUSE_READER_URL") {
 		return nil
 	}
 	port, err := ports.get("clickhouse")
@@ -28,7 +30,11 @@ func (s *Stack) startClickHouse(ctx context.Context, cfg Config, ports *ports) e
 		return err
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	cmd, kind, err := clickHouseCommand(ctx, cfg, address)
+	password, err := cfg.Home.readerPassword()
+	if err != nil {
+		return err
+	}
+	cmd, kind, err := clickHouseCommand(ctx, cfg, address, password)
 	if err != nil {
 		return fmt.Errorf("start clickhouse: %w", err)
 	}
@@ -38,7 +44,7 @@ func (s *Stack) startClickHouse(ctx context.Context, cfg Config, ports *ports) e
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = ChildAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start clickhouse: %w", err)
 	}
@@ -49,14 +55,34 @@ func (s *Stack) startClickHouse(ctx context.Context, cfg Config, ports *ports) e
 		return fmt.Errorf("start clickhouse: %w; its log is %s", err, log.Name())
 	}
 	s.Env["CLICKHOUSE_URL"] = "http://" + address
+	s.Env["CLICKHOUSE_READER_URL"] = "http://" + readerUser + ":" + password + "@" + address
 	s.Servers = append(s.Servers, Server{Name: "clickhouse", Kind: kind, Address: "http://" + address, PID: cmd.Process.Pid})
 	return nil
 }
 
-func clickHouseCommand(ctx context.Context, cfg Config, address string) (*exec.Cmd, string, error) {
+// readerUser may read the tables and nothing else: the dashboards are theirs.
+const readerUser = "reader"
+
+// readerPassword is random, and lasts as long as the home.
+func (h Home) readerPassword() (string, error) {
+	path := h.path("clickhouse-reader")
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return string(b), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the password of ClickHouse's reader: %w", err)
+	}
+	password := rand.Text()
+	return password, replaceFile(path, []byte(password))
+}
+
+func clickHouseCommand(ctx context.Context, cfg Config, address, password string) (*exec.Cmd, string, error) {
 	data := cfg.Home.path("clickhouse")
 	if binary, err := exec.LookPath("clickhouse"); err == nil {
-		cmd, err := clickhouse.Native(binary, clickhouse.Config{DataDir: data, Addr: address})
+		cmd, err := clickhouse.Native(binary, clickhouse.Config{
+			DataDir: data, Addr: address, Reader: clickhouse.Reader{User: readerUser, Password: password},
+		})
 		return cmd, "clickhouse server", err
 	}
 	said := false
@@ -69,8 +95,8 @@ func clickHouseCommand(ctx context.Context, cfg Config, address string) (*exec.C
 	if err != nil {
 		return nil, "", err
 	}
-	cmd := exec.Command(cfg.Self, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", address)
-	cmd.Env = append(os.Environ(), "TZ=UTC") // the engine takes the zone of its process
+	cmd := exec.Command(cfg.Self, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", address, "--reader", readerUser)
+	cmd.Env = append(os.Environ(), "TZ=UTC", "CLICKHOUSE_READER_PASSWORD="+password) // the engine takes the zone of its process
 	return cmd, "embedded libchdb", nil
 }
 

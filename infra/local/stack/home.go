@@ -178,3 +178,18 @@ func (p *ports) save() error {
 	}
 	return replaceFile(p.home.path("ports.json"), b)
 }
+
+// Port returns the port that is wanted for a server if it is free, else any, and
+// remembers it.
+func (h Home) Port(server string, wanted int) (int, error) {
+	p, err := h.ports()
+	if err != nil {
+		return 0, err
+	}
+	p.taken[server] = wanted
+	port, err := p.get(server)
+	if err != nil {
+		return 0, err
+	}
+	return port, p.save()
+}

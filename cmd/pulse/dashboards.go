@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/infra/local/superset"
+)
+
+// supersetPort is where the dashboards are if nobody else is there.
+const supersetPort = 8088
+
+// dashboards brings Superset up beside a stack that is up, and returns at once.
+// What it says on its way goes between the lines of others; if it fails, the
+// stack goes on without it. wait returns once it has stopped.
+func dashboards(ctx context.Context, p *place, s *stack.Stack) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := serveDashboards(ctx, p, s); err != nil && ctx.Err() == nil {
+			fmt.Printf("No dashboards: %v. Everything else goes on.\n", err)
+		}
+	}()
+	return func() { <-done }
+}
+
+func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
+	reader := s.Env["CLICKHOUSE_READER_URL"]
+	if reader == "" {
+		return errors.New("set CLICKHOUSE_READER_URL (http://user:password@host:port) to a user of your ClickHouse who can only read")
+	}
+	cache, err := cacheDir(p.env)
+	if err != nil {
+		return err
+	}
+	port, err := p.home.Port("superset", supersetPort)
+	if err != nil {
+		return err
+	}
+	cfg := superset.Config{
+		Source: filepath.Join(p.root, "infra", "superset"), Dir: filepath.Join(string(p.home), "superset"), Cache: cache,
+		ClickHouse: reader, Port: port, Attributes: stack.ChildAttributes(),
+		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+	}
+	password, fresh, err := cfg.Password()
+	if err != nil {
+		return err
+	}
+	if port != supersetPort {
+		fmt.Printf("Superset: port %d is taken, so it will be at %s\n", supersetPort, cfg.URL())
+	}
+	if fresh {
+		fmt.Printf("Superset: user %s, password %s (shown this once; kept in %s)\n", superset.AdminUser, password, cfg.PasswordFile())
+	}
+	return superset.Run(ctx, cfg)
+}
+
+// cacheDir is where what is fetched once is kept for all stacks of a user.
+func cacheDir(env map[string]string) (string, error) {
+	if dir := env["PULSE_CACHE"]; dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache directory (set PULSE_CACHE): %w", err)
+	}
+	return filepath.Join(dir, "m7pulse"), nil
+}

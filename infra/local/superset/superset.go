@@ -1,0 +1,353 @@
+// Package superset runs the dashboards of infra/superset on one machine: a Python environment in the user's cache, Superset's own database and secrets
+// in the home of the stack, and a server on the loopback.
+//
+// Limits: Python 3.10 to 3.12 with venv, and a package index for the first time (about 700 MB in the cache). Nothing of it is needed by the pipeline: an
+// error here is reported, and all else goes on.
+package superset
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Config says what to run.
+type Config struct {
+	Source     string // infra/superset: requirements, configuration, installer and bundle
+	Dir        string // of this stack: Superset's database, secrets, cache and log
+	Cache      string // of this user: the Python environment
+	ClickHouse string // http://user:password@host:port of a user who can only read
+	Port       int    // on the loopback
+	Say        func(format string, args ...any)
+	Attributes *syscall.SysProcAttr // of the processes it starts
+}
+
+// AdminUser is who can log in; the password is in the file that PasswordFile names.
+const AdminUser = "admin"
+
+// PasswordFile is where the admin's password is kept, readable by its owner only.
+func (c Config) PasswordFile() string { return filepath.Join(c.Dir, "admin-password") }
+
+// URL is where the dashboards are.
+func (c Config) URL() string { return "http://localhost:" + strconv.Itoa(c.Port) }
+
+// Password returns the admin's password, and whether it was made just now.
+func (c Config) Password() (password string, fresh bool, err error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return "", false, fmt.Errorf("superset: make its folder: %w", err)
+	}
+	return secret(c.PasswordFile())
+}
+
+// Run brings Superset up and serves until ctx ends. Each step that fails ends it with an error that names the log. It is safe to repeat: what is
+// installed already is not installed again, and the dashboards are imported only when they, or where they read, have changed.
+func Run(ctx context.Context, cfg Config) error {
+	password, _, err := cfg.Password()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(cfg.Dir, "superset.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("superset: %w", err)
+	}
+	defer log.Close()
+	python, err := environment(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	env, err := settings(cfg)
+	if err != nil {
+		return err
+	}
+	if err := install(ctx, cfg, python, env, password, log); err != nil {
+		return err
+	}
+	return serve(ctx, cfg, python, env, log)
+}
+
+// secret reads a file of one line, or makes it with a random one.
+func secret(path string) (value string, fresh bool, err error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), false, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", false, fmt.Errorf("superset: %w", err)
+	}
+	value = rand.Text()
+	if err := os.WriteFile(path, []byte(value+"\n"), 0o600); err != nil {
+		return "", false, fmt.Errorf("superset: %w", err)
+	}
+	return value, true, nil
+}
+
+// uvVersion is the installer's: it takes a tenth of pip's time.
+const uvVersion = "0.13.9"
+
+// environment returns the Python of an environment that holds the pinned requirements. It is shared by all stacks of the user; one process makes it, the
+// others wait.
+func environment(ctx context.Context, cfg Config, log io.Writer) (string, error) {
+	base, version, err := findPython(ctx)
+	if err != nil {
+		return "", err
+	}
+	requirements := filepath.Join(cfg.Source, "requirements.txt")
+	wanted, err := os.ReadFile(requirements)
+	if err != nil {
+		return "", fmt.Errorf("superset: %w", err)
+	}
+	digest := sha256.Sum256(append(wanted, base+version...))
+	dir := filepath.Join(cfg.Cache, "superset", hex.EncodeToString(digest[:8]))
+	python, complete := filepath.Join(dir, "bin", "python"), filepath.Join(dir, "complete")
+	if _, err := os.Stat(complete); err == nil {
+		return python, nil
+	}
+	unlock, err := lock(ctx, dir+".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(complete); err == nil { // the one we waited for has made it
+		return python, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("superset: clear a broken environment: %w", err)
+	}
+	cfg.Say("Superset: installing it in the background, once (700 MB; the first time takes minutes) …")
+	for _, step := range []struct {
+		name string
+		args []string
+	}{
+		{"make its Python environment", []string{base, "-m", "venv", dir}},
+		{"get the installer", []string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv==" + uvVersion}},
+		{"install the packages", []string{filepath.Join(dir, "bin", "uv"), "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "-r", requirements}},
+	} {
+		cmd := command(ctx, cfg, os.Environ(), step.args...)
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Run(); err != nil {
+			return "", failed(cfg, step.name, err)
+		}
+	}
+	return python, os.WriteFile(complete, nil, 0o644)
+}
+
+// findPython looks for a Python that Superset supports.
+func findPython(ctx context.Context) (path, version string, err error) {
+	for _, name := range []string{"python3.11", "python3.12", "python3.10", "python3"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		out, err := exec.CommandContext(ctx, path, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])").Output()
+		if version := strings.TrimSpace(string(out)); err == nil && slices.Contains([]string{"3.10", "3.11", "3.12"}, version) {
+			return path, version, nil
+		}
+	}
+	return "", "", errors.New("superset: it needs Python 3.10, 3.11 or 3.12 with venv, and there is none on PATH")
+}
+
+// lock waits until no other process holds the file.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("superset: make its cache: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("superset: lock its cache: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("superset: lock its cache: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// settings is the environment of Superset's processes: what superset_config.py reads, and no secret of the stack.
+func settings(cfg Config) ([]string, error) {
+	key, _, err := secret(filepath.Join(cfg.Dir, "secret-key"))
+	if err != nil {
+		return nil, err
+	}
+	env := []string{
+		"SUPERSET_CONFIG_PATH=" + filepath.Join(cfg.Source, "superset_config.py"),
+		"SUPERSET_SECRET_KEY=" + key,
+		"SUPERSET_DB=" + filepath.Join(cfg.Dir, "superset.db"),
+		"SUPERSET_CACHE=" + filepath.Join(cfg.Dir, "cache"),
+		"PYTHONDONTWRITEBYTECODE=1", // beside superset_config.py
+	}
+	for _, name := range []string{"PATH", "HOME", "LANG", "TMPDIR"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env, nil
+}
+
+// install brings Superset's own database to what the bundle says, unless it is there already.
+func install(ctx context.Context, cfg Config, python string, env []string, password string, log io.Writer) error {
+	uri, err := sqlAlchemy(cfg.ClickHouse)
+	if err != nil {
+		return err
+	}
+	state, err := digest(cfg.Source, python, uri)
+	if err != nil {
+		return err
+	}
+	marker := filepath.Join(cfg.Dir, "installed")
+	if b, err := os.ReadFile(marker); err == nil && string(b) == state {
+		return nil
+	}
+	cmd := command(ctx, cfg, append(env, "CLICKHOUSE_URI="+uri), python, filepath.Join(cfg.Source, "install.py"), filepath.Join(cfg.Source, "bundle"), AdminUser)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	cmd.Stderr = log
+	steps, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("superset: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return failed(cfg, "prepare it", err)
+	}
+	last := "start"
+	for lines := bufio.NewScanner(steps); lines.Scan(); {
+		if step, ok := strings.CutPrefix(lines.Text(), "step: "); ok {
+			last = step
+			cfg.Say("Superset: %s …", step)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return failed(cfg, last, err)
+	}
+	return os.WriteFile(marker, []byte(state), 0o600)
+}
+
+// sqlAlchemy writes the address of ClickHouse as Superset wants it. Without sessions: Superset would leave one behind for each query.
+func sqlAlchemy(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil || u.Host == "" {
+		return "", errors.New("superset: CLICKHOUSE_READER_URL must be http://user:password@host:port")
+	}
+	q := url.Values{"autogenerate_session_id": {"false"}}
+	if u.Scheme == "https" {
+		q.Set("secure", "true")
+	}
+	return (&url.URL{Scheme: "clickhousedb", User: u.User, Host: u.Host, Path: "/pulse", RawQuery: q.Encode()}).String(), nil
+}
+
+// digest is of all that an installation depends on.
+func digest(source string, more ...string) (string, error) {
+	h := sha256.New()
+	err := filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		fmt.Fprintf(h, "%s %d\n", path, len(b))
+		h.Write(b)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("superset: read the dashboards: %w", err)
+	}
+	fmt.Fprintln(h, more)
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// startLimit is how long the server may take until it answers, on a machine that has other things to do.
+const startLimit = 2 * time.Minute
+
+// serve runs the server until ctx ends.
+func serve(ctx context.Context, cfg Config, python string, env []string, log io.Writer) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := command(running, cfg, env, python, "-m", "gunicorn", "--bind", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)),
+		"--workers", "2", "--preload", "--worker-class", "gthread", "--threads", "8", "--timeout", "120", "--no-control-socket", "superset.app:create_app()")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = cfg.Dir, log, log
+	if err := cmd.Start(); err != nil {
+		return failed(cfg, "start it", err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	err := answering(ctx, cfg.URL()+"/health", exited)
+	if err == nil {
+		cfg.Say("Superset is up: %s (user %s, password in %s)", cfg.URL(), AdminUser, cfg.PasswordFile())
+		select {
+		case err = <-exited:
+			exited <- err
+			err = fmt.Errorf("it ended: %w", err)
+		case <-ctx.Done():
+		}
+	}
+	stop()
+	<-exited
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return failed(cfg, "run it", err)
+}
+
+func answering(ctx context.Context, address string, exited chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 16))
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(body), []byte("OK")) {
+				return nil
+			}
+		}
+		select {
+		case err := <-exited:
+			exited <- err
+			return fmt.Errorf("it ended at once: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("no answer in %s", startLimit)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// command is a process that ends with ctx: asked first, killed after ten seconds.
+func command(ctx context.Context, cfg Config, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env, cmd.SysProcAttr, cmd.WaitDelay = env, cfg.Attributes, 10*time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	return cmd
+}
+
+func failed(cfg Config, step string, err error) error {
+	return fmt.Errorf("superset: %s: %w; its log is %s", step, err, filepath.Join(cfg.Dir, "superset.log"))
+}
