@@ -18,19 +18,20 @@ import (
 )
 
 type commands struct {
-	Up       upCommand       `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
-	Down     downCommand     `cmd:"" help:"Stop the local stack; nothing is lost."`
-	Status   statusCommand   `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
-	Tick     tickCommand     `cmd:"" help:"Sweep GitHub now instead of at the hour."`
-	Wake     wakeCommand     `cmd:"" help:"Have functions do now what is left to do."`
-	Replay   replayCommand   `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
-	Drain    drainCommand    `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
-	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
-	Owners   ownersCommand   `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
-	Top      topCommand      `cmd:"" help:"Show the fastest moving repositories of each company."`
-	Emulator emulatorCommand `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub, to sweep it without a token."`
-	Function functionCommand `cmd:"" help:"Run one function in this process, as a cluster would."`
-	Embedded embeddedCommand `cmd:"" hidden:"" help:"Run one embedded server in this process."`
+	Up        upCommand        `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
+	Down      downCommand      `cmd:"" help:"Stop the local stack; nothing is lost."`
+	Status    statusCommand    `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
+	Tick      tickCommand      `cmd:"" help:"Sweep GitHub now instead of at the hour."`
+	Wake      wakeCommand      `cmd:"" help:"Have functions do now what is left to do."`
+	Replay    replayCommand    `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
+	Drain     drainCommand     `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
+	Reprocess reprocessCommand `cmd:"" help:"Compute again what follows from the observations."`
+	Audit     auditCommand     `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
+	Owners    ownersCommand    `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
+	Top       topCommand       `cmd:"" help:"Show the fastest moving repositories of each company."`
+	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub, to sweep it without a token."`
+	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`
+	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Run one embedded server in this process."`
 }
 
 // place is where a command finds its stack.

@@ -119,3 +119,27 @@ func TestBulkDoorGoesOnFromWhereverItWasBroken(t *testing.T) {
 	}
 	w.exact(byRepo)
 }
+
+func TestRebuiltStateIsThatOfAnUndisturbedRun(t *testing.T) {
+	w := newWorld(t)
+	byRepo, mixed := some(t, 10)
+	half := len(mixed) / 2
+	w.send(mixed[:half]...)
+	w.run()
+	before := snapshot(w.redis)
+	for _, key := range w.redis.Keys()[:5] {
+		w.redis.Del(key)
+	}
+	for range 2 { // and again
+		if err := aggregate.Rebuild(context.Background(), w.env); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := snapshot(w.redis)
+	if !slices.Equal(slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before))) {
+		t.Errorf("%d keys, want %d", len(after), len(before))
+	}
+	w.send(mixed[half:]...)
+	w.run()
+	w.exact(byRepo)
+}

@@ -70,6 +70,7 @@ const (
 	// which every history has been brought. While a partition has no entry,
 	// its history is rebuilt from Kafka before anything is computed from it.
 	stateKey = "github:pipeline:state"
+	historyPrefix = "github:pipeline:history:"
 	// form is that of the histories that this version writes. State of another
 	// form is rebuilt from Kafka.
 	form = 2
@@ -81,7 +82,7 @@ const (
 
 // historyKey carries a hash tag, so that it may live on any node of a cluster.
 func historyKey(repo int64) string {
-	return "github:pipeline:history:{" + strconv.FormatInt(repo, 10) + "}"
+	return historyPrefix + "{" + strconv.FormatInt(repo, 10) + "}"
 }
 
 // replace writes a history only over the version it was computed from. A zombie

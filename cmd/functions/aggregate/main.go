@@ -7,4 +7,6 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/host"
 )
 
-func main() { host.RunOrDrain(aggregate.New(), aggregate.Drain) }
+func main() {
+	host.RunWith(aggregate.New(), map[string]host.Job{"drain": aggregate.Drain, "rebuild": aggregate.Rebuild})
+}

@@ -1,12 +1,14 @@
 // Package host is the program around one function: func-go's host, as in a
-// cluster, or the function's bulk door.
+// cluster, or a job that the function does once.
 package host
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,19 +25,22 @@ func Run(function *serve.Instance) {
 	end(funchttp.Start(function))
 }
 
-// RunOrDrain serves the function, or, as "<program> drain", goes through its
-// bulk door and ends.
-func RunOrDrain(function *serve.Instance, drain func(ctx context.Context, environ map[string]string) error) {
-	switch args := os.Args[1:]; {
-	case len(args) == 0:
+// Job is work that a function's program does once, instead of serving.
+type Job func(ctx context.Context, environ map[string]string) error
+
+// RunWith serves the function, or, as "<program> <job>", does one of its jobs.
+func RunWith(function *serve.Instance, jobs map[string]Job) {
+	if len(os.Args) == 1 {
 		Run(function)
-	case len(args) == 1 && args[0] == "drain":
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		end(drain(ctx, environ()))
-	default:
-		end(fmt.Errorf("%s: want no argument, or drain", strings.Join(args, " ")))
+		return
 	}
+	job, ok := jobs[os.Args[1]]
+	if !ok || len(os.Args) != 2 {
+		end(fmt.Errorf("%s: want no argument, or one of %s", strings.Join(os.Args[1:], " "), slices.Sorted(maps.Keys(jobs))))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	end(job(ctx, environ()))
 }
 
 func end(err error) {
