@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -111,7 +112,8 @@ func storm(t *testing.T, codec *event.Codec, seed uint64) {
 	c.mu.Unlock()
 	c.tick("sweep")
 	time.Sleep(time.Hour - time.Minute)
-	c.judge()
+	judge(t, codec, c.github, c.records(event.TopicBaseRepos), c.records(event.TopicSweeps), "owner-0", "owner-1", "owner-2")
+	c.account()
 }
 
 func some(rng *rand.Rand, most float64) float64 { return rng.Float64() * most }
@@ -158,76 +160,8 @@ func (c *cluster) living() []*replica {
 	return append([]*replica(nil), c.replicas...)
 }
 
-// judge holds Kafka against the record of the world.
-func (c *cluster) judge() {
-	type part struct{ sweep, owner string }
-	seen := map[part]map[int64]bool{}
-	observations := 0
-	for _, r := range c.records(event.TopicBaseRepos) {
-		o, err := c.codec.Observed(c.t.Context(), r)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		observations++
-		p := part{o.SweepID, strings.ToLower(o.Owner)}
-		if seen[p] == nil {
-			seen[p] = map[int64]bool{}
-		}
-		seen[p][o.ID] = true
-		if !c.true(o) {
-			c.t.Errorf("repository %d never had %d stars about %s", o.ID, o.Stars, o.ObservedAt)
-		}
-	}
-	lines := map[part]event.OwnerSwept{}
-	var last string
-	for _, r := range c.records(event.TopicSweeps) {
-		line, err := c.codec.Swept(c.t.Context(), r)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		p := part{line.SweepID, strings.ToLower(line.Owner)}
-		if was, ok := lines[p]; ok && !same(was, line) {
-			c.t.Errorf("two ledger lines of %v:\n%+v\n%+v", p, was, line)
-		}
-		lines[p], last = line, max(last, line.SweepID)
-	}
-	for p, line := range lines {
-		truth := c.github.Truth(p.owner, line.StartedAt, line.FinishedAt)
-		found := seen[p]
-		what := fmt.Sprintf("%s of %s: %s", p.owner, p.sweep, show(line))
-		switch {
-		case p.owner == "nobody" && line.Status != event.StatusUnknownOwner && line.Status != event.StatusIncomplete,
-			p.owner == "saml" && line.Status != event.StatusFailed && line.Status != event.StatusIncomplete,
-			p.owner != "nobody" && p.owner != "saml" && line.Status != event.StatusComplete && line.Status != event.StatusIncomplete:
-			c.t.Errorf("%s: a status that is not true", what)
-		case line.Status != event.StatusComplete && line.Reason == nil:
-			c.t.Errorf("%s: without a reason", what)
-		}
-		if line.Seen > int64(len(found)) {
-			c.t.Errorf("%s: Kafka has only %d repositories of it", what, len(found))
-		}
-		for id := range found {
-			if !truth.Ever[id] {
-				c.t.Errorf("%s: repository %d was not there", what, id)
-			}
-		}
-		if line.Status != event.StatusComplete {
-			continue
-		}
-		for id := range truth.Throughout {
-			if !found[id] {
-				c.t.Errorf("%s: repository %d is lost", what, id)
-			}
-		}
-		if line.Expected == nil || *line.Expected > int64(len(truth.Ever)) || *line.Expected < int64(len(truth.Throughout)) {
-			c.t.Errorf("%s: there were %d repositories throughout and %d ever", what, len(truth.Throughout), len(truth.Ever))
-		}
-	}
-	for _, owner := range []string{"owner-0", "owner-1", "owner-2"} {
-		if line, ok := lines[part{last, owner}]; !ok || line.Status != event.StatusComplete && line.Expected != nil && *line.Expected == int64(len(seen[part{last, owner}])) {
-			c.t.Errorf("%s of %s, in calm: %s", owner, last, show(line))
-		}
-	}
+// account says what a run was like, and whether GitHub's limits were kept.
+func (c *cluster) account() {
 	requests := c.github.Requests()
 	killed, refused, breaches := 0, 0, 0
 	for _, r := range requests {
@@ -246,15 +180,90 @@ func (c *cluster) judge() {
 	if most := 3*len(c.all) + 10; breaches > most {
 		c.t.Errorf("GitHub was asked %d times though it had said to wait, more than %d", breaches, most)
 	}
-	c.t.Logf("%d observations, %d ledger lines, %d questions, %d killed, %d refused, %d of them breaches; %d replicas, %d bells lost, until %s",
-		observations, len(lines), len(requests), killed, refused, breaches, len(c.all), c.lost, time.Now().Format(time.DateTime))
+	c.t.Logf("%d questions, %d killed, %d refused, %d of them breaches; %d replicas, %d bells lost, until %s",
+		len(requests), killed, refused, breaches, len(c.all), c.lost, time.Now().Format(time.DateTime))
 }
 
-// true says whether a repository had the stars it is said to have had, at the
-// time or while GitHub may have worked on the answer.
-func (c *cluster) true(o event.RepoObserved) bool {
+// judge holds what is in Kafka against the emulator's record of its world. The
+// last sweep of the owners in calm has to be complete.
+func judge(t *testing.T, codec *event.Codec, github *githubtest.Server, base, sweeps []*kgo.Record, calm ...string) {
+	t.Helper()
+	type part struct{ sweep, owner string }
+	seen := map[part]map[int64]bool{}
+	for _, r := range base {
+		o, err := codec.Observed(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := part{o.SweepID, strings.ToLower(o.Owner)}
+		if seen[p] == nil {
+			seen[p] = map[int64]bool{}
+		}
+		seen[p][o.ID] = true
+		if !had(github, o) {
+			t.Errorf("repository %d never had %d stars about %s", o.ID, o.Stars, o.ObservedAt)
+		}
+	}
+	lines := map[part]event.OwnerSwept{}
+	var last string
+	for _, r := range sweeps {
+		line, err := codec.Swept(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := part{line.SweepID, strings.ToLower(line.Owner)}
+		if was, ok := lines[p]; ok && !same(was, line) {
+			t.Errorf("two ledger lines of %v:\n%+v\n%+v", p, was, line)
+		}
+		lines[p], last = line, max(last, line.SweepID)
+	}
+	for p, line := range lines {
+		truth := github.Truth(p.owner, line.StartedAt, line.FinishedAt)
+		found := seen[p]
+		what := fmt.Sprintf("%s of %s: %s", p.owner, p.sweep, show(line))
+		switch {
+		case p.owner == "nobody" && line.Status != event.StatusUnknownOwner && line.Status != event.StatusIncomplete,
+			p.owner == "saml" && line.Status != event.StatusFailed && line.Status != event.StatusIncomplete,
+			p.owner != "nobody" && p.owner != "saml" && line.Status != event.StatusComplete && line.Status != event.StatusIncomplete:
+			t.Errorf("%s: a status that is not true", what)
+		case line.Status != event.StatusComplete && line.Reason == nil:
+			t.Errorf("%s: without a reason", what)
+		}
+		if line.Seen > int64(len(found)) {
+			t.Errorf("%s: Kafka has only %d repositories of it", what, len(found))
+		}
+		for id := range found {
+			if !truth.Ever[id] {
+				t.Errorf("%s: repository %d was not there: %s", what, id, github.Biography(id))
+			}
+		}
+		if line.Status != event.StatusComplete {
+			continue
+		}
+		for id := range truth.Throughout {
+			if !found[id] {
+				t.Errorf("%s: repository %d is lost between %s and %s: %s", what, id, line.StartedAt, line.FinishedAt, github.Biography(id))
+			}
+		}
+		if line.Expected == nil || *line.Expected > int64(len(truth.Ever)) || *line.Expected < int64(len(truth.Throughout)) {
+			t.Errorf("%s: there were %d repositories throughout and %d ever", what, len(truth.Throughout), len(truth.Ever))
+		}
+	}
+	for _, owner := range calm {
+		if line, ok := lines[part{last, owner}]; !ok || line.Status != event.StatusComplete && line.Expected != nil && *line.Expected == int64(len(seen[part{last, owner}])) {
+			t.Errorf("%s of %s, in calm: %s", owner, last, show(line))
+		}
+	}
+	if len(base) == 0 {
+		t.Error("nothing was observed")
+	}
+}
+
+// had says whether a repository had the stars that it is said to have had, at
+// the time or while GitHub may have worked on the answer.
+func had(github *githubtest.Server, o event.RepoObserved) bool {
 	for back := range 40 {
-		if c.github.Stars(o.ID, o.ObservedAt.Add(-time.Duration(back)*time.Second)) == o.Stars {
+		if github.Stars(o.ID, o.ObservedAt.Add(-time.Duration(back)*time.Second)) == o.Stars {
 			return true
 		}
 	}

@@ -208,6 +208,24 @@ func (s *Server) Truth(login string, from, to time.Time) Truth {
 	return s.world.truth(login, from, to)
 }
 
+// Biography tells whose a repository was when, for people who look for a fault.
+func (s *Server) Biography(id int64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.world.find(id)
+	if r == nil {
+		return "never was"
+	}
+	text := "created " + r.CreatedAt.UTC().Format(time.DateTime)
+	for _, t := range r.tenures {
+		text += fmt.Sprintf("; %s/%s from %s", t.owner, t.name, t.from.UTC().Format(time.DateTime))
+		if !t.to.IsZero() {
+			text += " to " + t.to.UTC().Format(time.DateTime)
+		}
+	}
+	return text
+}
+
 // Stars tells how many stars a repository had at a time; -1 if there is none.
 func (s *Server) Stars(id int64, at time.Time) int64 {
 	s.mu.Lock()
