@@ -5,35 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
-	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/m7pulse/m7pulse/functions/aggregate"
 )
 
 type reprocessCommand struct {
-	State bool `required:"" help:"Forget aggregate's histories in Redis and read them again from Kafka. Nothing is emitted."`
+	State bool `required:"" help:"Forget the histories in Redis and make them anew from Kafka. Nothing is emitted."`
+	JSON  bool `help:"Print JSON."`
 }
 
-// Run rebuilds the state that aggregate keeps in Redis.
+// Run rebuilds aggregate's state. It may be run beside the function, be stopped
+// and be started again.
 func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 	env, err := p.addresses()
 	if err != nil {
 		return err
 	}
-	program, err := stack.Program("aggregate")
-	if err != nil {
-		return err
+	bar := progressbar.DefaultSilent(-1)
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("reprocess the state"),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionClearOnFinish())
 	}
 	began := time.Now()
-	c := exec.CommandContext(ctx, program, "rebuild")
-	c.Env, c.Stderr = environ(env), os.Stderr
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
-	c.WaitDelay = time.Minute
-	if err := c.Run(); err != nil {
-		return errors.Join(fmt.Errorf("rebuild the state: %w", err), ctx.Err())
+	records, err := aggregate.Rebuild(ctx, env, func(done, all int64) {
+		bar.ChangeMax64(all)
+		_ = bar.Set64(done) // a bar that cannot be drawn stops nothing
+	})
+	if err := errors.Join(err, bar.Close()); err != nil {
+		return err
 	}
-	fmt.Printf("the histories in Redis are those of Kafka again, after %.1f s\n", time.Since(began).Seconds())
+	seconds := time.Since(began).Seconds()
+	if r.JSON {
+		return printJSON(map[string]any{"records": records, "seconds": seconds})
+	}
+	fmt.Printf("state: %s records in %.1f s\n", count(records), seconds)
 	return nil
 }

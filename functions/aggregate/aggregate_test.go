@@ -392,6 +392,47 @@ func TestEmptyRedisIsRebuiltFromKafkaBeforeAnythingIsComputed(t *testing.T) {
 	}
 }
 
+func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
+	w := newWorld(t)
+	all := daily(1, 40)
+	w.send(all[:20]...)
+	w.run()
+	was := w.redis.Dump()
+	rebuild := func() {
+		t.Helper()
+		records, err := aggregate.Rebuild(context.Background(), w.env, func(int64, int64) {})
+		if err != nil || records < 20 {
+			t.Errorf("%d records: %v", records, err)
+		}
+	}
+	rebuild()
+	if w.redis.Dump() == was {
+		t.Error("nothing was rebuilt")
+	}
+	// While it works on, beside two more.
+	w.send(all[20:]...)
+	f := aggregate.New()
+	if err := f.Start(context.Background(), w.env); err != nil {
+		t.Fatal(err)
+	}
+	rebuild()
+	rebuild()
+	w.settle()
+	if err := f.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	got := series(w.rows())
+	if len(got) != 40 || len(w.rows()) != 40 {
+		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
+	}
+	for i, o := range all {
+		same(t, "row", got[o.Key()], slowly(all[:i], o))
+		if row := got[o.Key()]; row.Revision != int64(i+1) {
+			t.Errorf("revision %d of observation %d", row.Revision, i+1)
+		}
+	}
+}
+
 func TestRedisThatFellBehindItsKafkaIsBroughtUp(t *testing.T) {
 	// A crash after the commit in Kafka and before the write to Redis looks like
 	// this: Redis is what it was before.

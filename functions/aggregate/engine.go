@@ -45,10 +45,15 @@ func newEngine(cfg kafka.Config, codec *event.Codec, m *memory, hold hold) *engi
 }
 
 // transform computes one block.
-func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (func(context.Context) error, error) {
+func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (settle func(context.Context) error, err error) {
 	if err := e.open(ctx); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if errors.Is(err, errMoved) {
+			e.opened = false
+		}
+	}()
 	h := e.held
 	e.held = nil
 	if h == nil {

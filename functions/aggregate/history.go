@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -70,10 +71,12 @@ const (
 	// which every history has been brought. While a partition has no entry,
 	// its history is rebuilt from Kafka before anything is computed from it.
 	stateKey = "github:pipeline:state"
-	historyPrefix = "github:pipeline:history:"
 	// form is that of the histories that this version writes. State of another
 	// form is rebuilt from Kafka.
 	form = 2
+	// epochField counts how often the state was begun anew. Positions and
+	// histories of an epoch that has passed are as good as absent.
+	epochField = "epoch"
 	// historyTTL outlives the longest window's base by four days.
 	historyTTL = 65 * 24 * time.Hour
 	// chunk bounds one pipeline to Redis.
@@ -82,7 +85,7 @@ const (
 
 // historyKey carries a hash tag, so that it may live on any node of a cluster.
 func historyKey(repo int64) string {
-	return historyPrefix + "{" + strconv.FormatInt(repo, 10) + "}"
+	return "github:pipeline:history:{" + strconv.FormatInt(repo, 10) + "}"
 }
 
 // replace writes a history only over the version it was computed from. A zombie
@@ -101,6 +104,7 @@ type memory struct {
 	redis  redis.UniversalClient
 	schema avro.Schema
 	script string // SHA of replace, once loaded
+	epoch  uint64 // of the state, when it was opened
 }
 
 func newMemory(address string) (*memory, error) {
@@ -122,19 +126,48 @@ func (m *memory) open(ctx context.Context, topicID string) error {
 	if p, ok := policy["maxmemory-policy"]; err == nil && ok && p != "noeviction" {
 		return fmt.Errorf("%w: redis evicts keys (maxmemory-policy %s): set it to noeviction", kafka.ErrFatal, p)
 	}
+	m.checkPersistence(ctx)
 	fields, err := m.redis.HKeys(ctx, stateKey).Result()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stateKey, err)
 	}
 	for _, f := range fields {
-		if !strings.HasPrefix(f, topicID+"/") {
+		if f != epochField && !strings.HasPrefix(f, topicID+"/") {
 			return fmt.Errorf("%w: redis holds the state of topic id %s, but the broker's %s has id %s: the topic was made again; flush this Redis to rebuild the state from Kafka",
 				kafka.ErrFatal, f, event.TopicBaseRepos, topicID)
 		}
 	}
+	if m.epoch, err = m.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
+	}
 	m.script, err = m.redis.ScriptLoad(ctx, replace).Result()
 	if err != nil {
 		return fmt.Errorf("load a script into redis: %w", err)
+	}
+	return nil
+}
+
+// checkPersistence warns of a Redis that forgets when it is restarted. Nothing
+// would be lost, but all histories would have to be read from Kafka again. A
+// Redis that does not tell its configuration is taken at its word.
+func (m *memory) checkPersistence(ctx context.Context) {
+	config := map[string]string{}
+	for _, name := range []string{"appendonly", "save"} {
+		got, err := m.redis.ConfigGet(ctx, name).Result()
+		if v, ok := got[name]; err == nil && ok {
+			config[name] = v
+		}
+	}
+	if len(config) == 2 && config["appendonly"] != "yes" && config["save"] == "" {
+		slog.WarnContext(ctx, "redis does not persist: after its restart the state is rebuilt from Kafka", "appendonly", config["appendonly"], "save", config["save"])
+	}
+}
+
+// renew begins a new epoch: from now on there is no state. It is one write, so
+// it is whole or not done, and whoever works on the old epoch notices.
+func (m *memory) renew(ctx context.Context) error {
+	if err := m.redis.HIncrBy(ctx, stateKey, epochField, 1).Err(); err != nil {
+		return fmt.Errorf("begin the state anew: %w", err)
 	}
 	return nil
 }
@@ -144,14 +177,17 @@ func (m *memory) open(ctx context.Context, topicID string) error {
 func (m *memory) positions(ctx context.Context, topicID string, partitions []int32) (map[int32]int64, error) {
 	fields := make([]string, len(partitions))
 	for i, p := range partitions {
-		fields[i] = stateField(topicID, p)
+		fields[i] = m.stateField(topicID, p)
 	}
-	values, err := m.redis.HMGet(ctx, stateKey, fields...).Result()
+	values, err := m.redis.HMGet(ctx, stateKey, append(fields, epochField)...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stateKey, err)
 	}
+	if epoch, _ := values[len(fields)].(string); epoch != strconv.FormatUint(m.epoch, 10) && (epoch != "" || m.epoch != 0) {
+		return nil, fmt.Errorf("%w: it is in epoch %s, not %d: begun anew", errMoved, epoch, m.epoch)
+	}
 	at := map[int32]int64{}
-	for i, v := range values {
+	for i, v := range values[:len(fields)] {
 		if s, ok := v.(string); ok {
 			if at[partitions[i]], err = strconv.ParseInt(s, 10, 64); err != nil {
 				return nil, fmt.Errorf("read %s %s: %w", stateKey, fields[i], err)
@@ -161,8 +197,9 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 	return at, nil
 }
 
-func stateField(topicID string, partition int32) string {
-	return topicID + "/" + strconv.Itoa(int(partition)) + "/" + strconv.Itoa(form)
+// stateField names the position of a partition, in this form and epoch.
+func (m *memory) stateField(topicID string, partition int32) string {
+	return fmt.Sprintf("%s/%d/%d.%d", topicID, partition, form, m.epoch)
 }
 
 // load reads the histories of some repositories; one without any is empty.
@@ -198,17 +235,27 @@ func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, e
 	return out, nil
 }
 
-// decode reads a history. One of another form, from before an upgrade, is as
-// good as absent, and is overwritten.
+// decode reads a history. One of another form or of an epoch that has passed is
+// as good as absent, and is overwritten. One of a later epoch says that this
+// process is late.
 func (m *memory) decode(b []byte) (*history, error) {
-	if len(b) < 9 {
+	if len(b) < 10 {
 		return nil, fmt.Errorf("%d bytes are no history", len(b))
 	}
 	h := &history{stored: binary.BigEndian.Uint64(b)}
 	if b[8] != form {
 		return h, nil
 	}
-	if err := avro.Unmarshal(m.schema, b[9:], h); err != nil {
+	epoch, n := binary.Uvarint(b[9:])
+	switch {
+	case n <= 0:
+		return nil, errors.New("it is of no epoch")
+	case epoch > m.epoch:
+		return nil, fmt.Errorf("%w: it is of epoch %d, not %d: begun anew", errMoved, epoch, m.epoch)
+	case epoch < m.epoch:
+		return h, nil
+	}
+	if err := avro.Unmarshal(m.schema, b[9+n:], h); err != nil {
 		return nil, err
 	}
 	var err error
@@ -216,12 +263,13 @@ func (m *memory) decode(b []byte) (*history, error) {
 	return h, err
 }
 
-// encode is what decode reads.
+// encode is what decode reads: the version, the form, the epoch, and the rest.
 func (m *memory) encode(h *history) ([]byte, error) {
 	h.Points = h.points.Pack(nil)
 	body, err := avro.Marshal(m.schema, h)
 	h.Points = nil
-	return append(append(binary.BigEndian.AppendUint64(nil, h.stored+1), form), body...), err
+	head := append(binary.BigEndian.AppendUint64(nil, h.stored+1), form)
+	return append(binary.AppendUvarint(head, m.epoch), body...), err
 }
 
 // save writes histories, each over the version it was read at, and then the
@@ -262,7 +310,7 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 	}
 	fields := make([]any, 0, 2*len(next))
 	for p, at := range next {
-		fields = append(fields, stateField(topicID, p), at)
+		fields = append(fields, m.stateField(topicID, p), at)
 	}
 	if err := m.redis.HSet(ctx, stateKey, fields...).Err(); err != nil {
 		return fmt.Errorf("write %s: %w", stateKey, err)

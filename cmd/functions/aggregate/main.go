@@ -3,10 +3,17 @@
 package main
 
 import (
+	"context"
+
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/infra/local/host"
 )
 
 func main() {
-	host.RunWith(aggregate.New(), map[string]host.Job{"drain": aggregate.Drain, "rebuild": aggregate.Rebuild})
+	host.RunWith(aggregate.New(), map[string]host.Job{"drain": aggregate.Drain, "rebuild": rebuild})
+}
+
+func rebuild(ctx context.Context, environ map[string]string) error {
+	_, err := aggregate.Rebuild(ctx, environ, func(int64, int64) {})
+	return err
 }
