@@ -43,6 +43,7 @@ const coverWait = 15 * time.Second
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
+	openPause  = 500 * time.Millisecond // to look whether the breaker still is open
 )
 
 // life is one run of a drain's loop, from the last durable offsets on until ctx
@@ -60,6 +61,7 @@ type Drain struct {
 	topics []string
 	live   life
 
+	breaker *breaker
 	covered *coverage
 	nudge   chan struct{} // ends a pause early
 	cancel  context.CancelFunc
@@ -76,7 +78,7 @@ func newDrain(name string, cfg Config, topics []string, live life) (*Drain, erro
 	}
 	return &Drain{
 		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, live: live,
-		covered: newCoverage(), nudge: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: newBreaker(name), covered: newCoverage(), nudge: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
@@ -112,6 +114,14 @@ func (d *Drain) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, ErrOpen) { // why it opened is known, and said
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(openPause):
+			}
+			continue
+		}
 		d.fail(err)
 		if errors.Is(err, ErrFatal) {
 			slog.Error("drain stopped", "drain", d.Name, "error", err)
@@ -145,6 +155,10 @@ func (d *Drain) Err() error {
 	return d.failure
 }
 
+// Breaker is the state of the circuit breaker before the drain's store: closed,
+// half-open or open. A drain that transacts has none that ever opens.
+func (d *Drain) Breaker() string { return d.breaker.state() }
+
 // Covered is how far the drain has made its topics durable since it started.
 func (d *Drain) Covered() Offsets { return d.covered.snapshot() }
 
@@ -168,6 +182,9 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 	ctx, cancel := context.WithTimeout(ctx, coverWait)
 	defer cancel()
 	if done, _ := d.covered.covers(target); !done && d.Err() != nil {
+		if err := d.breaker.refuse(); err != nil {
+			return fmt.Errorf("drain of %s: %w: %w", d.Name, err, d.Err())
+		}
 		select {
 		case d.nudge <- struct{}{}:
 		default:

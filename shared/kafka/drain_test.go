@@ -81,6 +81,8 @@ func (s *shelf) Put(_ context.Context, topicID string, b kafka.Block) error {
 
 func (s *shelf) set(err error) { s.mu.Lock(); s.fail = err; s.mu.Unlock() }
 
+func (s *shelf) tries() int { s.mu.Lock(); defer s.mu.Unlock(); return s.puts }
+
 func (s *shelf) distinct() (distinct, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,6 +151,7 @@ func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
 }
 
 func TestBellErrsWhileTheStoreFailsAndIsMadeUpForAfterwards(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &shelf{}
 	s.set(errors.New("disk full"))
 	d := drainInto(t, cfg, s)
@@ -160,11 +163,49 @@ func TestBellErrsWhileTheStoreFailsAndIsMadeUpForAfterwards(t *testing.T) {
 		t.Errorf("%v: want the store's error", err)
 	}
 	s.set(nil)
-	if err := d.Wake(context.Background()); err != nil {
-		t.Fatal(err)
+	deadline := time.Now().Add(20 * time.Second)
+	for err := d.Wake(context.Background()); err != nil; err = d.Wake(context.Background()) {
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	if distinct, all := s.distinct(); distinct != 10 || all != 10 {
 		t.Errorf("%d distinct of %d", distinct, all)
+	}
+}
+
+func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
+	t.Parallel()
+	cfg := cluster(t, 1, "in")
+	s := &shelf{}
+	s.set(errors.New("clickhouse is away"))
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	produce(t, cfg, "in", 0, 10)
+	deadline := time.Now().Add(20 * time.Second)
+	for d.Breaker() != "open" {
+		if time.Now().After(deadline) {
+			t.Fatalf("the breaker is %s", d.Breaker())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	began, tried := time.Now(), s.tries()
+	if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 3); !errors.Is(err, kafka.ErrOpen) || time.Since(began) > time.Second {
+		t.Errorf("%v after %s: want a refusal at once", err, time.Since(began))
+	}
+	if tried != 3 {
+		t.Errorf("the store was tried %d times, want 3", tried)
+	}
+	s.set(nil)
+	for d.Breaker() != "closed" {
+		if time.Now().After(deadline.Add(20 * time.Second)) {
+			t.Fatalf("the breaker is %s", d.Breaker())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if distinct, all := s.distinct(); distinct != 10 || all != 10 {
+		t.Errorf("%d values, %d distinct", all, distinct)
 	}
 }
 

@@ -42,7 +42,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, stores map[string]Sto
 	if err != nil {
 		return nil, err
 	}
-	s.admin = d.admin
+	s.admin, s.breaker = d.admin, d.breaker
 	return d, nil
 }
 
@@ -53,6 +53,8 @@ type storing struct {
 	topics []string
 	stores map[string]Store
 	admin  *kadm.Client
+
+	breaker *breaker
 }
 
 func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
@@ -93,7 +95,8 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 		// is left of the thirty that a stopping function has.
 		storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		for topic, b := range blocks {
-			if err := s.stores[topic].Put(storing, ids[topic], *b); err != nil {
+			err := s.breaker.put(func() error { return s.stores[topic].Put(storing, ids[topic], *b) })
+			if err != nil {
 				cancel()
 				return fmt.Errorf("store a block of %s: %w", topic, err)
 			}
@@ -130,7 +133,7 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 		}
 		id := hex.EncodeToString(detail.ID[:])
 		ids[topic] = id
-		marks, err := s.stores[topic].Resume(ctx, topic)
+		marks, err := s.breaker.resume(func() ([]Mark, error) { return s.stores[topic].Resume(ctx, topic) })
 		if err != nil {
 			return nil, nil, fmt.Errorf("resume %s: %w", topic, err)
 		}

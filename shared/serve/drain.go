@@ -112,7 +112,7 @@ func (d *Draining) Status() Status {
 	for p, next := range d.Drain.Covered() {
 		covered[p.Topic+"/"+strconv.Itoa(int(p.Number))] = next
 	}
-	s := Status{Detail: map[string]any{"covered": covered}}
+	s := Status{Detail: map[string]any{"covered": covered, "breaker": d.Drain.Breaker()}}
 	if err := d.Drain.Err(); err != nil {
 		s.Failing = err.Error()
 	}

@@ -16,6 +16,7 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 // Function is what an Instance hosts.
@@ -122,7 +123,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	if err := (*fn).Receive(ctx, *e); err != nil {
 		status := statusOf(err)
 		if status >= 500 {
-			w.Header().Set("Retry-After", "5")
+			w.Header().Set("Retry-After", retryAfter(err))
 		}
 		slog.Warn("event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
 		refuse(w, status, err.Error())
@@ -138,6 +139,14 @@ func statusOf(err error) int {
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusServiceUnavailable
+}
+
+// retryAfter says in how many seconds to try again. Knative ignores it; others do not.
+func retryAfter(err error) string {
+	if errors.Is(err, kafka.ErrOpen) {
+		return "10"
+	}
+	return "5"
 }
 
 func refuse(w http.ResponseWriter, status int, reason string) {
