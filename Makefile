@@ -31,7 +31,7 @@ test: build ## Run every test of every module, with the race detector; fetches w
 # A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
 SEEDS ?= 1000
 chaos: ## Sweep through seeded disasters, SEEDS of them (1000), in virtual time.
-	cd functions/fetch-org && $(GO) test -run TestSweepsThroughChaos -timeout 2h . -chaos.seeds $(SEEDS)
+	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -58,8 +58,12 @@ func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string
 		err = &broken{cause: errors.New("an answer without repositories")}
 	}
 	if err == nil {
-		if info := of.Repositories.PageInfo; info.HasNextPage && (info.EndCursor == "" || info.EndCursor == cursor) {
+		switch info := of.Repositories.PageInfo; {
+		case info.HasNextPage && (info.EndCursor == "" || info.EndCursor == cursor):
 			err = &broken{cause: errors.New("the cursor does not move")}
+		case info.EndCursor != "" && len(of.Repositories.Nodes) == 0:
+			// GitHub's limit of resources can leave the whole list null.
+			err = &broken{killed: x.hasError(resourceLimits), cause: errors.New("a page without its repositories")}
 		}
 	}
 	if err != nil {

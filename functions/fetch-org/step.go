@@ -81,14 +81,14 @@ func (s *sweeper) readList(ctx, asking context.Context, w *errand) error {
 		return err
 	}
 	if p.nulls > 0 {
-		left, err := s.leftOut(asking, w, p)
+		left, unnamed, err := s.leftOut(asking, w, p)
 		if err != nil {
 			return err
 		}
 		for _, m := range left {
 			done.Missing = append(done.Missing, m.String())
 		}
-		cp.Nulls += max(0, int64(p.nulls-len(left)))
+		cp.Nulls += int64(unnamed)
 	}
 	cp.Cursor, cp.Exhausted, cp.Failures = p.next, p.next == "", 0
 	cp.Total = &p.total
@@ -109,25 +109,24 @@ func listed[N any](ctx context.Context, g *github, s shape, o owner, cursor stri
 // lists the same page by ids alone. If the list has changed meanwhile, so that
 // the page ends elsewhere, the page has to be read again: what was pushed out of
 // it could be what was left out.
-func (s *sweeper) leftOut(asking context.Context, w *errand, was page[Whole]) ([]missing, error) {
+func (s *sweeper) leftOut(asking context.Context, w *errand, was page[Whole]) (left []missing, unnamed int, err error) {
 	p, err := list[identified](asking, s.github, shapeIDs, w.of(), w.cp.Cursor, len(was.nodes)+was.nulls, &w.cost)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if p.next != was.next {
-		return nil, &broken{cause: errors.New("the list changed while it was read")}
+		return nil, 0, &broken{cause: errors.New("the list changed while it was read")}
 	}
 	there := map[string]bool{}
 	for _, n := range was.nodes {
 		there[n.ID] = true
 	}
-	var left []missing
 	for _, n := range p.nodes {
 		if !there[n.ID] && n.DatabaseID != nil {
 			left = append(left, missing{id: *n.DatabaseID, node: n.ID})
 		}
 	}
-	return left, nil
+	return left, p.nulls, nil
 }
 
 // readIDs reads a page of ids alone, and notes all of it as missing.
