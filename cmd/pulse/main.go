@@ -29,6 +29,9 @@ type commands struct {
 	Audit     auditCommand     `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
 	Owners    ownersCommand    `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
 	Top       topCommand       `cmd:"" help:"Show the fastest moving repositories of each company."`
+	Repo      repoCommand      `cmd:"" help:"Show one repository, each counter day by day."`
+	Compare   compareCommand   `cmd:"" help:"Show repositories side by side, raw and as an index."`
+	Trends    trendsCommand    `cmd:"" help:"Rank companies, owners or languages by stars a day."`
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub, to sweep it without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`
 	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Run one embedded server in this process."`

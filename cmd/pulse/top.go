@@ -8,23 +8,18 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 type topCommand struct {
 	Window string `default:"7d" enum:"1h,24h,7d,30d" help:"Over which time: 1h, 24h, 7d or 30d."`
 	Each   int    `default:"5" help:"How many repositories of each company."`
-	JSON   bool   `help:"Print JSON."`
+	Days   int    `default:"30" help:"How many days the sparkline shows, 2 to 366."`
+	format
 }
 
 // Run reads the ranking from ClickHouse.
 func (t *topCommand) Run(ctx context.Context, p *place) error {
-	env, err := p.home.ReadEnv()
-	if err != nil {
-		return err
-	}
-	conn, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
+	conn, err := p.hotStore()
 	if err != nil {
 		return err
 	}
@@ -33,11 +28,30 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	if t.JSON {
-		return printJSON(movers)
+	out := sheet{
+		title:   fmt.Sprintf("Fastest movers per company over %s (net stars; ranked by stars a day)", t.Window),
+		columns: []string{"Company", "Repository", "Language", "Stars", "Net", "A day", "Stars by day"}, right: []string{"Stars", "Net", "A day"},
+		fields: []string{"stars_delta_" + t.Window, "stars_per_day_" + t.Window},
 	}
-	printMovers(t.Window, movers)
-	return nil
+	if t.CSV {
+		out.columns = []string{"company", "repository", "language", "stars", "stars_delta_" + t.Window, "stars_per_day_" + t.Window, "observed_at"}
+	}
+	names := make([]string, len(movers))
+	for i, m := range movers {
+		names[i] = m.Repository
+		out.plain = append(out.plain, []string{m.Company, m.Repository, m.Language, fmt.Sprint(m.Stars), plain(m.Delta), plain(m.PerDay), m.ObservedAt.Format(time.RFC3339)})
+	}
+	if t.JSON || t.CSV || t.Explain || len(movers) == 0 {
+		return t.print(out, movers)
+	}
+	standings, err := repositories(ctx, conn, names, t.Days)
+	if err != nil {
+		return err
+	}
+	for i, m := range movers {
+		out.shown = append(out.shown, table.Row{m.Company, m.Repository, m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(standings[i].Days)})
+	}
+	return t.print(out, movers)
 }
 
 // mover is one repository in a ranking.

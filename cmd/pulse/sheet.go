@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+// format is how a command prints a table.
+type format struct {
+	JSON    bool `help:"Print JSON."`
+	CSV     bool `name:"csv" help:"Print CSV: plain numbers, nothing where nothing is known."`
+	Explain bool `help:"Say how each figure is defined."`
+}
+
+// sheet is a table in the forms it can be printed in. A cell of plain is what
+// CSV gets; of shown, what people get.
+type sheet struct {
+	title   string
+	columns []string
+	right   []string // columns of numbers
+	plain   [][]string
+	shown   []table.Row
+	fields  []string // of which --explain tells the definition, by their name in ClickHouse
+}
+
+// print writes the sheet as asked; value is what JSON is made of.
+func (f format) print(s sheet, value any) error {
+	switch {
+	case f.JSON && f.CSV:
+		return errors.New("--json or --csv, not both")
+	case f.Explain:
+		return s.explain()
+	case f.JSON:
+		return printJSON(value)
+	case f.CSV:
+		w := csv.NewWriter(os.Stdout)
+		if err := w.Write(s.columns); err != nil {
+			return err
+		}
+		return w.WriteAll(s.plain)
+	case len(s.shown) == 0:
+		fmt.Println("nothing has been observed yet")
+		return nil
+	}
+	fmt.Println(s.title)
+	header := make([]any, len(s.columns))
+	for i, c := range s.columns {
+		header[i] = c
+	}
+	t := newTable(header...)
+	var configs []table.ColumnConfig
+	for _, c := range s.right {
+		configs = append(configs, table.ColumnConfig{Name: c, Align: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendRows(s.shown)
+	t.Render()
+	return nil
+}
+
+// explain tells the definitions as the pipeline computes them.
+func (s sheet) explain() error {
+	t := newTable("Field", "Unit", "Definition")
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "Definition", WidthMax: 90, WidthMaxEnforcer: text.WrapSoft}})
+	for _, field := range s.fields {
+		found := false
+		for _, d := range velocity.Definitions() {
+			if d.Name == field {
+				t.AppendRow(table.Row{d.Name, d.Unit, d.Text})
+				found = true
+			}
+		}
+		if !found {
+			return fmt.Errorf("%s has no definition", field)
+		}
+	}
+	t.Render()
+	fmt.Println("Days are UTC. A day of a sparkline is its last reading; a day without one is a gap. Net means that what was taken back is taken off.")
+	return nil
+}
+
+// sparkline draws values between their least and greatest; a nil is a gap.
+func sparkline(values []*float64) string {
+	var low, high *float64
+	for _, v := range values {
+		if v != nil && (low == nil || *v < *low) {
+			low = v
+		}
+		if v != nil && (high == nil || *v > *high) {
+			high = v
+		}
+	}
+	bars := []rune("▁▂▃▄▅▆▇█")
+	var b strings.Builder
+	for _, v := range values {
+		switch {
+		case v == nil:
+			b.WriteRune(' ')
+		case *high == *low:
+			b.WriteRune(bars[len(bars)/2])
+		default:
+			b.WriteRune(bars[int((*v-*low)/(*high-*low)*float64(len(bars)-1)+0.5)])
+		}
+	}
+	return b.String()
+}
+
+// plain is a number for CSV.
+func plain[N int64 | float64](v *N) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(*v)
+}
