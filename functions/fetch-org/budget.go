@@ -23,6 +23,9 @@ const (
 	// and leave every handler waiting for the rest of the minute.
 	workRate = 0.975
 	burst    = time.Second
+	// longRun is the same for a question without which the work before it would
+	// be lost.
+	longRun = 15 * time.Second
 	// firstPenalty is how long a user rests after a limit for which GitHub names
 	// no time; doubled while it goes on, to maxPenalty at most.
 	firstPenalty = time.Minute
@@ -58,14 +61,14 @@ func (p permit) line(state string, work time.Duration, points int64) string {
 	return fmt.Sprintf("%s|%s|%d|%d", p.id, state, work.Milliseconds(), points)
 }
 
-// take reserves a question's cost. If there is no room for it, until says when
-// there may be.
-func (b *budgets) take(ctx context.Context, user string, points int64, work time.Duration) (p permit, until time.Time, err error) {
+// take reserves a question's cost, if no more than run of work has been begun
+// ahead of time. If there is no room for it, until says when there may be.
+func (b *budgets) take(ctx context.Context, user string, points int64, work, run time.Duration) (p permit, until time.Time, err error) {
 	p = permit{user: user, id: rand.Text(), points: points, work: work}
 	now := b.now()
 	reply, err := redis.NewScript(take).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
 		points, work.Milliseconds(), pageTimeout.Milliseconds(),
-		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, burst.Milliseconds(), workRate).Int64()
+		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate).Int64()
 	if err != nil {
 		return p, until, fmt.Errorf("reserve a query of user %s: %w", user, err)
 	}

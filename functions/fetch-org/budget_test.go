@@ -20,7 +20,7 @@ func newBudgets(t *testing.T) (*budgets, *time.Time) {
 
 func (b *budgets) mustTake(t *testing.T, user string, points int64, work time.Duration) (permit, time.Time) {
 	t.Helper()
-	p, until, err := b.take(t.Context(), user, points, work)
+	p, until, err := b.take(t.Context(), user, points, work, burst)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,8 @@ import (
 
 // perToken is how many owners are fetched at once for each token. GitHub allows
 // only a second of its own work in each second, which one page uses up: the
-// others get their next question ready meanwhile.
-const perToken = 3
+// other gets its next question ready meanwhile.
+const perToken = 2
 
 // New returns the function for func-go and the local runner.
 func New() *serve.Instance { return serve.New("fetch-org", open) }

@@ -134,6 +134,18 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 		return nil, permit{}, err
 	}
 	work, points := known.expects(q.n), q.shape.points(q.n)
+	takes := work + work/2
+	if q.shape.half { // without time for the rest, this half would be in vain
+		rest, err := g.widths.of(ctx, shapeHistory)
+		if err != nil {
+			return nil, permit{}, err
+		}
+		takes += rest.expects(q.n) * 3 / 2
+	}
+	run := burst
+	if q.shape.other {
+		run = longRun
+	}
 	for {
 		usable, err := g.tokens.usable(g.now())
 		if err != nil {
@@ -153,7 +165,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 			if err != nil {
 				return nil, permit{}, err
 			}
-			p, until, err := g.budgets.take(ctx, user, points, work)
+			p, until, err := g.budgets.take(ctx, user, points, work, run)
 			if err != nil {
 				return nil, permit{}, err
 			}
@@ -166,7 +178,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 			return nil, permit{}, errRefused
 		}
 		pause := -g.since(soonest)
-		if pause+work+work/2 > g.left(ctx) {
+		if pause+takes > g.left(ctx) {
 			return nil, permit{}, &limited{soonest}
 		}
 		select {

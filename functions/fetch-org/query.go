@@ -17,6 +17,8 @@ type shape struct {
 	max   int   // that GitHub allows
 	lists int64 // connections with "first" inside each repository
 	page  bool  // the repositories are a connection too
+	half  bool  // of a step, whose other half asks for the histories
+	other bool  // is that other half, which does not wait its turn again
 }
 
 // The shapes. All counters of a repository come with the list of its owner's
@@ -28,10 +30,10 @@ var (
 	shapeOwner   = shape{name: "owner", first: 1, max: 1}
 	shapeNamed   = shape{name: "repository", first: 1, max: 1, lists: 2}
 	shapeList    = shape{name: "list", max: 100, page: true}
-	shapeListAll = shape{name: "list+details", max: 100, lists: 2, page: true}
+	shapeListAll = shape{name: "list+details", max: 100, lists: 2, page: true, half: true}
 	shapeIDs     = shape{name: "ids", first: 100, max: 100, page: true}
-	shapeNodes   = shape{name: "nodes", max: 100, lists: 2}
-	shapeHistory = shape{name: "history", max: 100}
+	shapeNodes   = shape{name: "nodes", max: 100, lists: 2, half: true}
+	shapeHistory = shape{name: "history", max: 100, other: true}
 )
 
 // points is what a query for n repositories costs by GitHub's formula: the
