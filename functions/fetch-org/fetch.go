@@ -180,11 +180,15 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 			w.slowest = max(w.slowest, s.since(asked))
 			w.tries, w.cp.Setbacks = 0, 0
 		case errors.As(err, &wait):
-			if wait.until.Sub(s.now()) > budget {
+			left := wait.until.Sub(s.now())
+			if left > time.Minute {
 				slog.Info("GitHub wants a pause", "owner", w.request.Login, "until", wait.until)
 				return false, s.handOver(ctx, w, wait.until)
 			}
-			return true, s.handOver(ctx, w, time.Time{}) // the next handler has the time to wait
+			// Some seconds of work are due first; the next handler has the time
+			// for a page.
+			s.pause(ctx, min(left, budget-s.since(w.began)))
+			return true, s.handOver(ctx, w, time.Time{})
 		case errors.As(err, &bad):
 			pause := backoff(w.tries)
 			w.tries++

@@ -184,7 +184,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 		select {
 		case <-ctx.Done():
 			return nil, permit{}, context.Cause(ctx)
-		case <-g.after(max(pause, 0) + rand.N(100*time.Millisecond)):
+		case <-g.after(max(pause, 0) + rand.N(50*time.Millisecond)):
 		}
 	}
 }
