@@ -185,9 +185,11 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 				slog.Info("GitHub wants a pause", "owner", w.request.Login, "until", wait.until)
 				return false, s.handOver(ctx, w, wait.until)
 			}
-			// Some seconds of work are due first; the next handler has the time
-			// for a page.
-			s.pause(ctx, min(left, budget-s.since(w.began)))
+			// The next handler has the time for a page; meanwhile another owner's
+			// may use the room, unless there is none for long.
+			if left > budget {
+				s.pause(ctx, budget-s.since(w.began))
+			}
 			return true, s.handOver(ctx, w, time.Time{})
 		case errors.As(err, &bad):
 			pause := backoff(w.tries)
