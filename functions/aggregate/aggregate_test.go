@@ -31,6 +31,7 @@ import (
 // world is the servers that aggregate stands on.
 type world struct {
 	t        *testing.T
+	cluster  *kfake.Cluster
 	kafka    kafka.Config
 	codec    *event.Codec
 	redis    *miniredis.Miniredis
@@ -48,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(cluster.Close)
 	registry := httptest.NewServer(srfake.NewRegistry().Handler())
 	t.Cleanup(registry.Close)
-	w := &world{t: t, kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, redis: miniredis.RunT(t)}
+	w := &world{t: t, cluster: cluster, kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, redis: miniredis.RunT(t)}
 	if w.codec, err = event.NewCodec(registry.URL); err != nil {
 		t.Fatal(err)
 	}

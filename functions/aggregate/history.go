@@ -74,8 +74,9 @@ const (
 	// form is that of the histories that this version writes. State of another
 	// form is rebuilt from Kafka.
 	form = 2
-	// epochField counts how often the state was begun anew. Positions and
-	// histories of an epoch that has passed are as good as absent.
+	// epochField says when the state was begun, in µs since 1970: it is made
+	// with the state and lost with it. Positions and histories of an epoch that
+	// has passed are as good as absent.
 	epochField = "epoch"
 	// historyTTL outlives the longest window's base by four days.
 	historyTTL = 65 * 24 * time.Hour
@@ -96,6 +97,13 @@ if head ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1`
 
+// advance writes positions only in the epoch of the histories that they stand
+// for: a Redis that was emptied in between has neither.
+const advance = `
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1`
+
 // errMoved: the histories in Redis are not those that this process left there.
 var errMoved = errors.New("the state in Redis is not where this process left it")
 
@@ -104,6 +112,7 @@ type memory struct {
 	redis  redis.UniversalClient
 	schema avro.Schema
 	script string // SHA of replace, once loaded
+	move   string // SHA of advance
 	epoch  uint64 // of the state, when it was opened
 }
 
@@ -137,10 +146,17 @@ func (m *memory) open(ctx context.Context, topicID string) error {
 				kafka.ErrFatal, f, event.TopicBaseRepos, topicID)
 		}
 	}
-	if m.epoch, err = m.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil && !errors.Is(err, redis.Nil) {
+	if err := m.redis.HSetNX(ctx, stateKey, epochField, time.Now().UnixMicro()).Err(); err != nil {
+		return fmt.Errorf("begin %s: %w", stateKey, err)
+	}
+	if m.epoch, err = m.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil {
 		return fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
 	}
 	m.script, err = m.redis.ScriptLoad(ctx, replace).Result()
+	if err != nil {
+		return fmt.Errorf("load a script into redis: %w", err)
+	}
+	m.move, err = m.redis.ScriptLoad(ctx, advance).Result()
 	if err != nil {
 		return fmt.Errorf("load a script into redis: %w", err)
 	}
@@ -166,7 +182,8 @@ func (m *memory) checkPersistence(ctx context.Context) {
 // renew begins a new epoch: from now on there is no state. It is one write, so
 // it is whole or not done, and whoever works on the old epoch notices.
 func (m *memory) renew(ctx context.Context) error {
-	if err := m.redis.HIncrBy(ctx, stateKey, epochField, 1).Err(); err != nil {
+	begun := max(m.epoch+1, uint64(time.Now().UnixMicro()))
+	if err := m.redis.HSet(ctx, stateKey, epochField, begun).Err(); err != nil {
 		return fmt.Errorf("begin the state anew: %w", err)
 	}
 	return nil
@@ -183,8 +200,9 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stateKey, err)
 	}
-	if epoch, _ := values[len(fields)].(string); epoch != strconv.FormatUint(m.epoch, 10) && (epoch != "" || m.epoch != 0) {
-		return nil, fmt.Errorf("%w: it is in epoch %s, not %d: begun anew", errMoved, epoch, m.epoch)
+	epoch, _ := values[len(fields)].(string)
+	if err := m.same(epoch); err != nil {
+		return nil, err
 	}
 	at := map[int32]int64{}
 	for i, v := range values[:len(fields)] {
@@ -195,6 +213,14 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 		}
 	}
 	return at, nil
+}
+
+// same says whether the state is still in the epoch in which it was opened.
+func (m *memory) same(epoch string) error {
+	if epoch != strconv.FormatUint(m.epoch, 10) {
+		return fmt.Errorf("%w: it was of epoch %d, and is of %q: begun anew, or lost", errMoved, m.epoch, epoch)
+	}
+	return nil
 }
 
 // stateField names the position of a partition, in this form and epoch.
@@ -232,7 +258,15 @@ func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, e
 		}
 		repos = repos[n:]
 	}
-	return out, nil
+	if len(out) == 0 {
+		return out, nil
+	}
+	// What is absent is a first sight only if Redis has not been emptied.
+	epoch, err := m.redis.HGet(ctx, stateKey, epochField).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
+	}
+	return out, m.same(epoch)
 }
 
 // decode reads a history. One of another form or of an epoch that has passed is
@@ -308,11 +342,16 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 		}
 		ids = ids[n:]
 	}
-	fields := make([]any, 0, 2*len(next))
+	fields := make([]any, 0, 2+2*len(next))
+	fields = append(fields, epochField, m.epoch)
 	for p, at := range next {
 		fields = append(fields, m.stateField(topicID, p), at)
 	}
-	if err := m.redis.HSet(ctx, stateKey, fields...).Err(); err != nil {
+	done, err := m.redis.EvalSha(ctx, m.move, []string{stateKey}, fields...).Int()
+	if err == nil && done != 1 {
+		err = errMoved
+	}
+	if err != nil {
 		return fmt.Errorf("write %s: %w", stateKey, err)
 	}
 	return nil
