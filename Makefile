@@ -8,7 +8,7 @@ MODULES := . shared functions/aggregate functions/fetch-org functions/sink-click
 PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: help build up down test chaos lint clean
+.PHONY: help build up down test integration chaos lint clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,14 @@ test: build ## Run every test of every module, with the race detector; fetches w
 SEEDS ?= 1000
 chaos: ## Sweep through seeded disasters, SEEDS of them (1000), in virtual time.
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
+
+integration: build ## Open the dashboards in a real browser (needs chromium and Python).
+	@home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
+	bin/pulse up --detach --superset; \
+	for i in $$(seq 600); do grep -q -e 'Superset is up' -e 'No dashboards' $$home/log/up.log && break; sleep 1; done; \
+	export SUPERSET_URL=$$(sed -n 's/^Superset is up: \([^ ]*\).*/\1/p' $$home/log/up.log) SUPERSET_PASSWORD=$$(cat $$home/superset/admin-password); \
+	set -a; . $$home/env; set +a; \
+	$(GO) test -count 1 -tags integration -timeout 10m ./infra/local/superset/
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

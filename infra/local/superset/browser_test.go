@@ -1,0 +1,207 @@
+//go:build integration
+
+package superset_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// TestDashboards opens every dashboard of a stack in a real browser, as a person would. It needs chromium on PATH and a stack with Superset and the
+// recording: SUPERSET_URL, SUPERSET_PASSWORD and CLICKHOUSE_READER_URL (`make integration` starts one). With SCREENSHOTS it leaves pictures there.
+func TestDashboards(t *testing.T) {
+	base, password, reader := must(t, "SUPERSET_URL"), must(t, "SUPERSET_PASSWORD"), must(t, "CLICKHOUSE_READER_URL")
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is needed: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1440, 900))
+	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	browser, closeTab := chromedp.NewContext(allocated)
+	t.Cleanup(closeTab)
+	browser, end := context.WithTimeout(browser, 5*time.Minute)
+	t.Cleanup(end)
+	var outside []string
+	chromedp.ListenTarget(browser, func(event any) {
+		if e, ok := event.(*network.EventResponseReceived); ok && strings.HasPrefix(e.Response.URL, "http") && !strings.HasPrefix(e.Response.URL, base) {
+			outside = append(outside, e.Response.URL)
+		}
+	})
+	run(t, browser, network.Enable(),
+		chromedp.Navigate(base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
+		chromedp.SendKeys("#password", password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"))
+
+	for _, d := range []struct {
+		slug   string
+		charts int
+	}{{"organization", 19}, {"repository", 17}, {"market", 15}, {"comparison", 13}} {
+		for _, width := range []int64{1440, 1920} {
+			t.Run(fmt.Sprintf("%s at %d", d.slug, width), func(t *testing.T) {
+				took := open(t, browser, base+"/superset/dashboard/pulse-"+d.slug+"/", width, d.charts)
+				t.Logf("complete in %s", took.Round(time.Millisecond))
+				var cut []string
+				run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("[data-test=chart-grid-component]")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 40))`, &cut))
+				if len(cut) != 0 {
+					t.Errorf("cut at the right: %q", cut)
+				}
+				if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+					var picture []byte
+					run(t, browser, chromedp.EmulateViewport(width, height(t, browser)), chromedp.Sleep(time.Second), chromedp.CaptureScreenshot(&picture))
+					if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", d.slug, width)), picture, 0o644); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+
+	t.Run("the values on screen are those of a query", func(t *testing.T) {
+		open(t, browser, base+"/superset/dashboard/pulse-organization/", 1440, 19)
+		table := text(t, browser, "Totals and change")
+		for _, counter := range []string{"stars", "forks", "open_issues"} {
+			want := "+" + ask(t, reader, "SELECT sum("+counter+"_delta_7d) FROM pulse.github_processed_repos FINAL WHERE company = 'meta' AND observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY")
+			if !strings.Contains(table, want) {
+				t.Errorf("%s over 7 days: %s is not in %q", counter, want, table)
+			}
+		}
+		if repos := ask(t, reader, "SELECT count() FROM pulse.github_processed_repos FINAL WHERE company = 'meta'"); !strings.Contains(text(t, browser, "Repositories"), repos) {
+			t.Errorf("%s repositories are not in %q", repos, text(t, browser, "Repositories"))
+		}
+	})
+
+	t.Run("a filter changes the charts", func(t *testing.T) {
+		before := text(t, browser, "Top movers")
+		filter := `(NATIVE_FILTER-company:(extraFormData:(filters:!((col:company,op:IN,val:!(Apple)))),filterState:(label:Apple,value:!(Apple)),id:NATIVE_FILTER-company,ownState:()))`
+		open(t, browser, base+"/superset/dashboard/pulse-organization/?native_filters="+url.QueryEscape(filter), 1440, 19)
+		after := text(t, browser, "Top movers")
+		if before == after || !strings.Contains(after, "apple/container") || strings.Contains(after, "facebook/react") {
+			t.Errorf("with Apple chosen: %q", after)
+		}
+	})
+
+	t.Run("a click in a chart filters the others", func(t *testing.T) {
+		open(t, browser, base+"/superset/dashboard/pulse-market/", 1440, 15)
+		before := text(t, browser, "Milestones crossed")
+		run(t, browser, chromedp.Click(`//*[@data-test="chart-grid-component"][.//*[text()="Milestones crossed"]]//td[text()="Alphabet"]`, chromedp.BySearch),
+			chromedp.Sleep(2*time.Second), drawn(15))
+		after := text(t, browser, "Most viral now")
+		if strings.Contains(after, "microsoft/") || !strings.Contains(after, "flutter/flutter") {
+			t.Errorf("after a click on Alphabet: %q (before, milestones: %q)", after, before)
+		}
+	})
+
+	t.Run("a name opens the repository", func(t *testing.T) {
+		var href string
+		open(t, browser, base+"/superset/dashboard/pulse-market/", 1440, 15)
+		run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("td a")].find(a => a.innerText == "github/spec-kit").href`, &href))
+		open(t, browser, href, 1440, 17)
+		if got := text(t, browser, "Readings"); !strings.Contains(got, "58,729") {
+			t.Errorf("the readings of github/spec-kit: %q", got)
+		}
+	})
+	if len(outside) != 0 {
+		t.Errorf("the browser was answered by others: %q", outside)
+	}
+}
+
+// open opens a page and waits until all its charts have drawn; an error box fails the test.
+func open(t *testing.T, browser context.Context, address string, width int64, charts int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	run(t, browser, chromedp.EmulateViewport(width, 900), chromedp.Navigate(address), drawn(charts))
+	took := time.Since(began)
+	var errors []string
+	run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll(".ant-alert-error, [data-test=ErrorAlert], .ant-empty")].map(e => (e.closest("[data-test=chart-grid-component]") || e).innerText.slice(0, 200))`, &errors))
+	if len(errors) != 0 {
+		t.Errorf("error boxes: %q", errors)
+	}
+	return took
+}
+
+// drawn waits until so many charts are there and none is loading.
+func drawn(charts int) chromedp.Action {
+	return chromedp.Poll(fmt.Sprintf(`document.querySelectorAll("[data-test=chart-grid-component]").length == %[1]d
+		&& document.querySelectorAll(".slice_container").length == %[1]d && document.querySelectorAll(".loading, [data-test=loading-indicator]").length == 0`, charts),
+		nil, chromedp.WithPollingTimeout(60*time.Second), chromedp.WithPollingInterval(100*time.Millisecond))
+}
+
+// text is all that a chart shows in letters.
+func text(t *testing.T, browser context.Context, chart string) string {
+	t.Helper()
+	name, err := json.Marshal(chart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out string
+	run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("[data-test=chart-grid-component]")].find(e => e.innerText.startsWith(`+string(name)+`))?.innerText ?? ""`, &out))
+	return out
+}
+
+func height(t *testing.T, browser context.Context) (h int64) {
+	t.Helper()
+	run(t, browser, chromedp.Evaluate(`Math.ceil(document.querySelector(".grid-container").getBoundingClientRect().bottom + scrollY) + 40`, &h))
+	return h
+}
+
+func run(t *testing.T, browser context.Context, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(browser, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask sends a query as the reader.
+func ask(t *testing.T, reader, query string) string {
+	t.Helper()
+	resp, err := http.Post(reader, "text/plain", strings.NewReader(query))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v %s", query, err, b)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// TestReader proves what the dashboards' user may not do.
+func TestReader(t *testing.T) {
+	reader := must(t, "CLICKHOUSE_READER_URL")
+	for _, query := range []string{
+		"INSERT INTO pulse.sweeps (sweep_id) VALUES ('x')", "DROP TABLE pulse.sweeps", "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+		"SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')", "SELECT 1 INTO OUTFILE '/tmp/reader'", "SET readonly = 0",
+	} {
+		resp, err := http.Post(reader, "text/plain", strings.NewReader(query))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode < 400 {
+			t.Errorf("%s: %s", query, resp.Status)
+		}
+	}
+}
+
+func must(t *testing.T, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: run this by `make integration`", name)
+	}
+	return v
+}
