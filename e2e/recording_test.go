@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,6 +118,53 @@ func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
 	a := p.audit()
 	if a.Observations != 1 || a.ClickHouse != 1 || a.IcebergRaw != 1 || a.IcebergProcessed != 1 || !a.Clean || a.DeadLetters != 1 {
 		t.Errorf("audit: %+v", a)
+	}
+	p.settlesLetters()
+}
+
+// settlesLetters retries the one dead letter that waits, which is buried anew,
+// and drops that.
+func (p *pulse) settlesLetters() {
+	p.t.Helper()
+	waiting := func() (ids []string) {
+		p.t.Helper()
+		var letters []struct {
+			Topic     string
+			Partition int
+			Offset    int
+			Text      string
+		}
+		if err := json.Unmarshal([]byte(p.run("dlq", "list", "--json")), &letters); err != nil {
+			p.t.Fatal(err)
+		}
+		for _, l := range letters {
+			if l.Text != "poison in the topic" {
+				p.t.Errorf("letter %+v", l)
+			}
+			ids = append(ids, fmt.Sprintf("%s/%d/%d", l.Topic, l.Partition, l.Offset))
+		}
+		return ids
+	}
+	first := waiting()
+	if len(first) != 1 || !strings.Contains(p.run("dlq", "show", first[0]), `"value_base64"`) {
+		p.t.Fatalf("letters %v", first)
+	}
+	p.run("dlq", "retry", first[0])
+	if a := p.audit(); a.DeadLetters != 1 {
+		p.t.Errorf("after a retry: %+v", a)
+	}
+	again := waiting()
+	if len(again) != 1 || again[0] == first[0] {
+		p.t.Errorf("waiting after a retry: %v, before: %v", again, first)
+	}
+	for _, args := range [][]string{{"dlq", "retry", first[0]}, {"dlq", "drop", "github.base_repos/0/99"}, {"dlq", "drop"}} {
+		if out, err := p.try(args...); err == nil {
+			p.t.Errorf("pulse %v: %s", args, out)
+		}
+	}
+	p.run("dlq", "drop", "--all")
+	if a := p.audit(); a.DeadLetters != 0 || !a.Clean || a.Observations != 1 {
+		p.t.Errorf("after a drop: %+v", a)
 	}
 }
 

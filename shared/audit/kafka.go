@@ -2,8 +2,10 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,19 +78,59 @@ func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Pu
 	return out, err
 }
 
-// DeadLetters counts the distinct records that could not be processed.
-func DeadLetters(ctx context.Context, cfg kafka.Config) (int64, error) {
-	ids := map[string]bool{}
+// Letter is a dead letter and what became of it.
+type Letter struct {
+	event.DeadLetter
+	Stages  []string `json:"stages"`            // all functions that met it
+	Settled string   `json:"settled,omitempty"` // how; "" while it waits
+}
+
+// Letters lists the dead letters of all topics, each once, in their order.
+func Letters(ctx context.Context, cfg kafka.Config) ([]*Letter, error) {
+	var all []*Letter
+	byID := map[string]*Letter{}
 	for _, c := range event.Contracts() {
 		err := readAll(ctx, cfg, event.DeadLetterTopic(c.Topic), func(r *kgo.Record) error {
-			ids[event.Header(r, "ce_id")] = true
+			if event.Header(r, "ce_type") == event.TypeLetterSettled {
+				var s event.LetterSettled
+				if err := json.Unmarshal(r.Value, &s); err != nil {
+					return event.Invalid("settled letter: %w", err)
+				}
+				if l := byID[s.ID]; l != nil {
+					l.Settled = s.How
+				}
+				return nil
+			}
+			l := &Letter{}
+			if err := json.Unmarshal(r.Value, &l.DeadLetter); err != nil {
+				return event.Invalid("dead letter: %w", err)
+			}
+			known := byID[l.ID()]
+			if known == nil {
+				known = l
+				byID[l.ID()], all = l, append(all, l)
+			}
+			if !slices.Contains(known.Stages, l.Stage) {
+				known.Stages = append(known.Stages, l.Stage)
+			}
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return int64(len(ids)), nil
+	return all, nil
+}
+
+// DeadLetters counts the dead letters that wait.
+func DeadLetters(ctx context.Context, cfg kafka.Config) (n int64, err error) {
+	letters, err := Letters(ctx, cfg)
+	for _, l := range letters {
+		if l.Settled == "" {
+			n++
+		}
+	}
+	return n, err
 }
 
 // readAll reads a topic up to its present end. An invalid record is passed over.

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -13,6 +16,10 @@ import (
 // TypeDeadLetter is the type of an event that tells why a record could not be
 // processed.
 const TypeDeadLetter = "dev.m7pulse.dead_letter.v1"
+
+// TypeLetterSettled is the type of an event that tells what became of a dead
+// letter.
+const TypeLetterSettled = "dev.m7pulse.dead_letter.settled.v1"
 
 // DeadLetterTopic is where the poison of a topic goes.
 func DeadLetterTopic(topic string) string { return topic + ".dlq" }
@@ -79,6 +86,58 @@ func (d *DeadLetter) Record() (*kgo.Record, error) {
 			{Key: "ce_id", Value: []byte(d.ID())},
 			{Key: "ce_type", Value: []byte(TypeDeadLetter)},
 			{Key: "ce_source", Value: []byte("/m7pulse/" + d.Stage)},
+			{Key: "ce_subject", Value: []byte(d.Topic)},
+			{Key: "content-type", Value: []byte(ContentJSON)},
+		},
+	}, nil
+}
+
+// Original is the record that the letter was written of, to be sent again: the
+// same key, value and headers, marked as one that may repeat, for a stage that
+// had no trouble with it has it already.
+func (d *DeadLetter) Original() *kgo.Record {
+	r := &kgo.Record{Topic: d.Topic, Key: d.Key64, Value: d.Value64, Timestamp: d.Time}
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		if strings.EqualFold(name, "ce_"+MayRepeat) {
+			continue
+		}
+		for _, value := range d.Headers[name] {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		}
+	}
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
+	return r
+}
+
+// What may become of a dead letter.
+const (
+	Retried = "retried" // its record was sent again
+	Dropped = "dropped"
+)
+
+// LetterSettled says what became of a dead letter. It stands in the same topic,
+// behind it.
+type LetterSettled struct {
+	ID  string    `json:"id"`
+	How string    `json:"how"` // Retried or Dropped
+	At  time.Time `json:"at"`
+}
+
+// Settle is the record that settles the letter.
+func (d *DeadLetter) Settle(how string, at time.Time) (*kgo.Record, error) {
+	value, err := json.Marshal(LetterSettled{d.ID(), how, at.UTC()})
+	if err != nil {
+		return nil, fmt.Errorf("settle the dead letter of %s: %w", d.ID(), err)
+	}
+	return &kgo.Record{
+		Topic: DeadLetterTopic(d.Topic),
+		Key:   []byte(d.ID()),
+		Value: value,
+		Headers: []kgo.RecordHeader{
+			{Key: "ce_specversion", Value: []byte("1.0")},
+			{Key: "ce_id", Value: []byte(d.ID() + "#" + how)},
+			{Key: "ce_type", Value: []byte(TypeLetterSettled)},
+			{Key: "ce_source", Value: []byte("/m7pulse/pulse")},
 			{Key: "ce_subject", Value: []byte(d.Topic)},
 			{Key: "content-type", Value: []byte(ContentJSON)},
 		},

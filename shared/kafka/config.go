@@ -81,6 +81,17 @@ func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
+// NewTransactor returns a client that writes in transactions under a name. Of
+// two with the same name the later one fences the earlier: from its first
+// transaction on nothing of the other gets through.
+func NewTransactor(c Config, name string) (*kgo.Client, error) {
+	client, err := kgo.NewClient(append(append(c.Options(), producing()...), kgo.TransactionalID(name), kgo.TransactionTimeout(30*time.Second))...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka transactions: %w", err)
+	}
+	return client, nil
+}
+
 // producing are the options of every client that writes. The default
 // partitioner hashes the key as Kafka's own does, so every producer agrees on
 // the partition of a repository.

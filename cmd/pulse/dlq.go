@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+type dlqCommand struct {
+	List  dlqListCommand  `cmd:"" help:"List the records that could not be processed."`
+	Show  dlqShowCommand  `cmd:"" help:"Show all that is known of one."`
+	Retry dlqRetryCommand `cmd:"" help:"Send records again, as they were, once what was wrong is mended."`
+	Drop  dlqDropCommand  `cmd:"" help:"Give records up. They stay readable."`
+}
+
+type dlqListCommand struct {
+	All  bool `help:"Also those that were retried or dropped."`
+	JSON bool `help:"Print JSON."`
+}
+
+// Run lists the letters, the oldest first.
+func (c *dlqListCommand) Run(ctx context.Context, p *place) error {
+	cfg, err := p.kafka(ctx)
+	if err != nil {
+		return err
+	}
+	letters, err := audit.Letters(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	shown := []*audit.Letter{}
+	for _, l := range letters {
+		if c.All || l.Settled == "" {
+			shown = append(shown, l)
+		}
+	}
+	if c.JSON {
+		return printJSON(shown)
+	}
+	if len(shown) == 0 {
+		fmt.Println("no dead letters")
+		return nil
+	}
+	t := newTable("Id", "Met by", "Since", "Became", "Reason")
+	for _, l := range shown {
+		became := l.Settled
+		if became == "" {
+			became = "waits"
+		}
+		t.AppendRow(table.Row{l.ID(), strings.Join(l.Stages, ", "), l.Time.Format(time.DateTime), became, shorten(l.Reason, 80)})
+	}
+	t.Render()
+	return nil
+}
+
+// shorten cuts a text to a number of characters, and makes control characters
+// of a hostile one visible.
+func shorten(text string, most int) string {
+	quoted := fmt.Sprintf("%q", text)
+	runes := []rune(quoted[1 : len(quoted)-1])
+	if len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return string(runes)
+}
+
+type dlqShowCommand struct {
+	ID string `arg:"" help:"topic/partition/offset, as list shows it."`
+}
+
+// Run prints one letter as JSON.
+func (c *dlqShowCommand) Run(ctx context.Context, p *place) error {
+	cfg, err := p.kafka(ctx)
+	if err != nil {
+		return err
+	}
+	letters, err := audit.Letters(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	for _, l := range letters {
+		if l.ID() == c.ID {
+			out := json.NewEncoder(os.Stdout)
+			out.SetIndent("", "  ")
+			return out.Encode(l)
+		}
+	}
+	return fmt.Errorf("%s is no dead letter: see pulse dlq list --all", c.ID)
+}
+
+// settling says which letters.
+type settling struct {
+	IDs []string `arg:"" optional:"" name:"id" help:"topic/partition/offset, as list shows it."`
+	All bool     `help:"All that wait."`
+}
+
+type dlqRetryCommand struct{ settling }
+
+// Run sends the letters' records again.
+func (c *dlqRetryCommand) Run(ctx context.Context, p *place) error {
+	return c.settle(ctx, p, event.Retried)
+}
+
+type dlqDropCommand struct{ settling }
+
+// Run gives the letters up.
+func (c *dlqDropCommand) Run(ctx context.Context, p *place) error {
+	return c.settle(ctx, p, event.Dropped)
+}
+
+// settler is the name under which letters are settled: one at a time, anywhere.
+const settler = "m7pulse-dlq"
+
+// settle retries or drops letters. What is sent again and the note that it was
+// are written in one transaction, and of two who settle at once one is fenced:
+// no letter is settled twice.
+func (c *settling) settle(ctx context.Context, p *place, how string) error {
+	if c.All == (len(c.IDs) > 0) {
+		return errors.New("name the letters, or say --all")
+	}
+	cfg, err := p.kafka(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kafka.NewTransactor(cfg, settler)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// To take the name fences everyone else; only then is it certain what still
+	// waits.
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("take the place of who settles letters: %w", err)
+	}
+	letters, err := audit.Letters(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.choose(letters)
+	if err != nil {
+		return err
+	}
+	for _, l := range chosen {
+		note, err := l.Settle(how, time.Now())
+		if err != nil {
+			return err
+		}
+		records := []*kgo.Record{note}
+		if how == event.Retried {
+			records = append(records, l.Original())
+		}
+		if err := transact(ctx, client, records); err != nil {
+			return fmt.Errorf("%s: %w", l.ID(), err)
+		}
+		fmt.Printf("%s %s\n", l.ID(), how)
+	}
+	if len(chosen) == 0 {
+		fmt.Println("nothing waits")
+	}
+	return nil
+}
+
+func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err error) {
+	byID := map[string]*audit.Letter{}
+	for _, l := range letters {
+		byID[l.ID()] = l
+		if c.All && l.Settled == "" {
+			chosen = append(chosen, l)
+		}
+	}
+	for _, id := range c.IDs {
+		switch l := byID[id]; {
+		case l == nil:
+			return nil, fmt.Errorf("%s is no dead letter: see pulse dlq list", id)
+		case l.Settled != "":
+			return nil, fmt.Errorf("%s was %s already", id, l.Settled)
+		default:
+			chosen = append(chosen, l)
+		}
+	}
+	return chosen, nil
+}
+
+// transact writes records all together or not at all.
+func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
+	if err := client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	err := client.ProduceSync(ctx, records...).FirstErr()
+	if ended := client.EndTransaction(context.WithoutCancel(ctx), kgo.TransactionEndTry(err == nil)); err == nil {
+		err = ended
+	}
+	if err != nil {
+		return fmt.Errorf("write in a transaction (is another pulse dlq at work?): %w", err)
+	}
+	return nil
+}
+
+// kafka is how to reach the stack's Kafka.
+func (p *place) kafka(ctx context.Context) (kafka.Config, error) {
+	env, err := p.addresses()
+	if err != nil {
+		return kafka.Config{}, err
+	}
+	return stack.KafkaOf(ctx, env)
+}
