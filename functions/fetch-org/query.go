@@ -26,7 +26,6 @@ type shape struct {
 // has changed is asked for by id, with details, in pages of its like. The
 // history is always a query of its own.
 var (
-	shapeViewer  = shape{name: "viewer", first: 1, max: 1}
 	shapeOwner   = shape{name: "owner", first: 1, max: 1}
 	shapeNamed   = shape{name: "repository", first: 1, max: 1, lists: 2}
 	shapeList    = shape{name: "list", max: 100, page: true}
