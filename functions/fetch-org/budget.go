@@ -16,12 +16,12 @@ import (
 const (
 	reservePoints = 50
 	maxQueries    = 1_800
-	maxWork       = 59 * time.Second
+	maxWork       = 58_500 * time.Millisecond
 	maxInFlight   = 20
 	// workRate is how many seconds of work are begun in a second. Of more than
 	// burst nobody runs ahead, so that the minute's work does not come at once
 	// and leave every handler waiting for the rest of the minute.
-	workRate = 0.985
+	workRate = 0.975
 	burst    = time.Second
 	// longRun is the same for a question without which the work before it would
 	// be lost.
@@ -132,8 +132,9 @@ if rest > now then return rest end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60000)
 local log = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 local queries, sum, flying, flyingPoints = #log / 2, 0, 0, 0
--- The minute that counts is the one at whose end the query ends.
-local minute = now + work - 60000
+-- The minute that counts is the one in which the query ends, a little sooner
+-- than expected.
+local minute = now + work / 2 - 60000
 for i = 1, #log, 2 do
   local state, w, p = string.match(log[i], '|(%a)|(%d+)|(%d+)$')
   if tonumber(log[i + 1]) > minute then sum = sum + w end
@@ -154,7 +155,7 @@ if over > 0 and sum > 0 then
       if over <= 0 or i == #log - 1 then
         -- what is in flight may end sooner than at its deadline
         if string.match(log[i], '|f|') then return now + 500 end
-        return math.floor(math.max(ended + 60000 - work, now)) + 1
+        return math.floor(math.max(ended + 60000 - work / 2, now)) + 1
       end
     end
   end
