@@ -58,12 +58,14 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	}
 	err = u.show(ctx, p, s, began)
 	if err == nil {
+		dashboardsEnded := func() {}
 		if u.Superset {
-			defer dashboards(ctx, p, s)()
+			dashboardsEnded = dashboards(ctx, p, s)
 		}
 		u.report("ready")
 		<-ctx.Done()
 		fmt.Println("\nstopping …")
+		dashboardsEnded()
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 80*time.Second)
 	defer cancel()

@@ -289,7 +289,7 @@ func serve(ctx context.Context, cfg Config, python string, env []string, log io.
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	cmd := command(running, cfg, env, python, "-m", "gunicorn", "--bind", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)),
-		"--workers", "2", "--preload", "--worker-class", "gthread", "--threads", "8", "--timeout", "120", "--no-control-socket", "superset.app:create_app()")
+		"--workers", "2", "--preload", "--worker-class", "gthread", "--threads", "8", "--timeout", "120", "--graceful-timeout", "3", "--no-control-socket", "superset.app:create_app()")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = cfg.Dir, log, log
 	if err := cmd.Start(); err != nil {
 		return failed(cfg, "start it", err)
