@@ -21,7 +21,7 @@ var allFigures = flag.Bool("figures", false, "measure the sweeps of tens of thou
 // sweep of owners, which asks for everything with every width still to be
 // learnt, and the next.
 func TestFigures(t *testing.T) {
-	figures := []figure{{1_000, 2, 1, 4 * time.Minute}}
+	figures := []figure{{2_000, 1, 1, 8 * time.Minute}}
 	if *allFigures {
 		figures = []figure{{10_000, 7, 1, 30 * time.Minute}, {30_000, 21, 3, time.Hour}}
 	}
