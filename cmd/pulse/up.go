@@ -105,6 +105,13 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 		}
 	}
 	if !live && !u.Empty {
+		// A sink brings the schema of its store up to its own when it starts; a
+		// home of an older version is asked for columns that it lacks until then.
+		for _, sink := range []string{"sink-clickhouse", "sink-iceberg"} {
+			if err := stack.NewControl(s.Env).Wake(ctx, sink); err != nil {
+				return fmt.Errorf("wake %s: %w", sink, err)
+			}
+		}
 		if err := u.movers(ctx, s); err != nil {
 			return err
 		}
