@@ -8,7 +8,7 @@ MODULES := . shared functions/aggregate functions/fetch-org functions/sink-click
 PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: help build up down test integration chaos lint clean
+.PHONY: bench help build up down test integration chaos lint clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,11 @@ integration: build ## Open the dashboards in a real browser (needs chromium and 
 	export SUPERSET_URL=$$(sed -n 's/^Superset is up: \([^ ]*\).*/\1/p' $$home/log/up.log) SUPERSET_PASSWORD=$$(cat $$home/superset/admin-password); \
 	set -a; . $$home/env; set +a; \
 	$(GO) test -count 1 -tags integration -timeout 10m ./infra/local/superset/
+
+KAFKA ?= 127.0.0.1:9092
+SPARK ?=
+bench: build ## Measure the bulk door. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
+	$(GO) run ./bench/aggregate -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
