@@ -23,7 +23,9 @@ var allFigures = flag.Bool("figures", false, "measure the sweeps of tens of thou
 func TestFigures(t *testing.T) {
 	figures := []figure{{2_000, 1, 1, 8 * time.Minute}}
 	if *allFigures {
-		figures = []figure{{10_000, 7, 1, 30 * time.Minute}, {30_000, 21, 3, time.Hour}}
+		// 10,000 repositories are more than 28 minutes of GitHub's work alone, of
+		// which the budgets use nine tenths.
+		figures = []figure{{10_000, 7, 1, 33 * time.Minute}, {30_000, 21, 3, time.Hour}}
 	}
 	was := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
