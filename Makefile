@@ -27,6 +27,7 @@ down: build ## Stop what `make up` started; nothing is lost.
 
 test: build ## Run every test of every module, with the race detector; fetches what it needs.
 	$(GO) test -race -timeout 20m $(PACKAGES)
+	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
 
 # A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
 SEEDS ?= 1000
@@ -50,7 +51,8 @@ lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet $(PACKAGES)
 	$(GO) run $(STATICCHECK) $(PACKAGES)
-	@for m in $(MODULES); do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
+	cd infra/check && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./...
+	@for m in $(MODULES) infra/check; do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/... ./infra/... ./replay/... ./shared/...
 
 clean: ## Remove what was built; the homes of stacks stay.

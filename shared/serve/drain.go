@@ -75,6 +75,16 @@ func (d *Draining) reads(topic string) bool {
 	return false
 }
 
+// BellTopic says of which topic an event is a bell. An event that did not come
+// from Kafka is none.
+func BellTopic(e cloudevents.Event) (topic string, bell bool) {
+	ext := e.Extensions()
+	if _, bell = ext[extOffset]; bell {
+		topic, _ = ext[extTopic].(string)
+	}
+	return topic, bell
+}
+
 func position(ext map[string]any, offset any) (kafka.Partition, int64, error) {
 	topic, _ := ext[extTopic].(string)
 	number, errPartition := strconv.ParseInt(text(ext[extPartition]), 10, 32)

@@ -57,11 +57,21 @@ func New(name string, open func(ctx context.Context, env map[string]string) (Fun
 	return &Instance{name: name, open: open}
 }
 
-// Start opens the function. Until it has returned, events are answered 503.
-func (i *Instance) Start(ctx context.Context, env map[string]string) error {
+// Open opens the function by itself, for a service that hosts several. Its
+// caller closes it.
+func (i *Instance) Open(ctx context.Context, env map[string]string) (Function, error) {
 	fn, err := i.open(ctx, env)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", i.name, err)
+		return nil, fmt.Errorf("start %s: %w", i.name, err)
+	}
+	return fn, nil
+}
+
+// Start opens the function. Until it has returned, events are answered 503.
+func (i *Instance) Start(ctx context.Context, env map[string]string) error {
+	fn, err := i.Open(ctx, env)
+	if err != nil {
+		return err
 	}
 	i.fn.Store(&fn)
 	return nil

@@ -25,8 +25,13 @@ type funcYAML struct {
 		Envs []nameValue `json:"envs"`
 	} `json:"run"`
 	Deploy struct {
-		Namespace string `json:"namespace"`
-		Options   struct {
+		Namespace          string `json:"namespace"`
+		ServiceAccountName string `json:"serviceAccountName"`
+		Labels             []struct {
+			Key   string `json:"key"`
+			Value string `json:"value"`
+		} `json:"labels"`
+		Options struct {
 			Scale struct {
 				Min         int     `json:"min"`
 				Max         int     `json:"max"`

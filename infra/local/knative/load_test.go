@@ -167,11 +167,11 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(fn, "runtime: go", "runtime: node", fn, "runtime")
 	f(fn, "name: aggregate", "name: aggregator", fn, "name", "folder")
 	f(fn, "max: 1", "max: 0", fn, "deploy.options.scale")
-	f(fn, "configMap:m7pulse:REDIS_URL", "configMap:m7pulse:REDIS", fn, "run.envs REDIS_URL", "no key REDIS")
-	f(fn, "configMap:m7pulse:REDIS_URL", "configMap:m8pulse:REDIS_URL", fn, "run.envs REDIS_URL", "m8pulse")
-	f(fn, "{{ configMap:m7pulse:REDIS_URL }}", "{{ env:REDIS_URL }}", fn, "run.envs REDIS_URL", "none of")
-	f(config, "  REDIS_URL:", "  REDDIS_URL:", fn, "run.envs REDIS_URL")
-	f(config, "  REDIS_URL:", "  SPARE: \"\"\n  REDIS_URL:", config, "data.SPARE", "no function")
+	f(fn, "configMap:m7pulse:SCHEMA_REGISTRY_URL", "configMap:m7pulse:REGISTRY", fn, "run.envs SCHEMA_REGISTRY_URL", "no key REGISTRY")
+	f(fn, "configMap:m7pulse:SCHEMA_REGISTRY_URL", "configMap:m8pulse:SCHEMA_REGISTRY_URL", fn, "run.envs SCHEMA_REGISTRY_URL", "m8pulse")
+	f(fn, "{{ configMap:m7pulse:SCHEMA_REGISTRY_URL }}", "{{ env:SCHEMA_REGISTRY_URL }}", fn, "run.envs SCHEMA_REGISTRY_URL", "none of")
+	f(config, "  SCHEMA_REGISTRY_URL:", "  SCHEMA_REGISTER_URL:", fn, "run.envs SCHEMA_REGISTRY_URL")
+	f(config, "  SCHEMA_REGISTRY_URL:", "  SPARE: \"\"\n  SCHEMA_REGISTRY_URL:", config, "data.SPARE", "no function")
 }
 
 func TestLoadReportsAllFaultsAtOnce(t *testing.T) {

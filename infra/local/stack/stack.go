@@ -223,16 +223,6 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		"sink-iceberg": {"SINK_ICEBERG_INTERVAL": "2s", "SINK_ICEBERG_QUIET": "100ms"},
 		"fetch-org":    {},
 	}
-	for _, f := range topology.Functions {
-		for _, name := range []string{"KAFKA_TLS", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USER", "KAFKA_SASL_PASSWORD"} {
-			if v := s.Env[name]; v != "" {
-				if own[f.Name] == nil {
-					own[f.Name] = map[string]string{}
-				}
-				own[f.Name][name] = v
-			}
-		}
-	}
 	if Live(cfg.Env) {
 		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]
 		env["OWNERS"] = cfg.Env["OWNERS"]

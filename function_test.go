@@ -1,0 +1,109 @@
+package m7pulse
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// part stands for one of the four functions.
+type part struct {
+	name string
+	err  error
+	shut *atomic.Int32
+}
+
+func (p part) Receive(context.Context, cloudevents.Event) error { return p.err }
+func (p part) Status() serve.Status {
+	if p.err != nil {
+		return serve.Status{Failing: p.err.Error()}
+	}
+	return serve.Status{}
+}
+func (p part) Close(context.Context) error { p.shut.Add(1); return p.err }
+
+func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
+	all := &allInOne{fetch: part{name: "fetch-org"}, aggregate: part{name: "aggregate"}, clickhouse: part{name: "sink-clickhouse"}, iceberg: part{name: "sink-iceberg"}}
+	f := func(typ, topic, data, want string) {
+		t.Helper()
+		e := cloudevents.NewEvent()
+		e.SetType(typ)
+		if topic != "" {
+			e.SetExtension("kafkatopic", topic)
+			e.SetExtension("knativekafkapartition", "3")
+			e.SetExtension("knativekafkaoffset", "17")
+		}
+		if err := e.SetData(cloudevents.ApplicationJSON, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		takers, err := all.takers(e)
+		var got []string
+		for _, f := range takers {
+			got = append(got, f.(part).name)
+		}
+		if err != nil {
+			got = []string{"refused"}
+			if !errors.Is(err, event.ErrInvalid) {
+				t.Errorf("%s of %q: %v, want an error that Knative does not retry", typ, topic, err)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s of topic %q goes to %q, want %q", typ, topic, got, want)
+		}
+	}
+	f(event.TypeTick, "", `{"do":"sweep"}`, "fetch-org")
+	f(event.TypeTick, "", `{"do":"wake"}`, "fetch-org aggregate sink-clickhouse sink-iceberg")
+	f(event.TypeTick, "", `{"do":`, "refused")
+	f(event.TypeFetchRequested, "github.fetch_requests", `{}`, "fetch-org")
+	f(event.TypeRepoObserved, "github.base_repos", `{}`, "aggregate sink-iceberg")
+	f(event.TypeRepoProcessed, "github.processed_repos", `{}`, "sink-clickhouse sink-iceberg")
+	f(event.TypeOwnerSwept, "github.sweeps", `{}`, "sink-clickhouse sink-iceberg")
+	// Whatever somebody wrote to a topic, the drains have to get past it.
+	f("dev.knative.kafka.event", "github.base_repos", `{}`, "aggregate sink-iceberg")
+	f(event.TypeRepoObserved, "github.other", `{}`, "refused")
+	// By hand: produced once.
+	f(event.TypeRepoObserved, "", `{}`, "aggregate")
+	f(event.TypeRepoProcessed, "", `{}`, "sink-clickhouse")
+	f(event.TypeOwnerSwept, "", `{}`, "sink-clickhouse")
+	f("com.example.other", "", `{}`, "refused")
+}
+
+func TestAnEventIsTriedAgainAsLongAsOneFunctionNeedsIt(t *testing.T) {
+	never, later := event.Invalid("never"), errors.New("later")
+	f := func(one, other error, invalid bool) {
+		t.Helper()
+		e := cloudevents.NewEvent()
+		e.SetType(event.TypeOwnerSwept)
+		e.SetExtension("kafkatopic", "github.sweeps")
+		e.SetExtension("knativekafkaoffset", "1")
+		err := (&allInOne{clickhouse: part{err: one}, iceberg: part{err: other}}).Receive(t.Context(), e)
+		if (err != nil) != (one != nil || other != nil) || errors.Is(err, event.ErrInvalid) != invalid {
+			t.Errorf("%v and %v make %v", one, other, err)
+		}
+	}
+	f(nil, nil, false)
+	f(nil, later, false)
+	f(never, later, false)
+	f(later, never, false)
+	f(nil, never, true)
+}
+
+func TestStartThatFailsLeavesNothingOpen(t *testing.T) {
+	// The last of the four is misconfigured; the three before it are open.
+	_, err := open(t.Context(), map[string]string{"GITHUB_TOKEN": "x", "OWNERS": "acme", "SINK_ICEBERG_BLOCK_RECORDS": "0"})
+	if err == nil || !strings.Contains(err.Error(), "start sink-iceberg") || !strings.Contains(err.Error(), "SINK_ICEBERG_BLOCK_RECORDS") {
+		t.Errorf("%v: want the function and its fault", err)
+	}
+	var shut atomic.Int32
+	all := &allInOne{fetch: part{name: "fetch-org", shut: &shut}, aggregate: part{name: "aggregate", shut: &shut, err: errors.New("stuck")}}
+	if err := all.Close(t.Context()); err == nil || shut.Load() != 2 {
+		t.Errorf("closed %d, %v: want both, and the error", shut.Load(), err)
+	}
+}

@@ -1,0 +1,417 @@
+package check
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
+	eventingduck "knative.dev/eventing/pkg/apis/duck/v1"
+	"knative.dev/eventing/pkg/apis/feature"
+	sources "knative.dev/eventing/pkg/apis/sources/v1"
+	"knative.dev/pkg/apis"
+	duck "knative.dev/pkg/apis/duck/v1"
+	serving "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+const root = "../.."
+
+// overlays are what is applied to a cluster.
+var overlays = []string{"infra/deploy/dev", "infra/deploy/production", "infra/deploy/all-in-one"}
+
+// kinds are all that we deploy, with the type that the API server decodes into.
+// The types of Strimzi and of KafkaSource are not Go modules that can be had:
+// the fields that we use are written down below.
+var kinds = map[schema.GroupVersionKind]func() any{
+	{Version: "v1", Kind: "Namespace"}:                                  func() any { return new(corev1.Namespace) },
+	{Version: "v1", Kind: "ConfigMap"}:                                  func() any { return new(corev1.ConfigMap) },
+	{Version: "v1", Kind: "ServiceAccount"}:                             func() any { return new(corev1.ServiceAccount) },
+	{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}:  func() any { return new(networkingv1.NetworkPolicy) },
+	{Group: "serving.knative.dev", Version: "v1", Kind: "Service"}:      func() any { return new(serving.Service) },
+	{Group: "sources.knative.dev", Version: "v1", Kind: "PingSource"}:   func() any { return new(sources.PingSource) },
+	{Group: "sources.knative.dev", Version: "v1", Kind: "KafkaSource"}:  func() any { return new(kafkaSource) },
+	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaTopic"}: func() any { return new(kafkaTopic) },
+}
+
+// kafkaSource is sources.knative.dev/v1 KafkaSource, as its CRD has it.
+type kafkaSource struct {
+	object
+	Spec struct {
+		duck.SourceSpec
+		BootstrapServers []string                  `json:"bootstrapServers"`
+		Topics           []string                  `json:"topics"`
+		ConsumerGroup    string                    `json:"consumerGroup"`
+		Consumers        int                       `json:"consumers"`
+		InitialOffset    string                    `json:"initialOffset"`
+		Ordering         string                    `json:"ordering"`
+		Delivery         eventingduck.DeliverySpec `json:"delivery"`
+		Net              struct {
+			TLS struct {
+				Enable bool `json:"enable"`
+				CACert key  `json:"caCert"`
+			} `json:"tls"`
+			SASL struct {
+				Enable   bool `json:"enable"`
+				Type     key  `json:"type"`
+				User     key  `json:"user"`
+				Password key  `json:"password"`
+			} `json:"sasl"`
+		} `json:"net"`
+	} `json:"spec"`
+}
+
+type key struct {
+	SecretKeyRef *corev1.SecretKeySelector `json:"secretKeyRef"`
+}
+
+// kafkaTopic is kafka.strimzi.io/v1beta2 KafkaTopic, as its CRD has it.
+type kafkaTopic struct {
+	object
+	Spec struct {
+		TopicName  string         `json:"topicName"`
+		Partitions int            `json:"partitions"`
+		Replicas   int            `json:"replicas"`
+		Config     map[string]any `json:"config"`
+	} `json:"spec"`
+}
+
+type object struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name      string            `json:"name"`
+		Namespace string            `json:"namespace"`
+		Labels    map[string]string `json:"labels"`
+	} `json:"metadata"`
+}
+
+// Validate says all that a cluster would refuse, or take and do wrong with.
+func (k *kafkaSource) Validate(ctx context.Context) (errs *apis.FieldError) {
+	s := k.Spec
+	if len(s.Topics) == 0 {
+		errs = errs.Also(apis.ErrMissingField("topics"))
+	}
+	if len(s.BootstrapServers) == 0 {
+		errs = errs.Also(apis.ErrMissingField("bootstrapServers"))
+	}
+	if s.ConsumerGroup == "" {
+		errs = errs.Also(apis.ErrMissingField("consumerGroup"))
+	}
+	if s.InitialOffset != "earliest" {
+		errs = errs.Also(apis.ErrInvalidValue(s.InitialOffset, "initialOffset", "anything but earliest loses records"))
+	}
+	if s.Ordering != "unordered" {
+		errs = errs.Also(apis.ErrInvalidValue(s.Ordering, "ordering", "ordered delivers 250 records a second"))
+	}
+	if d := s.Delivery; d.Retry == nil || d.BackoffPolicy == nil || d.BackoffDelay == nil || d.Timeout == nil {
+		errs = errs.Also(apis.ErrMissingField("delivery: what is left out has no default once a part is set"))
+	} else if d.DeadLetterSink != nil {
+		errs = errs.Also(apis.ErrDisallowedFields("delivery.deadLetterSink"))
+	}
+	if len(s.Topics) == 1 && (s.CloudEventOverrides == nil || s.CloudEventOverrides.Extensions["kafkatopic"] != s.Topics[0]) {
+		errs = errs.Also(apis.ErrInvalidValue(s.CloudEventOverrides, "ceOverrides.extensions.kafkatopic"))
+	}
+	errs = errs.Also(s.Delivery.Validate(ctx).ViaField("delivery"))
+	return errs.Also(s.Sink.Validate(ctx).ViaField("sink")).ViaField("spec")
+}
+
+// decoded is a document of an overlay.
+type decoded struct {
+	object
+	value any
+}
+
+// build does what `kubectl apply -k` does, and decodes as strictly as
+// `--validate=strict`.
+func build(dir string) ([]decoded, error) {
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root+"/"+dir)
+	if err != nil {
+		return nil, err
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		return nil, err
+	}
+	return decode(text)
+}
+
+func decode(text []byte) ([]decoded, error) {
+	var all []decoded
+	var faults []error
+	docs := k8syaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			return all, errors.Join(faults...)
+		}
+		if err != nil {
+			return all, err
+		}
+		var d decoded
+		if err := yaml.Unmarshal(doc, &d.object); err != nil {
+			return all, err
+		}
+		if d.Kind == "" {
+			continue
+		}
+		newKind := kinds[schema.FromAPIVersionAndKind(d.APIVersion, d.Kind)]
+		if newKind == nil {
+			faults = append(faults, fmt.Errorf("%s %s: no kind that is known here", d.APIVersion, d.Kind))
+			continue
+		}
+		d.value = newKind()
+		if err := yaml.UnmarshalStrict(doc, d.value); err != nil {
+			faults = append(faults, fmt.Errorf("%s %s: %w", d.Kind, d.Metadata.Name, err))
+		}
+		all = append(all, d)
+	}
+}
+
+// validate asks the type itself.
+func validate(d decoded) error {
+	flags, err := feature.NewFlagsConfigFromMap(nil) // as Eventing is installed
+	if err != nil {
+		return err
+	}
+	ctx := feature.ToContext(context.Background(), flags)
+	if v, ok := d.value.(apis.Defaultable); ok {
+		v.SetDefaults(ctx)
+	}
+	v, ok := d.value.(apis.Validatable)
+	if !ok {
+		return nil
+	}
+	if err := v.Validate(ctx).Filter(apis.ErrorLevel); err != nil {
+		return fmt.Errorf("%s %s: %w", d.Kind, d.Metadata.Name, err)
+	}
+	return nil
+}
+
+func built(t *testing.T, dir string) []decoded {
+	t.Helper()
+	all, err := build(dir)
+	if err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	return all
+}
+
+func each[T any](all []decoded, f func(name string, v T)) (n int) {
+	for _, d := range all {
+		if v, ok := d.value.(T); ok {
+			f(d.Metadata.Name, v)
+			n++
+		}
+	}
+	return n
+}
+
+func TestClusterTakesEachOverlay(t *testing.T) {
+	for _, dir := range overlays {
+		for _, d := range built(t, dir) {
+			if err := validate(d); err != nil {
+				t.Errorf("%s: %v", dir, err)
+			}
+		}
+	}
+}
+
+// Each fault is one that an API server would take without a word, or that a
+// decoder which is not strict would.
+func TestFaultsAreSeen(t *testing.T) {
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root+"/infra/deploy/production")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(old, new, want string) {
+		t.Helper()
+		changed := bytes.Replace(text, []byte(old), []byte(new), 1)
+		if bytes.Equal(changed, text) {
+			t.Errorf("there is no %q", old)
+			return
+		}
+		all, err := decode(changed)
+		faults := []error{err}
+		for _, d := range all {
+			faults = append(faults, validate(d))
+		}
+		if err := errors.Join(faults...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q for %q: %v, want %q", new, old, err, want)
+		}
+	}
+	f("schedule: 0 * * * *", "schedule: every tuesday", "spec.schedule")
+	f("schedule: 0 * * * *", "scheduel: 0 * * * *", "scheduel")
+	f("containerConcurrency: 0", "containerConcurrency: -1", "containerConcurrency")
+	f("containerConcurrency: 0", "containerConcurency: 0", "containerConcurency")
+	f("timeoutSeconds: 30", "timeoutSeconds: 9000", "timeoutSeconds")
+	f(`autoscaling.knative.dev/target: "8"`, `autoscaling.knative.dev/target: "0"`, "autoscaling.knative.dev/target")
+	f("autoscaling.knative.dev/metric: concurrency", "autoscaling.knative.dev/metric: feelings", "autoscaling.knative.dev/metric")
+	f("initialOffset: earliest", "initialOffset: latest", "spec.initialOffset")
+	f("ordering: unordered", "ordering: ordered", "spec.ordering")
+	f("    backoffDelay: PT0.3S\n", "    backoffDelay: 300ms\n", "backoffDelay")
+	f("    retry: 10\n", "", "spec.delivery")
+	f("kafkatopic: github.base_repos", "kafkatopic: github.sweeps", "kafkatopic")
+	f("podSelector:", "podSelektor:", "podSelektor")
+}
+
+func TestFunctionsAreReachedFromTheClusterOnlyAndRunWithoutRights(t *testing.T) {
+	for _, dir := range overlays {
+		all := built(t, dir)
+		accounts := map[string]bool{}
+		each(all, func(name string, a *corev1.ServiceAccount) {
+			accounts[name] = a.AutomountServiceAccountToken != nil && !*a.AutomountServiceAccountToken
+		})
+		n := each(all, func(name string, s *serving.Service) {
+			fault := func(format string, args ...any) {
+				t.Helper()
+				t.Errorf("%s: Service %s: %s", dir, name, fmt.Sprintf(format, args...))
+			}
+			if s.Labels["networking.knative.dev/visibility"] != "cluster-local" {
+				fault("is reachable from outside")
+			}
+			pod := s.Spec.Template.Spec
+			if pod.ServiceAccountName != name || !accounts[name] {
+				fault("runs as %q, want an account of its own without a token", pod.ServiceAccountName)
+			}
+			c := pod.Containers[0]
+			sc := c.SecurityContext
+			if sc == nil || !*sc.RunAsNonRoot || *sc.AllowPrivilegeEscalation || !*sc.ReadOnlyRootFilesystem ||
+				!slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+				fault("securityContext is not that of the restricted pod standard")
+			}
+			if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
+				fault("has no bounds")
+			}
+			if _, tag, ok := strings.Cut(c.Image, ":"); !ok || tag == "latest" {
+				fault("image %s is not pinned", c.Image)
+			}
+			for _, e := range c.Env {
+				if secretName(e.Name) && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+					fault("%s is not from a Secret", e.Name)
+				}
+			}
+		})
+		if n == 0 {
+			t.Errorf("%s: no functions", dir)
+		}
+		each(all, func(name string, c *corev1.ConfigMap) {
+			for k, v := range c.Data {
+				if secretName(k) || strings.Contains(v, "@") {
+					t.Errorf("%s: ConfigMap %s holds %s: that may be a secret", dir, name, k)
+				}
+			}
+		})
+	}
+}
+
+// secretName says whether a variable may hold a secret: a token, a password, or
+// an address with one in it.
+func secretName(name string) bool {
+	return slices.ContainsFunc([]string{"TOKEN", "PASSWORD", "SECRET", "ACCESS_KEY", "SASL_USER", "REDIS_URL", "CLICKHOUSE_URL"}, func(part string) bool { return strings.Contains(name, part) })
+}
+
+func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
+	for _, dir := range overlays {
+		all := built(t, dir)
+		functions := map[string]bool{}
+		each(all, func(name string, _ *serving.Service) { functions[name] = true })
+		topics := map[string]bool{}
+		each(all, func(name string, k *kafkaTopic) {
+			topics[k.Spec.TopicName] = true
+			if k.Spec.Config["retention.ms"] == nil || k.Spec.Config["cleanup.policy"] != "delete" || k.Metadata.Labels["strimzi.io/cluster"] == "" {
+				t.Errorf("%s: KafkaTopic %s lacks its retention, its policy or its cluster", dir, name)
+			}
+			if dir == "infra/deploy/production" && (k.Spec.Replicas != 3 || k.Spec.Config["min.insync.replicas"] == nil) {
+				t.Errorf("%s: KafkaTopic %s has %d replicas", dir, name, k.Spec.Replicas)
+			}
+		})
+		pairs := map[string]string{}
+		each(all, func(name string, k *kafkaSource) {
+			topic := k.Spec.Topics[0]
+			if !functions[k.Spec.Sink.Ref.Name] || !topics[topic] {
+				t.Errorf("%s: KafkaSource %s from %s to %s: one of them is not there", dir, name, topic, k.Spec.Sink.Ref.Name)
+			}
+			pair := topic + " to " + k.Spec.Sink.Ref.Name
+			if other := pairs[pair]; other != "" {
+				t.Errorf("%s: %s and %s both ring %s", dir, name, other, pair)
+			}
+			pairs[pair] = name
+			if tls := dir == "infra/deploy/production"; k.Spec.Net.TLS.Enable != tls || k.Spec.Net.SASL.Enable != tls || tls && (k.Spec.Net.SASL.Password.SecretKeyRef == nil || k.Spec.Net.TLS.CACert.SecretKeyRef == nil) {
+				t.Errorf("%s: KafkaSource %s: net is %+v", dir, name, k.Spec.Net)
+			}
+		})
+		woken := map[string]bool{}
+		each(all, func(name string, p *sources.PingSource) {
+			if !functions[p.Spec.Sink.Ref.Name] {
+				t.Errorf("%s: PingSource %s: there is no %s", dir, name, p.Spec.Sink.Ref.Name)
+			}
+			woken[p.Spec.Sink.Ref.Name] = woken[p.Spec.Sink.Ref.Name] || strings.Contains(p.Spec.Data, "wake")
+		})
+		for name := range functions {
+			if !woken[name] {
+				t.Errorf("%s: nothing wakes %s", dir, name)
+			}
+		}
+		for _, topic := range []string{"github.fetch_requests", "github.base_repos", "github.processed_repos", "github.sweeps"} {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(pairs)), func(p string) bool { return strings.HasPrefix(p, topic+" ") }) {
+				t.Errorf("%s: nobody is rung by %s", dir, topic)
+			}
+		}
+	}
+}
+
+func TestNetworkLetsFunctionsSpeakOnlyToWhatTheyUse(t *testing.T) {
+	for _, dir := range overlays {
+		all := built(t, dir)
+		egress := map[string]bool{}
+		var ingress bool
+		each(all, func(name string, p *networkingv1.NetworkPolicy) {
+			if slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
+				ingress = true
+				for _, r := range p.Spec.Ingress {
+					if len(r.From) == 0 || len(r.Ports) == 0 {
+						t.Errorf("%s: NetworkPolicy %s lets everybody in", dir, name)
+					}
+				}
+			}
+			for _, r := range p.Spec.Egress {
+				if len(r.To) == 0 || len(r.Ports) == 0 {
+					t.Errorf("%s: NetworkPolicy %s lets everything out", dir, name)
+				}
+				for _, to := range r.To {
+					if to.IPBlock != nil && name != "fetch-org" && name != "m7pulse" {
+						t.Errorf("%s: NetworkPolicy %s leaves the cluster", dir, name)
+					}
+				}
+			}
+			if of := p.Spec.PodSelector.MatchLabels["serving.knative.dev/service"]; of != "" {
+				egress[of] = true
+			}
+		})
+		if !ingress {
+			t.Errorf("%s: functions take requests from everybody", dir)
+		}
+		each(all, func(name string, _ *serving.Service) {
+			if !egress[name] {
+				t.Errorf("%s: %s may speak to nobody but the name server", dir, name)
+			}
+		})
+	}
+}
