@@ -20,14 +20,14 @@ import (
 )
 
 type drainCommand struct {
-	Stage     string `arg:"" enum:"aggregate" help:"aggregate."`
+	Stage     string `arg:"" enum:"aggregate,sink-clickhouse,sink-iceberg" help:"aggregate, sink-clickhouse or sink-iceberg."`
 	Processes int    `default:"1" help:"How many processes share the partitions, besides those on other machines."`
 	JSON      bool   `help:"Print JSON."`
 }
 
 // Run goes through the bulk door of a stage: what stands in its topics now is
 // done when it returns. It may be stopped and started again at any time, and
-// run beside the function and on several machines at once.
+// run beside the function.
 func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	if d.Processes < 1 || d.Processes > 64 {
 		return fmt.Errorf("--processes %d: want 1 to 64", d.Processes)
@@ -48,10 +48,10 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	running, ended := context.WithCancel(ctx)
 	go d.progress(running, env, backlog)
 	var all errgroup.Group
-	for range d.Processes {
+	for i := range d.Processes {
 		all.Go(func() error {
 			c := exec.CommandContext(ctx, program, "drain")
-			c.Env = environ(env)
+			c.Env = append(environ(env), fmt.Sprintf("SHARE=%d/%d", i, d.Processes)) // aggregate's are shared out by its group
 			c.Stderr = os.Stderr
 			c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 			c.WaitDelay = time.Minute
@@ -74,6 +74,15 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 // backlog is how many records the stage has still to do, control records
 // among them.
 func (d *drainCommand) backlog(ctx context.Context, env map[string]string) (int64, error) {
+	if d.Stage != "aggregate" {
+		s, err := openStores(ctx, env)
+		if err != nil {
+			return 0, err
+		}
+		defer s.close()
+		behind, err := s.behind(ctx)
+		return behind[d.Stage], err
+	}
 	cfg, err := stack.KafkaOf(ctx, env)
 	if err != nil {
 		return 0, err

@@ -3,7 +3,6 @@ package aggregate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -22,9 +21,6 @@ const (
 	// than usual, because what is held is most of it and holds no pointers.
 	bulkGC = 50
 )
-
-// bulkPatience is how long the bulk door goes on trying while nothing succeeds.
-const bulkPatience = 2 * time.Minute
 
 // Drain is the bulk door: it computes all that stands in the topic when it
 // begins, and returns when the group has committed it. Any number of processes
@@ -51,38 +47,14 @@ func Drain(ctx context.Context, environ map[string]string) error {
 		return err
 	}
 	drain.Start()
-	err = await(ctx, cfg.Kafka, drain, target)
+	err = drain.Await(ctx, func(ctx context.Context) (bool, error) {
+		done, err := kafka.Committed(ctx, cfg.Kafka, Group, event.TopicBaseRepos)
+		return done.Reach(target), err
+	})
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if stopped := drain.Stop(ending); stopped != nil {
 		return errors.Join(err, stopped)
 	}
 	return errors.Join(err, engine.flush(ending))
-}
-
-// await returns once the group has committed all before the target.
-func await(ctx context.Context, cfg kafka.Config, drain *kafka.Drain, target kafka.Offsets) error {
-	var failing time.Time
-	for {
-		done, err := kafka.Committed(ctx, cfg, Group, event.TopicBaseRepos)
-		if err == nil && done.Reach(target) {
-			return nil
-		}
-		err = errors.Join(err, drain.Err())
-		switch {
-		case errors.Is(err, kafka.ErrFatal):
-			return err
-		case err == nil:
-			failing = time.Time{}
-		case failing.IsZero():
-			failing = time.Now()
-		case time.Since(failing) > bulkPatience:
-			return fmt.Errorf("gave up after %s: %w", bulkPatience, err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

@@ -25,6 +25,8 @@ type Config struct {
 	// to be filled.
 	Block int           `env:"SINK_CLICKHOUSE_BLOCK_RECORDS" envDefault:"50000"`
 	Age   time.Duration `env:"SINK_CLICKHOUSE_BLOCK_AGE" envDefault:"200ms"`
+	// Share is the part of the partitions that this process of a bulk door drains.
+	Share kafka.Share `env:"SHARE"`
 }
 
 // Validate says all that is wrong with the configuration.
@@ -47,6 +49,12 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 64 << 20
 
+// The bulk door waits for full blocks, but not for what does not come.
+const (
+	bulkAge   = 10 * time.Second
+	bulkQuiet = 200 * time.Millisecond
+)
+
 // New returns the function for func-go and the local runner. Any event may be
 // sent to it any number of times: what has been stored is known by the markers
 // that stand in ClickHouse with the rows.
@@ -57,6 +65,33 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
+	cfg.Share = kafka.Share{}
+	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age})
+	if err != nil {
+		return nil, err
+	}
+	d.Drain.Start()
+	return d, nil
+}
+
+// Drain is the bulk door: it stores all that stands in its share of the topics
+// when it begins. Several processes may each have a share. It waits for a
+// function that is at work to give its leases back, for there is one writer of a
+// partition; like the function it may be ended and repeated at any point.
+func Drain(ctx context.Context, environ map[string]string) error {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return err
+	}
+	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
+	if err != nil {
+		return err
+	}
+	return d.Exhaust(ctx)
+}
+
+// newDraining returns the one drain of the function and of the bulk door.
+func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
 		return nil, err
@@ -74,14 +109,13 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
 	}
 	w := &writer{redis: redis.NewClient(at), store: hot}
-	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age}, map[string]kafka.Store{
+	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
 		event.TopicProcessedRepos: &repos{store: hot, writer: w, codec: codec, letters: letters},
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, codec: codec, letters: letters},
 	})
 	if err != nil {
 		return nil, err
 	}
-	drain.Start()
 	return &serve.Draining{
 		Drain:  drain,
 		Accept: codec.Accept,

@@ -2,9 +2,6 @@ package sinkclickhouse
 
 import (
 	"context"
-	"errors"
-	"fmt"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -28,38 +25,49 @@ type repos struct {
 	codec   *event.Codec
 	letters *kgo.Client // writes dead letters
 
-	marked  []kafka.Mark
-	present map[place]bool // in the time series, but beyond the marker; nil until read
+	marked     []kafka.Mark
+	partitions []int32        // that are ours
+	present    map[place]bool // in the time series, but beyond the marker; nil until read
 }
 
 // Resume implements kafka.Store.
-func (r *repos) Resume(ctx context.Context, topic string) ([]kafka.Mark, error) {
+func (r *repos) Resume(ctx context.Context, topic string, partitions []int32) ([]kafka.Mark, error) {
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.writer.take(ctx); err != nil {
+	if err := r.writer.take(ctx, partitions); err != nil {
 		return nil, err
 	}
 	marks, err := r.marks(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
-	r.marked, r.present = marks, nil
+	r.marked, r.partitions, r.present = marks, partitions, nil
 	return marks, nil
 }
 
-// Put implements kafka.Store.
-func (r *repos) Put(ctx context.Context, topicID string, b kafka.Block) error {
+// Prepare implements kafka.Store.
+func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*row, error) {
+		return r.row(ctx, topicID, rec)
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.Records = nil // the rows hold all of it
+	return func(ctx context.Context) error { return r.put(ctx, topicID, b, rows, bad) }, nil
+}
+
+func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*row, bad kafka.Poison) error {
+	if err := bad.Bury(ctx, r.letters, stage); err != nil {
+		return err
+	}
 	if r.present == nil {
-		present, err := r.beyond(ctx, topicID, r.marked)
+		present, err := r.beyond(ctx, topicID, r.marked, r.partitions)
 		if err != nil {
 			return err
 		}
 		r.present = present
-	}
-	rows, err := r.decode(ctx, topicID, b.Records)
-	if err != nil {
-		return err
 	}
 	series, err := r.fresh(ctx, rows)
 	if err != nil {
@@ -79,27 +87,16 @@ func (r *repos) Put(ctx context.Context, topicID string, b kafka.Block) error {
 	return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
 }
 
-// decode reads the rows of a block; what cannot be read goes to the dead
-// letters first.
-func (r *repos) decode(ctx context.Context, topicID string, records []*kgo.Record) ([]*row, error) {
-	rows := make([]*row, 0, len(records))
-	for _, rec := range records {
-		p, err := r.codec.Processed(ctx, rec)
-		if errors.Is(err, event.ErrInvalid) {
-			if err := kafka.Bury(ctx, r.letters, stage, rec, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-		}
-		rows = append(rows, &row{
-			RepoProcessed: p, topicID: topicID, partition: rec.Partition, offset: rec.Offset,
-			mayRepeat: event.Header(rec, "ce_"+event.MayRepeat) == "true",
-		})
+// row reads a record.
+func (r *repos) row(ctx context.Context, topicID string, rec *kgo.Record) (*row, error) {
+	p, err := r.codec.Processed(ctx, rec)
+	if err != nil {
+		return nil, err
 	}
-	return rows, nil
+	return &row{
+		RepoProcessed: p, topicID: topicID, partition: rec.Partition, offset: rec.Offset,
+		mayRepeat: event.Header(rec, "ce_"+event.MayRepeat) == "true",
+	}, nil
 }
 
 // fresh keeps the rows that the time series lacks: neither their record is
@@ -150,39 +147,37 @@ type sweeps struct {
 }
 
 // Resume implements kafka.Store.
-func (s *sweeps) Resume(ctx context.Context, topic string) ([]kafka.Mark, error) {
+func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) ([]kafka.Mark, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.writer.take(ctx); err != nil {
+	if err := s.writer.take(ctx, partitions); err != nil {
 		return nil, err
 	}
 	return s.marks(ctx, topic)
 }
 
-// Put implements kafka.Store.
-func (s *sweeps) Put(ctx context.Context, topicID string, b kafka.Block) error {
-	rows := make([]*event.OwnerSwept, 0, len(b.Records))
-	for _, rec := range b.Records {
+// Prepare implements kafka.Store.
+func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*event.OwnerSwept, error) {
 		line, err := s.codec.Swept(ctx, rec)
-		if errors.Is(err, event.ErrInvalid) {
-			if err := kafka.Bury(ctx, s.letters, stage, rec, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-		}
-		rows = append(rows, &line)
-	}
-	ctx, cancel, err := s.writer.fence(ctx)
+		return &line, err
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer cancel()
-	if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
-		return err
-	}
-	return s.commit(ctx, event.TopicSweeps, topicID, b)
+	return func(ctx context.Context) error {
+		if err := bad.Bury(ctx, s.letters, stage); err != nil {
+			return err
+		}
+		ctx, cancel, err := s.writer.fence(ctx)
+		if err != nil {
+			return err
+		}
+		defer cancel()
+		if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
+			return err
+		}
+		return s.commit(ctx, event.TopicSweeps, topicID, b)
+	}, nil
 }

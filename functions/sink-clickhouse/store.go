@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,22 +100,27 @@ type place struct {
 	offset    int64
 }
 
-// beyond lists the records that are in the time series though no marker covers
-// them: a writer died between the two.
-func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark) (map[place]bool, error) {
+// beyond lists the records of our partitions that are in the time series though
+// no marker covers them: a writer died between the two.
+func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark, partitions []int32) (map[place]bool, error) {
 	next := map[int32]int64{}
 	for _, m := range marks {
 		next[m.Partition] = m.Next
 	}
-	var least int64 // of all partitions: one that has no marker yet begins at 0
-	for i, m := range marks {
-		if i == 0 || m.Next < least {
-			least = m.Next
+	// A partition that has no marker has no row either, or all of its rows are
+	// beyond.
+	marked, unmarked := []int32{-1}, []int32{-1} // the server takes no empty list
+	least := int64(math.MaxInt64)
+	for _, p := range partitions {
+		if n, ok := next[p]; ok {
+			marked, least = append(marked, p), min(least, n)
+		} else {
+			unmarked = append(unmarked, p)
 		}
 	}
 	rows, err := s.conn.Query(ctx, `SELECT origin_partition, origin_offset FROM pulse.github_metrics_timeseries
-		WHERE origin_topic_id = ? AND (origin_offset >= ? OR origin_partition NOT IN (SELECT partition FROM pulse.sink_commits WHERE topic_id = ?))`,
-		topicID, least, topicID)
+		WHERE origin_topic_id = ? AND (origin_partition IN (?) AND origin_offset >= ? OR origin_partition IN (?))`,
+		topicID, marked, least, unmarked)
 	if err != nil {
 		return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
 	}

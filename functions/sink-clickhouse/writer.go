@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,8 +15,11 @@ import (
 	"github.com/m7pulse/m7pulse/shared/lease"
 )
 
-// leaseKey is the right to write to ClickHouse: one writer at a time.
-const leaseKey = "github:pipeline:writer:{sink-clickhouse}"
+// leaseKey is the right to write what stands in the partitions of one number,
+// of whatever topic: one writer at a time.
+func leaseKey(partition int32) string {
+	return "github:pipeline:writer:{sink-clickhouse}:" + strconv.Itoa(int(partition))
+}
 
 const (
 	leaseTTL = 10 * time.Second
@@ -31,42 +36,60 @@ type writer struct {
 	store *store
 
 	mu   sync.Mutex
-	held *lease.Lease
-	work context.Context // ends when the lease is lost
+	held map[int32]held
+	work context.Context // ends when a lease is lost
+	lost context.CancelCauseFunc
+}
+
+// held is the lease of one partition.
+type held struct {
+	*lease.Lease
 	stop func()
 }
 
-// take makes sure that this process is the only writer, and waits for as long
-// as a predecessor may still be at it.
-func (w *writer) take(ctx context.Context) error {
+// take makes sure that this process is the only writer of some partitions, and
+// waits for as long as a predecessor may still be at it. Leases are taken in the
+// order of the partitions, so that two writers never wait for each other.
+func (w *writer) take(ctx context.Context, partitions []int32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held != nil && w.work.Err() == nil {
-		return nil
+	if w.held == nil || w.work.Err() != nil {
+		if err := w.giveUp(); err != nil {
+			return err
+		}
+		w.held = map[int32]held{}
+		w.work, w.lost = context.WithCancelCause(context.WithoutCancel(ctx))
 	}
-	l, err := w.acquire(ctx)
-	if err != nil {
-		return err
+	var fresh []*lease.Lease
+	for _, p := range slices.Sorted(slices.Values(partitions)) {
+		if _, ok := w.held[p]; ok {
+			continue
+		}
+		l, err := w.acquire(ctx, leaseKey(p))
+		if err != nil {
+			return errors.Join(err, w.giveUp())
+		}
+		work, stop := l.Keep(w.work)
+		unhook := context.AfterFunc(work, func() { w.lost(context.Cause(work)) })
+		w.held[p] = held{l, func() { unhook(); stop() }}
+		fresh = append(fresh, l)
 	}
-	work, stop := l.Keep(context.WithoutCancel(ctx))
-	if err := w.outlive(ctx, l); err != nil {
-		stop()
-		return errors.Join(err, l.Release(context.WithoutCancel(ctx)))
+	if err := w.outlive(ctx, fresh); err != nil {
+		return errors.Join(err, w.giveUp())
 	}
-	w.held, w.work, w.stop = l, work, stop
 	return nil
 }
 
-func (w *writer) acquire(ctx context.Context) (*lease.Lease, error) {
+func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) {
 	for {
-		l, err := lease.Acquire(ctx, w.redis, leaseKey, leaseTTL)
-		var held *lease.Held
-		if !errors.As(err, &held) {
+		l, err := lease.Acquire(ctx, w.redis, key, leaseTTL)
+		var other *lease.Held
+		if !errors.As(err, &other) {
 			return l, err
 		}
-		slog.Info("another writer holds the lease", "remaining", held.Remaining)
+		slog.Info("another writer holds the lease", "lease", key, "remaining", other.Remaining)
 		select {
-		case <-time.After(min(held.Remaining+10*time.Millisecond, time.Second)):
+		case <-time.After(min(other.Remaining+10*time.Millisecond, time.Second)):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for the writer's lease: %w", err)
 		}
@@ -76,23 +99,27 @@ func (w *writer) acquire(ctx context.Context) (*lease.Lease, error) {
 // outlive waits until no insert of an earlier writer can land any more. One that
 // released its lease had none under way. If Redis remembers nobody, there was
 // none only if ClickHouse has no markers either.
-func (w *writer) outlive(ctx context.Context, l *lease.Lease) error {
-	until, known := l.Predecessor()
-	switch {
-	case known && until.IsZero():
-		return nil
-	case !known:
+func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
+	var last time.Time
+	forgotten := false
+	for _, l := range fresh {
+		until, known := l.Predecessor()
+		forgotten = forgotten || !known
+		if until.After(last) {
+			last = until
+		}
+	}
+	if forgotten {
 		var markers uint64
 		if err := w.store.conn.QueryRow(ctx, "SELECT count() FROM pulse.sink_commits").Scan(&markers); err != nil {
 			return fmt.Errorf("look for markers: %w", err)
 		}
-		if markers == 0 {
-			return nil
+		if markers > 0 {
+			last = time.Now().Add(leaseTTL)
 		}
-		until = time.Now().Add(leaseTTL)
 	}
-	wait := time.Until(until.Add(landing))
-	if wait <= 0 {
+	wait := time.Until(last.Add(landing))
+	if last.IsZero() || wait <= 0 {
 		return nil
 	}
 	slog.Info("the writer before did not take its leave: waiting until none of its inserts can land", "wait", wait)
@@ -108,7 +135,7 @@ func (w *writer) outlive(ctx context.Context, l *lease.Lease) error {
 func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held == nil {
+	if len(w.held) == 0 {
 		return nil, nil, errors.New("no writer's lease")
 	}
 	if w.work.Err() != nil {
@@ -119,20 +146,25 @@ func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc
 	return fenced, func() { unhook(); cancel(nil) }, nil
 }
 
-// leave gives the lease back, so that a successor need not wait.
+// leave gives the leases back, so that a successor need not wait.
 func (w *writer) leave() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held == nil {
-		return nil
-	}
-	w.stop()
+	return w.giveUp()
+}
+
+func (w *writer) giveUp() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	err := w.held.Release(ctx)
-	w.held = nil
-	if errors.Is(err, lease.ErrLost) {
-		return nil
+	for _, h := range w.held {
+		h.stop()
+		if e := h.Release(ctx); !errors.Is(e, lease.ErrLost) {
+			err = errors.Join(err, e)
+		}
+	}
+	if w.held != nil {
+		w.lost(context.Canceled)
+		w.held = nil
 	}
 	return err
 }

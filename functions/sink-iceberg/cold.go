@@ -3,7 +3,6 @@ package sinkiceberg
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -37,7 +35,7 @@ type cold[R any] struct {
 }
 
 // Resume implements kafka.Store.
-func (c *cold[R]) Resume(ctx context.Context, _ string) ([]kafka.Mark, error) {
+func (c *cold[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark, error) {
 	t, err := c.load(ctx)
 	if err != nil {
 		return nil, err
@@ -61,12 +59,25 @@ func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
 	return ensure(ctx, cat, c.layout)
 }
 
-// Put implements kafka.Store.
-func (c *cold[R]) Put(ctx context.Context, topicID string, b kafka.Block) error {
-	rows, err := c.rows(ctx, b.Records)
+// Prepare implements kafka.Store.
+func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*R, error) {
+		r, err := c.decode(ctx, rec)
+		return &r, err
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	b.Records = nil // the rows hold all of it
+	return func(ctx context.Context) error {
+		if err := bad.Bury(ctx, c.letters, stage); err != nil {
+			return err
+		}
+		return c.put(ctx, topicID, b, rows)
+	}, nil
+}
+
+func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows []*R) error {
 	t, err := c.load(ctx)
 	if err != nil {
 		return err
@@ -79,25 +90,6 @@ func (c *cold[R]) Put(ctx context.Context, topicID string, b kafka.Block) error 
 		return err
 	}
 	return c.commit(ctx, t, topicID, b, files)
-}
-
-// rows decodes a block; what cannot be read goes to the dead letters first.
-func (c *cold[R]) rows(ctx context.Context, records []*kgo.Record) ([]*R, error) {
-	out := make([]*R, 0, len(records))
-	for _, rec := range records {
-		r, err := c.decode(ctx, rec)
-		if errors.Is(err, event.ErrInvalid) {
-			if err := kafka.Bury(ctx, c.letters, stage, rec, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-		}
-		out = append(out, &r)
-	}
-	return out, nil
 }
 
 // fresh keeps the rows whose observation the table lacks, in the order of the

@@ -76,9 +76,17 @@ func (w *world) record(v any) *kgo.Record {
 
 func (w *world) put(s kafka.Store, b kafka.Block) {
 	w.t.Helper()
-	if err := s.Put(context.Background(), topicID, b); err != nil {
+	if err := put(s, b); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func put(s kafka.Store, b kafka.Block) error {
+	store, err := s.Prepare(context.Background(), topicID, b)
+	if err != nil {
+		return err
+	}
+	return store(context.Background())
 }
 
 func (w *world) account(table string) audit.Tally {
@@ -153,7 +161,7 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
 	w.put(base(w.shelf, w.letters, w.codec), b)
 	again := base(w.shelf, w.letters, w.codec)
-	marks, err := again.Resume(context.Background(), event.TopicBaseRepos)
+	marks, err := again.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || len(marks) != 1 || marks[0] != (kafka.Mark{TopicID: topicID, Partition: 0, Next: 2}) {
 		t.Fatalf("marks %+v, %v", marks, err)
 	}
@@ -163,7 +171,7 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 	}
 	// A writer that is behind must not store what another has stored.
 	behind := kafka.Block{Records: b.Records, First: b.First, Next: kafka.Offsets{{Topic: event.TopicBaseRepos}: 5}}
-	if err := again.Put(context.Background(), topicID, behind); err == nil {
+	if err := put(again, behind); err == nil {
 		t.Error("an overlapping block was committed")
 	}
 }
@@ -173,7 +181,7 @@ func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
 	raw := base(w.shelf, w.letters, w.codec)
 	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("poison")}, w.record(observed(2, 1))))
 	w.put(raw, w.block(event.TopicBaseRepos, &kgo.Record{Value: []byte("poison alone")}))
-	marks, err := raw.Resume(context.Background(), event.TopicBaseRepos)
+	marks, err := raw.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || marks[0].Next != 4 {
 		t.Errorf("marks %+v, %v: want the poison passed", marks, err)
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	Interval time.Duration `env:"SINK_ICEBERG_INTERVAL" envDefault:"60s"`
 	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
+	// Share is the part of the partitions that this process of a bulk door drains.
+	Share kafka.Share `env:"SHARE"`
 }
 
 // Validate says all that is wrong with the configuration.
@@ -62,6 +64,12 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 128 << 20
 
+// The bulk door waits for full blocks, but not for what does not come.
+const (
+	bulkAge   = time.Minute
+	bulkQuiet = 500 * time.Millisecond
+)
+
 // New returns the function for func-go and the local runner. Any event may be
 // sent to it any number of times: what has been stored is known by the offsets
 // that were committed together with the rows.
@@ -72,6 +80,33 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
+	cfg.Share = kafka.Share{}
+	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Interval, Quiet: cfg.Quiet})
+	if err != nil {
+		return nil, err
+	}
+	d.Drain.Start()
+	return d, nil
+}
+
+// Drain is the bulk door: it stores all that stands in its share of the topics
+// when it begins. Several processes may each have a share, and the function may
+// be at work besides: of two that store the same records one is told so and goes
+// on behind them. It may be ended and repeated at any point.
+func Drain(ctx context.Context, environ map[string]string) error {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return err
+	}
+	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
+	if err != nil {
+		return err
+	}
+	return d.Exhaust(ctx)
+}
+
+// newDraining returns the one drain of the function and of the bulk door.
+func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
 		return nil, err
@@ -81,7 +116,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		return nil, err
 	}
 	shelf := &shelf{at: cfg.Location}
-	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Interval, Quiet: cfg.Quiet}, map[string]kafka.Store{
+	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
 		event.TopicBaseRepos:      base(shelf, letters, codec),
 		event.TopicProcessedRepos: processed(shelf, letters, codec),
 		event.TopicSweeps:         sweeps(shelf, letters, codec),
@@ -89,7 +124,6 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
-	drain.Start()
 	return &serve.Draining{
 		Drain:   drain,
 		Accept:  codec.Accept,

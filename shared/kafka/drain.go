@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ type Drain struct {
 	client *kgo.Client // for asking and producing, not for the loop
 	admin  *kadm.Client
 	topics []string
+	share  Share
 	live   life
 
 	breaker *breaker
@@ -91,8 +93,11 @@ func (d *Drain) Start() {
 
 // Stop ends the drain after the block in hand, or at once when ctx ends.
 func (d *Drain) Stop(ctx context.Context) error {
-	d.cancel()
 	defer d.client.Close()
+	if d.cancel == nil { // it was never started
+		return nil
+	}
+	d.cancel()
 	select {
 	case <-d.done:
 		return nil
@@ -171,11 +176,18 @@ func (d *Drain) Ring(ctx context.Context, p Partition, offset int64) error {
 
 // Wake drains up to what stands in the topics now, as Ring does.
 func (d *Drain) Wake(ctx context.Context) error {
-	ends, err := endsOf(ctx, d.admin, d.topics...)
+	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
 	return d.reach(ctx, ends)
+}
+
+// ends are those of the partitions that are this drain's to do.
+func (d *Drain) ends(ctx context.Context) (Offsets, error) {
+	ends, err := endsOf(ctx, d.admin, d.topics...)
+	maps.DeleteFunc(ends, func(p Partition, _ int64) bool { return !d.share.has(p.Number) })
+	return ends, err
 }
 
 func (d *Drain) reach(ctx context.Context, target Offsets) error {

@@ -50,7 +50,7 @@ type shelf struct {
 	puts   int
 }
 
-func (s *shelf) Resume(context.Context, string) ([]kafka.Mark, error) {
+func (s *shelf) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []kafka.Mark
@@ -60,7 +60,11 @@ func (s *shelf) Resume(context.Context, string) ([]kafka.Mark, error) {
 	return out, nil
 }
 
-func (s *shelf) Put(_ context.Context, topicID string, b kafka.Block) error {
+func (s *shelf) Prepare(_ context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+	return func(context.Context) error { return s.put(topicID, b) }, nil
+}
+
+func (s *shelf) put(topicID string, b kafka.Block) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.puts++
@@ -95,7 +99,7 @@ func (s *shelf) distinct() (distinct, all int) {
 
 func drainInto(t *testing.T, cfg kafka.Config, s *shelf) *kafka.Drain {
 	t.Helper()
-	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, map[string]kafka.Store{"in": s})
+	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +128,42 @@ func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
 	}
 	if distinct, all := s.distinct(); distinct != 3000 || all != 3000 {
 		t.Errorf("%d distinct of %d stored, want 3000 once each", distinct, all)
+	}
+}
+
+func TestSharesDrainTheirPartitionsSideBySide(t *testing.T) {
+	cfg, s := cluster(t, 5, "in"), &shelf{}
+	produce(t, cfg, "in", 0, 3000)
+	for _, text := range []string{"0/2", "1/2", "1/2"} { // one is run again
+		var share kafka.Share
+		if err := share.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, share, map[string]kafka.Store{"in": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Exhaust(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for p := range d.Covered() {
+			if got := int(p.Number) % share.Of; got != share.Index {
+				t.Errorf("share %s drained partition %d", text, p.Number)
+			}
+		}
+		stop(t, d)
+	}
+	if distinct, all := s.distinct(); distinct != 3000 || all != 3000 {
+		t.Errorf("%d distinct of %d stored, want 3000 once each", distinct, all)
+	}
+}
+
+func TestShareThatIsNoneIsRefused(t *testing.T) {
+	for _, text := range []string{"1", "2/2", "-1/2", "0/0", "a/b", "1/2/3", "/"} {
+		var s kafka.Share
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for %v", text, s)
+		}
 	}
 }
 

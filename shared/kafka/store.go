@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // Mark is where a store stands in one partition. The topic is known by its id:
@@ -22,27 +25,48 @@ type Mark struct {
 
 // Store keeps blocks, and with them the offsets from which to go on.
 type Store interface {
-	// Resume makes the store ready for this writer and returns its marks for a
-	// topic, under whatever topic id.
-	Resume(ctx context.Context, topic string) ([]Mark, error)
-	// Put makes a block of one topic durable, together with its offsets. It
-	// may be called again with a block that overlaps what is stored already
-	// only after a new Resume.
-	Put(ctx context.Context, topicID string, b Block) error
+	// Resume makes the store ready for this writer of some partitions of a topic
+	// and returns its marks for the topic, under whatever topic id, of those
+	// partitions at least.
+	Resume(ctx context.Context, topic string, partitions []int32) ([]Mark, error)
+	// Prepare works out what a block of one topic leads to, without any effect
+	// and without looking at the store, for the block before it may still be on
+	// its way there. put makes it durable, together with its offsets. After a put
+	// that failed there is a new Resume before the next.
+	Prepare(ctx context.Context, topicID string, b Block) (put func(context.Context) error, err error)
 }
 
-// NewStoreDrain drains topics into a store, each topic in blocks of its own.
-func NewStoreDrain(name string, cfg Config, bounds Bounds, stores map[string]Store) (*Drain, error) {
+// Share is a part of a topic's partitions, for several processes that drain side
+// by side: those whose number is Index modulo Of. The zero Share is all of them.
+type Share struct{ Index, Of int }
+
+// UnmarshalText reads "2/3", the last of three; nothing is all.
+func (s *Share) UnmarshalText(text []byte) error {
+	index, of, ok := strings.Cut(string(text), "/")
+	var errs [2]error
+	s.Index, errs[0] = strconv.Atoi(index)
+	s.Of, errs[1] = strconv.Atoi(of)
+	if !ok || errors.Join(errs[:]...) != nil || s.Index < 0 || s.Of < 1 || s.Index >= s.Of {
+		return fmt.Errorf("%q is no share: want 0/3, 1/3 or 2/3", text)
+	}
+	return nil
+}
+
+func (s Share) has(partition int32) bool { return s.Of == 0 || int(partition)%s.Of == s.Index }
+
+// NewStoreDrain drains a share of topics into a store, each topic in blocks of
+// its own. While one block is being stored the next is gathered and prepared.
+func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores map[string]Store) (*Drain, error) {
 	var topics []string
 	for t := range stores {
 		topics = append(topics, t)
 	}
-	s := &storing{cfg: cfg, bounds: bounds, topics: topics, stores: stores}
+	s := &storing{cfg: cfg, bounds: bounds, share: share, topics: topics, stores: stores}
 	d, err := newDrain(name, cfg, topics, s.live)
 	if err != nil {
 		return nil, err
 	}
-	s.admin, s.breaker = d.admin, d.breaker
+	d.share, s.admin, s.breaker = share, d.admin, d.breaker
 	return d, nil
 }
 
@@ -50,12 +74,17 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, stores map[string]Sto
 type storing struct {
 	cfg    Config
 	bounds Bounds
+	share  Share
 	topics []string
 	stores map[string]Store
 	admin  *kadm.Client
 
 	breaker *breaker
 }
+
+// storeLimit is how long a block in hand may take to be stored, while the
+// function stops too: most of the thirty seconds that it has.
+const storeLimit = 20 * time.Second
 
 func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	from, ids, err := s.resume(ctx)
@@ -84,29 +113,84 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	}
 	defer client.Close()
 
-	gather := newGatherer(client, s.bounds)
+	// A block in hand is stored even while the function stops: the work is
+	// done, and a successor need not do it again.
+	work, reading := errgroup.WithContext(context.WithoutCancel(ctx))
+	reading, stop := context.WithCancel(reading)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	ready := make(chan prepared)
+	work.Go(func() error {
+		defer close(ready)
+		return s.prepare(reading, newGatherer(client, s.bounds), ids, ready)
+	})
+	work.Go(func() error {
+		for p := range ready {
+			if err := s.store(context.WithoutCancel(ctx), p); err != nil {
+				return err
+			}
+			durable(p.next)
+		}
+		return nil
+	})
+	return work.Wait()
+}
+
+// prepared is a block that waits to be stored.
+type prepared struct {
+	topic string
+	next  Offsets
+	put   func(context.Context) error
+}
+
+// prepare gathers blocks, and hands them over one by one, until ctx ends.
+func (s *storing) prepare(ctx context.Context, gather *gatherer, ids map[string]string, out chan<- prepared) error {
 	for {
 		blocks, err := gather.next(ctx)
 		if err != nil {
 			return err
 		}
-		// A block in hand is stored even while the function stops: the work is
-		// done, and a successor need not do it again. Twenty seconds are what
-		// is left of the thirty that a stopping function has.
-		storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		preparing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeLimit)
 		for topic, b := range blocks {
-			err := s.breaker.put(func() error { return s.stores[topic].Put(storing, ids[topic], *b) })
+			put, err := s.stores[topic].Prepare(preparing, ids[topic], *b)
 			if err != nil {
 				cancel()
-				return fmt.Errorf("store a block of %s: %w", topic, err)
+				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			durable(b.Next)
+			if !hand(ctx, out, prepared{topic, b.Next, put}) {
+				break
+			}
 		}
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// hand gives a block away. Once ctx has ended it does so only if nobody has to
+// be waited for: there is not the time to store two.
+func hand(ctx context.Context, out chan<- prepared, p prepared) bool {
+	select {
+	case out <- p:
+		return true
+	default:
+	}
+	select {
+	case out <- p:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *storing) store(ctx context.Context, p prepared) error {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	if err := s.breaker.put(func() error { return p.put(ctx) }); err != nil {
+		return fmt.Errorf("store a block of %s: %w", p.topic, err)
+	}
+	return nil
 }
 
 // resume asks every store where it stands and checks that against the log.
@@ -133,11 +217,17 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 		}
 		id := hex.EncodeToString(detail.ID[:])
 		ids[topic] = id
-		marks, err := s.breaker.resume(func() ([]Mark, error) { return s.stores[topic].Resume(ctx, topic) })
+		var mine []int32
+		for n := range detail.Partitions {
+			if s.share.has(n) {
+				mine = append(mine, n)
+			}
+		}
+		marks, err := s.breaker.resume(func() ([]Mark, error) { return s.stores[topic].Resume(ctx, topic, mine) })
 		if err != nil {
 			return nil, nil, fmt.Errorf("resume %s: %w", topic, err)
 		}
-		for n := range detail.Partitions {
+		for _, n := range mine {
 			start, _ := starts.Lookup(topic, n)
 			end, _ := ends.Lookup(topic, n)
 			if err := errors.Join(start.Err, end.Err); err != nil {
@@ -147,8 +237,8 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 		}
 		for _, m := range marks {
 			p := Partition{topic, m.Partition}
-			start, known := from[p]
-			end, _ := ends.Lookup(topic, m.Partition)
+			start := from[p]
+			end, known := ends.Lookup(topic, m.Partition)
 			switch {
 			case m.TopicID != id:
 				return nil, nil, fmt.Errorf("%w: the store holds offsets of topic %s under id %s, but the broker's %s has id %s: the topic was made again; point the function to its old Kafka, or empty the store",
@@ -156,6 +246,7 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 			case !known || m.Next > end.Offset:
 				return nil, nil, fmt.Errorf("%w: the store is at offset %d of %s/%d, but the log ends at %d: the broker has lost records",
 					ErrFatal, m.Next, topic, m.Partition, end.Offset)
+			case !s.share.has(m.Partition):
 			case m.Next < start:
 				slog.Error("gap: records were deleted before they were stored", "topic", topic, "partition", m.Partition, "from", m.Next, "to", start)
 			default:

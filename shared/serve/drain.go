@@ -3,7 +3,9 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -127,6 +129,14 @@ func (d *Draining) Status() Status {
 		s.Failing = err.Error()
 	}
 	return s
+}
+
+// Exhaust is the bulk door: it drains what stands in the topics now and closes.
+func (d *Draining) Exhaust(ctx context.Context) error {
+	err := d.Drain.Exhaust(ctx)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return errors.Join(err, d.Close(ending))
 }
 
 // Close stops the drain, then what it stood on.

@@ -7,4 +7,4 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/host"
 )
 
-func main() { host.Run(sinkclickhouse.New()) }
+func main() { host.RunWith(sinkclickhouse.New(), map[string]host.Job{"drain": sinkclickhouse.Drain}) }

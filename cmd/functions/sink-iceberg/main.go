@@ -7,4 +7,4 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/host"
 )
 
-func main() { host.Run(sinkiceberg.New()) }
+func main() { host.RunWith(sinkiceberg.New(), map[string]host.Job{"drain": sinkiceberg.Drain}) }
