@@ -44,8 +44,9 @@ integration: build ## Open the dashboards in a real browser (needs chromium and 
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=
-bench: build ## Measure the bulk door. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
-	$(GO) run ./bench/aggregate -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
+bench: build ## Measure the bulk doors. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
+	$(GO) run ./bench/drain -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
+	$(GO) run ./bench/drain -brokers $(KAFKA) -records 1000000 -sinks
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -5,6 +5,7 @@ package sinkclickhouse
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -49,8 +50,12 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 64 << 20
 
-// The bulk door waits for full blocks, but not for what does not come.
+// The bulk door waits for full blocks, but not for what does not come. Three of
+// them are in memory at once: gathered, prepared, on their way to the store. With
+// less garbage than usual, in percent of what is held, that stays below 500 MB.
 const (
+	bulkBlock = 25_000
+	bulkGC    = 50
 	bulkAge   = 10 * time.Second
 	bulkQuiet = 200 * time.Millisecond
 )
@@ -83,7 +88,8 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
+	debug.SetGCPercent(bulkGC)
+	d, err := newDraining(cfg, kafka.Bounds{Records: min(cfg.Block, bulkBlock), Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
 	if err != nil {
 		return err
 	}

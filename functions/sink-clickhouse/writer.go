@@ -81,13 +81,15 @@ func (w *writer) take(ctx context.Context, partitions []int32) error {
 }
 
 func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) {
-	for {
+	for said := false; ; said = true {
 		l, err := lease.Acquire(ctx, w.redis, key, leaseTTL)
 		var other *lease.Held
 		if !errors.As(err, &other) {
 			return l, err
 		}
-		slog.Info("another writer holds the lease", "lease", key, "remaining", other.Remaining)
+		if !said {
+			slog.Info("waiting for another writer to give its lease back", "lease", key)
+		}
 		select {
 		case <-time.After(min(other.Remaining+10*time.Millisecond, time.Second)):
 		case <-ctx.Done():

@@ -120,3 +120,20 @@ func Marks(ctx context.Context, c catalog.Catalog, name string) (map[int32]int64
 	at, err := readOffsets(t)
 	return at.Next, err
 }
+
+// Rows counts the rows of a table by what its files say of themselves.
+func Rows(ctx context.Context, c catalog.Catalog, name string) (int64, error) {
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+	if err != nil {
+		return 0, fmt.Errorf("load table %s: %w", name, err)
+	}
+	files, err := t.Scan().PlanFiles(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("plan table %s: %w", name, err)
+	}
+	var n int64
+	for _, f := range files {
+		n += f.File.Count()
+	}
+	return n, nil
+}

@@ -105,8 +105,8 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(32<<20),
-		kgo.FetchMaxPartitionBytes(8<<20),
+		kgo.FetchMaxBytes(4<<20),
+		kgo.FetchMaxPartitionBytes(512<<10),
 	)...)
 	if err != nil {
 		return fmt.Errorf("kafka consumer: %w", err)

@@ -1,7 +1,9 @@
-// Command aggregate measures the bulk door of the function aggregate against
-// Apache Spark doing the same job, on the same Kafka, machine and records:
+// Command drain measures the bulk doors.
 //
-//	go run ./bench/aggregate -brokers 127.0.0.1:9092 -spark .build/spark
+// That of the function aggregate it measures against Apache Spark doing the same
+// job, on the same Kafka, machine and records:
+//
+//	go run ./bench/drain -brokers 127.0.0.1:9092 -spark .build/spark
 //
 // Both read the same topic, keep state per repository, and compute deltas.
 // Ours also keeps the state in redis-server and produces every row to Kafka in
@@ -65,15 +67,16 @@ func main() {
 	flag.IntVar(&b.records, "records", 4_000_000, "records")
 	recording := flag.String("recording", "data/m7-2025.jsonl.gz", "recorded events")
 	rounds := flag.Int("rounds", 3, "rounds")
+	sinks := flag.Bool("sinks", false, "measure the sinks, with what aggregate makes of the records")
 	keep := flag.Bool("keep", false, "use the records that stand in the topic already")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
-	if err := b.run(context.Background(), *recording, *rounds, *keep); err != nil {
+	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func (b *bench) run(ctx context.Context, recording string, rounds int, keep bool) (err error) {
+func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sinks bool) (err error) {
 	b.work = filepath.Join(os.TempDir(), "m7pulse-bench")
 	if !keep {
 		if err := os.RemoveAll(b.work); err != nil {
@@ -95,6 +98,14 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep bool
 		if err := b.fill(ctx, recording); err != nil {
 			return err
 		}
+	}
+	if sinks {
+		if !keep {
+			if _, err := b.ours(ctx); err != nil {
+				return err
+			}
+		}
+		return b.sinks(ctx)
 	}
 	for round := range rounds {
 		sides := []func(context.Context) (result, error){b.ours, b.ours} // A/A

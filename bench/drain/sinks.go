@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/library"
+	"github.com/m7pulse/m7pulse/infra/local/redis"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// sinks runs each sink's benchmark against its store's bare writer, and then its
+// bulk door as a process of its own, over all records.
+func (b *bench) sinks(ctx context.Context) (err error) {
+	client, err := kgo.NewClient(b.kafka.Options()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := recreate(ctx, kadm.NewClient(client), event.TopicSweeps); err != nil { // the sinks read it too
+		return err
+	}
+	dir, err := os.MkdirTemp("", "m7pulse-bench-sinks-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	state, err := redis.Start(ctx, redis.Config{Dir: filepath.Join(dir, "redis")})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	hot, stop, err := serveClickHouse(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	cold := sinkiceberg.Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
+	env := append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry,
+		"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+hot, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse)
+	for _, name := range []string{"sink-clickhouse", "sink-iceberg"} {
+		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BulkDoor", "-benchtime", "1x", "-timeout", "1h", "./functions/"+name)
+		test.Env, test.Stdout, test.Stderr = env, os.Stdout, os.Stderr
+		if err := test.Run(); err != nil {
+			return fmt.Errorf("benchmark of %s: %w", name, err)
+		}
+	}
+	conn, err := sinkclickhouse.Open(hot)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sink_commits"} {
+		if err := conn.Exec(ctx, "TRUNCATE TABLE IF EXISTS pulse."+table); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"sink-clickhouse", "sink-iceberg"} {
+		drain := exec.CommandContext(ctx, filepath.Join(filepath.Dir(b.program), name), "drain")
+		drain.Env, drain.Stderr = env, os.Stderr
+		began := time.Now()
+		if err := drain.Run(); err != nil {
+			return fmt.Errorf("%s drain: %w", name, err)
+		}
+		r := result{Side: name, Seconds: time.Since(began).Seconds(), CPU: (drain.ProcessState.UserTime() + drain.ProcessState.SystemTime()).Seconds()}
+		r.MiB = drain.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+		if r.Records, err = b.stored(ctx, name, conn, cold); err != nil {
+			return err
+		}
+		r.print()
+	}
+	return nil
+}
+
+// serveClickHouse starts the embedded engine as a process of its own.
+func serveClickHouse(ctx context.Context, pulse, data string) (address string, stop func(), err error) {
+	engine, err := library.Fetch(ctx, func(library.Progress) {})
+	if err != nil {
+		return "", nil, err
+	}
+	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	at := free.Addr().String()
+	if err := free.Close(); err != nil {
+		return "", nil, err
+	}
+	server := exec.CommandContext(ctx, pulse, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", at)
+	server.Env = append(os.Environ(), "TZ=UTC")
+	server.Stderr = os.Stderr
+	if err := server.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = server.Wait()
+	}
+	for range 300 {
+		resp, err := http.Get("http://" + at + "/ping")
+		if err == nil {
+			_ = resp.Body.Close()
+			return "http://" + at, stop, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	stop()
+	return "", nil, errors.New("clickhouse does not answer")
+}
+
+// stored counts the rows that arrived in a store, each table's.
+func (b *bench) stored(ctx context.Context, sink string, conn driver.Conn, at sinkiceberg.Location) (int64, error) {
+	if sink == "sink-clickhouse" {
+		var n uint64
+		err := conn.QueryRow(ctx, "SELECT count() FROM pulse.github_metrics_timeseries").Scan(&n)
+		return int64(n), err
+	}
+	cold, closeCold, err := sinkiceberg.Open(ctx, at)
+	if err != nil {
+		return 0, err
+	}
+	defer closeCold()
+	var n int64
+	for _, name := range []string{sinkiceberg.TableBase, sinkiceberg.TableProcessed} {
+		rows, err := sinkiceberg.Rows(ctx, cold, name)
+		if err != nil {
+			return 0, err
+		}
+		n += rows
+	}
+	return n, nil
+}

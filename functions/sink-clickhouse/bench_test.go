@@ -1,0 +1,140 @@
+package sinkclickhouse
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// BenchmarkBulkDoor drains all of a topic, and sends the same blocks to the same
+// tables from memory, as fast as clickhouse-go does. `make bench` brings the
+// servers.
+func BenchmarkBulkDoor(b *testing.B) {
+	environ := map[string]string{}
+	for _, name := range []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL"} {
+		if environ[name] = os.Getenv(name); environ[name] == "" {
+			b.Skip("it needs servers: ", name, " is not set")
+		}
+	}
+	ctx := b.Context()
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := newStore(cfg.ClickHouse)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.conn.Close()
+	if err := s.prepare(ctx); err != nil {
+		b.Fatal(err)
+	}
+	empty := func(b *testing.B) {
+		b.Helper()
+		for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sink_commits"} {
+			if err := s.conn.Exec(ctx, "TRUNCATE TABLE pulse."+table); err != nil {
+				b.Fatal(err)
+			}
+		}
+		at, err := redis.ParseURL(cfg.Redis)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := redis.NewClient(at)
+		defer r.Close()
+		if err := r.FlushDB(ctx).Err(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stored := func(b *testing.B) uint64 {
+		b.Helper()
+		var n uint64
+		if err := s.conn.QueryRow(ctx, "SELECT count() FROM pulse.github_metrics_timeseries").Scan(&n); err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+
+	b.Run("from memory", func(b *testing.B) {
+		blocks := load(ctx, b, cfg)
+		for b.Loop() {
+			b.StopTimer()
+			empty(b)
+			b.StartTimer()
+			for _, rows := range blocks {
+				if err := insert(ctx, s, "pulse.github_processed_repos", stateColumns(), newest(rows)); err != nil {
+					b.Fatal(err)
+				}
+				if err := insert(ctx, s, "pulse.github_metrics_timeseries", seriesColumns(), rows); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("drain", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			empty(b)
+			b.StartTimer()
+			if err := Drain(ctx, environ); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+}
+
+// load reads all of the topic into blocks of rows, in the order of a drain.
+func load(ctx context.Context, b *testing.B, cfg Config) (blocks [][]*row) {
+	b.Helper()
+	codec, err := event.NewCodec(cfg.Registry)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ends, err := kafka.Ends(ctx, cfg.Kafka, event.TopicProcessedRepos)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var left int64
+	for _, end := range ends {
+		left += end
+	}
+	client, err := kgo.NewClient(append(cfg.Kafka.Options(), kgo.ConsumeTopics(event.TopicProcessedRepos),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	reader, rows := &repos{codec: codec}, []*row(nil)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	for left > 0 && ctx.Err() == nil {
+		client.PollRecords(ctx, bulkBlock-len(rows)).EachRecord(func(rec *kgo.Record) {
+			left--
+			if rec.Attrs.IsControl() {
+				return
+			}
+			r, err := reader.row(ctx, "0123456789abcdef0123456789abcdef", rec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows = append(rows, r)
+		})
+		if len(rows) == bulkBlock || left == 0 {
+			blocks, rows = append(blocks, rows), nil
+		}
+	}
+	if left > 0 {
+		b.Fatal("the topic could not be read: ", ctx.Err())
+	}
+	return blocks
+}
