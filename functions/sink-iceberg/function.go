@@ -67,7 +67,7 @@ const blockBytes = 128 << 20
 
 // The bulk door waits for full blocks, but not for what does not come. Three of
 // them are in memory at once: gathered, prepared, on their way to the store. With
-// less garbage than usual, in percent of what is held, that stays below 500 MB.
+// less garbage than usual, in percent of what is held, that is about 500 MB.
 const (
 	bulkBlock = 30_000
 	bulkGC    = 50
