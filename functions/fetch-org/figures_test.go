@@ -23,9 +23,9 @@ var allFigures = flag.Bool("figures", false, "measure the sweeps of tens of thou
 func TestFigures(t *testing.T) {
 	figures := []figure{{2_000, 1, 1, 8 * time.Minute}}
 	if *allFigures {
-		// 10,000 repositories are more than 28 minutes of GitHub's work alone, of
-		// which the budgets use nine tenths.
-		figures = []figure{{10_000, 7, 1, 33 * time.Minute}, {30_000, 21, 3, time.Hour}}
+		// The first is not reached: it takes 31 to 32 minutes, for it asks 28 minutes
+		// of GitHub's work and the budgets use nine tenths of what is allowed.
+		figures = []figure{{10_000, 7, 1, 30 * time.Minute}, {30_000, 21, 3, time.Hour}}
 	}
 	was := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
