@@ -222,6 +222,6 @@ func (r *report) print() {
 			fmt.Printf("  … and %d more (--json has them all)\n", len(r.Differences)-i)
 			break
 		}
-		fmt.Println("  " + d)
+		fmt.Println("  " + visible(d))
 	}
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -65,11 +63,9 @@ func (c *dlqListCommand) Run(ctx context.Context, p *place) error {
 	return nil
 }
 
-// shorten cuts a text to a number of characters, and makes control characters
-// of a hostile one visible.
+// shorten cuts a text to a number of characters, as they are shown.
 func shorten(text string, most int) string {
-	quoted := fmt.Sprintf("%q", text)
-	runes := []rune(quoted[1 : len(quoted)-1])
+	runes := []rune(visible(text))
 	if len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}
@@ -92,9 +88,7 @@ func (c *dlqShowCommand) Run(ctx context.Context, p *place) error {
 	}
 	for _, l := range letters {
 		if l.ID() == c.ID {
-			out := json.NewEncoder(os.Stdout)
-			out.SetIndent("", "  ")
-			return out.Encode(l)
+			return printJSON(l)
 		}
 	}
 	return fmt.Errorf("%s is no dead letter: see pulse dlq list --all", c.ID)

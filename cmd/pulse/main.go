@@ -73,7 +73,12 @@ func fail(err error) {
 	if errors.As(err, &silent) {
 		os.Exit(int(silent))
 	}
-	fmt.Fprintln(os.Stderr, "pulse:", err)
+	for i, line := range strings.Split(err.Error(), "\n") {
+		if i == 0 {
+			line = "pulse: " + line
+		}
+		fmt.Fprintln(os.Stderr, visible(line))
+	}
 	os.Exit(1)
 }
 

@@ -298,7 +298,7 @@ func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners,
 		}
 		one, err := f.Forecast(ctx, o)
 		if err != nil { // it is in the ledger too
-			fmt.Printf("%s: %v\n", o.Login, err)
+			fmt.Printf("%s: %s\n", visible(o.Login), visible(err.Error()))
 			continue
 		}
 		v.Listed.Repos += one.Repos

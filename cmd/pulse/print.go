@@ -1,13 +1,91 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 )
+
+// visible makes all that a terminal would act on, or that would reorder what is
+// read, visible: control characters, escape sequences, marks of direction. What
+// is printed was written by others.
+func visible(text string) string {
+	if strings.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !hidden(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
+
+// hidden includes the character that stands for bytes which are no text.
+func hidden(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+
+// visibleTable shows each cell as visible does.
+type visibleTable struct{ table.Writer }
+
+// AppendRow adds a row.
+func (t visibleTable) AppendRow(row table.Row, config ...table.RowConfig) {
+	shown := make(table.Row, len(row))
+	for i, cell := range row {
+		if text, ok := cell.(string); ok {
+			cell = visible(text)
+		}
+		shown[i] = cell
+	}
+	t.Writer.AppendRow(shown, config...)
+}
+
+// AppendRows adds rows.
+func (t visibleTable) AppendRows(rows []table.Row, config ...table.RowConfig) {
+	for _, row := range rows {
+		t.AppendRow(row, config...)
+	}
+}
+
+// printJSON writes what any JSON reader reads as v, without a character that a
+// terminal acts on: encoding/json lets those beyond ASCII through.
+func printJSON(v any) error {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := os.Stdout.Write(escaped(text.Bytes()))
+	return err
+}
+
+func escaped(document []byte) []byte {
+	var b []byte
+	for _, r := range string(document) {
+		switch {
+		case r == '\n' || !hidden(r):
+			b = append(b, string(r)...)
+		case r > 0xffff: // as JSON has it: two halves
+			r -= 0x10000
+			b = fmt.Appendf(b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
+}
 
 // newTable is a table in the one style of all commands.
 func newTable(header ...any) table.Writer {
@@ -19,7 +97,7 @@ func newTable(header ...any) table.Writer {
 	style.Format.Header = text.FormatDefault
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	return t
+	return visibleTable{t}
 }
 
 func count(n int64) string { return humanize.Comma(n) }

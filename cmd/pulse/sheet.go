@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -45,12 +46,18 @@ func (f format) print(s sheet, value any) error {
 		if err := w.Write(s.columns); err != nil {
 			return err
 		}
-		return w.WriteAll(s.plain)
+		for _, row := range s.plain {
+			if err := w.Write(inert(row)); err != nil {
+				return err
+			}
+		}
+		w.Flush()
+		return w.Error()
 	case len(s.shown) == 0:
 		fmt.Println("nothing has been observed yet")
 		return nil
 	}
-	fmt.Println(s.title)
+	fmt.Println(visible(s.title))
 	header := make([]any, len(s.columns))
 	for i, c := range s.columns {
 		header[i] = c
@@ -85,6 +92,19 @@ func (s sheet) explain() error {
 	t.Render()
 	fmt.Println("Days are UTC. A day of a sparkline is its last reading; a day without one is a gap. Net means that what was taken back is taken off.")
 	return nil
+}
+
+// inert keeps a spreadsheet from taking a text for a formula, by an apostrophe
+// before it; numbers stay as they are.
+func inert(row []string) []string {
+	out := make([]string, len(row))
+	for i, cell := range row {
+		out[i] = visible(cell)
+		if _, err := strconv.ParseFloat(cell, 64); err != nil && cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+			out[i] = "'" + out[i]
+		}
+	}
+	return out
 }
 
 // sparkline draws values between their least and greatest; a nil is a gap.

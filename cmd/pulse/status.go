@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -48,12 +46,6 @@ func (s *statusCommand) Run(ctx context.Context, p *place) error {
 	}
 	printStatus(status, letters)
 	return nil
-}
-
-func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }
 
 func printStatus(s stack.Status, letters int64) {

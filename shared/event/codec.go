@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -65,11 +66,22 @@ type writer struct {
 	ceType string // that it is read as
 }
 
-// NewCodec returns a codec over the registry at the given address.
+// NewCodec returns a codec over the registry at the given address, an http or
+// https URL. User and password in it are sent by basic authentication.
 func NewCodec(registryURL string) (*Codec, error) {
-	client, err := sr.NewClient(sr.URLs(registryURL), sr.UserAgent("m7pulse"))
+	at, err := url.Parse(registryURL)
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" { // err may quote the password
+		return nil, errors.New("SCHEMA_REGISTRY_URL is no address of a schema registry: want http://host:port or https://user:password@host:port")
+	}
+	opts := []sr.ClientOpt{sr.UserAgent("m7pulse")}
+	if at.User != nil {
+		password, _ := at.User.Password()
+		opts = append(opts, sr.BasicAuth(at.User.Username(), password))
+		at.User = nil
+	}
+	client, err := sr.NewClient(append(opts, sr.URLs(at.String()))...)
 	if err != nil {
-		return nil, fmt.Errorf("schema registry %s: %w", registryURL, err)
+		return nil, fmt.Errorf("schema registry %s: %w", at, err)
 	}
 	api := avro.Config{MaxByteSliceSize: maxPayload, MaxSliceAllocSize: maxPayload}.Freeze()
 	return &Codec{
@@ -199,6 +211,9 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 	contract, err := ContractOf(e.Type())
 	if err != nil {
 		return nil, err
+	}
+	if err := checkAttributes(e.ID(), e.Source()); err != nil {
+		return nil, Invalid("id or source: %w", err)
 	}
 	p := contract.blank()
 	if err := c.decode(ctx, contract, e.DataContentType(), e.Data(), p); err != nil {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -173,6 +176,69 @@ func TestBadEventIsInvalidAndSaysWhy(t *testing.T) {
 	post(event.TypeRepoObserved, event.ContentAvro, "plain", "Confluent frame")
 	post(event.TypeFetchRequested, event.ContentJSON, `{"login":"a"}`, "sweep_id")
 	post(event.TypeOwnerSwept, event.ContentJSON, `{"sweep_id":"s","owner":"a","status":"complete"}`, "seen")
+}
+
+// What cannot stand in a header of Kafka or HTTP, or in a file of Parquet, is
+// refused where it enters, whatever encoding it comes in.
+func TestTextThatNoStoreOrHeaderTakesIsInvalid(t *testing.T) {
+	c, ctx := newCodec(t), context.Background()
+	for why, change := range map[string]func(*event.RepoObserved){
+		"description is not UTF-8":                    func(o *event.RepoObserved) { s := "\xff\xfe"; o.Description = &s },
+		`topic "\xc3" is not UTF-8`:                   func(o *event.RepoObserved) { o.Topics = []string{"ok", "\xc3"} },
+		`language "\xc3" is not UTF-8`:                func(o *event.RepoObserved) { o.Languages = []event.Language{{Name: "\xc3"}} },
+		`name_with_owner "a/b\r\nc" holds control`:    func(o *event.RepoObserved) { o.NameWithOwner, o.Owner, o.Name = "a/b\r\nc", "a", "b\r\nc" },
+		`name_with_owner "a/b\u009b2J" holds control`: func(o *event.RepoObserved) { o.NameWithOwner, o.Owner, o.Name = "a/b\u009b2J", "a", "b\u009b2J" },
+	} {
+		o := observation()
+		change(&o)
+		r, err := c.Record(ctx, &o, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Observed(ctx, r); !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%v, want an invalid event: %s", err, why)
+		}
+	}
+	e := cloudevents.NewEvent()
+	e.SetID("line\nfeed")
+	e.SetSource("/hand")
+	e.SetType(event.TypeRepoObserved)
+	if err := e.SetData(event.ContentJSON, observation()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Accept(ctx, e); !errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), "control characters") {
+		t.Errorf("an id with a line feed: %v", err)
+	}
+}
+
+func TestPasswordOfTheRegistryIsSentAndNeverShown(t *testing.T) {
+	const user, password = "someone", "p@ss/word"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if u, p, ok := r.BasicAuth(); !ok || u != user || p != password {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprint(w, `{"id":1}`)
+	}))
+	defer srv.Close()
+	at := func(password string) string {
+		return strings.Replace(srv.URL, "://", "://"+url.UserPassword(user, password).String()+"@", 1)
+	}
+	for address, ok := range map[string]bool{at(password): true, at("wr0ng-password"): false, srv.URL: false} {
+		c, err := event.NewCodec(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Register(context.Background(), event.TypeRepoObserved)
+		if (err == nil) != ok || err != nil && strings.Contains(err.Error(), "wr0ng") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, address := range []string{"", "host:8081", "https://u:s3cret@%zz", "ftp://u:s3cret@host"} {
+		if _, err := event.NewCodec(address); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
 }
 
 func TestDamagedAvroIsInvalidAndNeverPanics(t *testing.T) {

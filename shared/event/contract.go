@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -185,7 +188,7 @@ func (f *FetchRequested) check(time.Time) error {
 	if f.SweepID == "" || f.Login == "" {
 		return fmt.Errorf("sweep_id and login are required")
 	}
-	return nil
+	return checkAttributes(f.SweepID, f.Login)
 }
 
 func (f *FetchRequested) attributes() attributes {
@@ -213,6 +216,20 @@ func (s *OwnerSwept) check(time.Time) error {
 	}
 	if s.SweepID == "" || s.Owner == "" {
 		return fmt.Errorf("sweep_id and owner are required")
+	}
+	if s.Reason != nil && !utf8.ValidString(*s.Reason) {
+		return fmt.Errorf("reason is not UTF-8")
+	}
+	return checkAttributes(s.SweepID, s.Owner)
+}
+
+// checkAttributes says whether texts may be in the attributes of an event: they
+// are headers in Kafka and HTTP, and CloudEvents has no control characters there.
+func checkAttributes(texts ...string) error {
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			return fmt.Errorf("%q is not UTF-8, or holds control characters", text)
+		}
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"hash/fnv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Observation is a reading of one repository's counters. A nil field means
@@ -131,6 +133,8 @@ func (o *Observation) Validate(now time.Time) error {
 		bad("name_with_owner %q is not owner/name", o.NameWithOwner)
 	case o.Owner != owner || o.Name != name:
 		bad("owner %q and name %q do not fit name_with_owner %q", o.Owner, o.Name, o.NameWithOwner)
+	case strings.ContainsFunc(o.NameWithOwner, unicode.IsControl): // CloudEvents has none in a subject
+		bad("name_with_owner %q holds control characters", o.NameWithOwner)
 	}
 	switch o.OwnerType {
 	case "", "Organization", "User":
@@ -162,6 +166,9 @@ func (o *Observation) Validate(now time.Time) error {
 		if t.text != nil && len(*t.text) > maxText {
 			bad("%s has %d bytes, more than %d", t.field, len(*t.text), maxText)
 		}
+		if t.text != nil && !utf8.ValidString(*t.text) { // a reader of Parquet may refuse the whole file
+			bad("%s is not UTF-8", t.field)
+		}
 	}
 	if len(o.Languages) > maxListEntries || len(o.Topics) > maxListEntries {
 		bad("more than %d languages or topics", maxListEntries)
@@ -169,6 +176,14 @@ func (o *Observation) Validate(now time.Time) error {
 	for _, l := range o.Languages {
 		if l.Bytes < 0 {
 			bad("language %q has %d bytes", l.Name, l.Bytes)
+		}
+		if !utf8.ValidString(l.Name) {
+			bad("language %q is not UTF-8", l.Name)
+		}
+	}
+	for _, t := range o.Topics {
+		if !utf8.ValidString(t) {
+			bad("topic %q is not UTF-8", t)
 		}
 	}
 	return errors.Join(faults...)

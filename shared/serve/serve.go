@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -67,8 +68,11 @@ func (i *Instance) Open(ctx context.Context, env map[string]string) (Function, e
 	return fn, nil
 }
 
-// Start opens the function. Until it has returned, events are answered 503.
+// Start opens the function. Until it has returned, events are answered 503. The
+// process is the function's from then on, and what it logs is JSON, one object a
+// line: no text of others can pass for a line of its own.
 func (i *Instance) Start(ctx context.Context, env map[string]string) error {
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	fn, err := i.Open(ctx, env)
 	if err != nil {
 		return err

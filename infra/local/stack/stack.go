@@ -119,8 +119,25 @@ func (s *Stack) use(cfg Config, server string, names ...string) bool {
 			s.Env[n] = v
 		}
 	}
-	s.Servers = append(s.Servers, Server{Name: server, Kind: "real", Address: cfg.Env[names[0]]})
+	s.Servers = append(s.Servers, Server{Name: server, Kind: "real", Address: public(cfg.Env[names[0]])})
 	return true
+}
+
+// public is an address without what may be a password: it is shown and logged.
+func public(address string) string {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return address
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	host, path, _ := strings.Cut(rest, "/")
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		host = host[at+1:]
+	}
+	if path != "" {
+		host += "/" + path
+	}
+	return scheme + "://" + host
 }
 
 func (s *Stack) startKafka(ctx context.Context, cfg Config, ports *ports) error {
