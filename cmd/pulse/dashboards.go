@@ -46,15 +46,8 @@ func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
 		ClickHouse: reader, Port: port, Attributes: stack.ChildAttributes(),
 		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	}
-	password, fresh, err := cfg.Password()
-	if err != nil {
-		return err
-	}
 	if port != supersetPort {
 		fmt.Printf("Superset: port %d is taken, so it will be at %s\n", supersetPort, cfg.URL())
-	}
-	if fresh {
-		fmt.Printf("Superset: user %s, password %s (shown this once; kept in %s)\n", superset.AdminUser, password, cfg.PasswordFile())
 	}
 	return superset.Run(ctx, cfg)
 }

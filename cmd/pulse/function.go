@@ -30,7 +30,7 @@ type embeddedCommand struct {
 		Library string `required:"" help:"Path of libchdb.so."`
 		Data    string `required:"" help:"Data directory."`
 		Address string `required:"" help:"Address to listen on."`
-		Reader  string `help:"Name of the user who may only read; the password is in CLICKHOUSE_READER_PASSWORD."`
+		Reader  string `help:"Name of the user who may only read; the password is in CLICKHOUSE_READER_PASSWORD, that of the full user in CLICKHOUSE_PASSWORD."`
 	} `cmd:"" name:"clickhouse"`
 }
 
@@ -38,7 +38,7 @@ type embeddedCommand struct {
 func (e *embeddedCommand) Run(ctx context.Context) error {
 	c := e.ClickHouse
 	return clickhouse.Serve(ctx, clickhouse.Config{
-		Library: c.Library, DataDir: c.Data, Addr: c.Address,
+		Library: c.Library, DataDir: c.Data, Addr: c.Address, Password: os.Getenv("CLICKHOUSE_PASSWORD"),
 		Reader: clickhouse.Reader{User: c.Reader, Password: os.Getenv("CLICKHOUSE_READER_PASSWORD")},
 		Ready: func(addr net.Addr, version string) {
 			slog.Info("clickhouse is up", "address", addr, "version", version)

@@ -31,9 +31,17 @@ type store struct {
 	ready bool // the schema is there and the server's zone is UTC
 }
 
-// newStore returns a store at http://user:password@host:port or
-// clickhouse://host:port. It does not connect yet.
+// newStore returns a store at http://user:password@host:port,
+// https://user:password@host:port or clickhouse://user:password@host:port, the
+// last with ?secure=true for TLS. It does not connect yet.
 func newStore(address string) (*store, error) {
+	if strings.HasPrefix(address, "https://") && !strings.Contains(address, "secure=") { // the driver wants to hear it twice
+		mark := "?"
+		if strings.Contains(address, "?") {
+			mark = "&"
+		}
+		address += mark + "secure=true"
+	}
 	opts, err := clickhouse.ParseDSN(address)
 	if err != nil { // err may quote the password
 		return nil, errors.New("CLICKHOUSE_URL is no address of ClickHouse: want http://user:password@host:8123 or clickhouse://user:password@host:9000")

@@ -49,18 +49,13 @@ func (c Config) PasswordFile() string { return filepath.Join(c.Dir, "admin-passw
 // URL is where the dashboards are.
 func (c Config) URL() string { return "http://localhost:" + strconv.Itoa(c.Port) }
 
-// Password returns the admin's password, and whether it was made just now.
-func (c Config) Password() (password string, fresh bool, err error) {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return "", false, fmt.Errorf("superset: make its folder: %w", err)
-	}
-	return secret(c.PasswordFile())
-}
-
 // Run brings Superset up and serves until ctx ends. Each step that fails ends it with an error that names the log. It is safe to repeat: what is
 // installed already is not installed again, and the dashboards are imported only when they, or where they read, have changed.
 func Run(ctx context.Context, cfg Config) error {
-	password, _, err := cfg.Password()
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("superset: make its folder: %w", err)
+	}
+	password, err := secret(cfg.PasswordFile())
 	if err != nil {
 		return err
 	}
@@ -84,19 +79,19 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // secret reads a file of one line, or makes it with a random one.
-func secret(path string) (value string, fresh bool, err error) {
+func secret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err == nil {
-		return strings.TrimSpace(string(b)), false, nil
+		return strings.TrimSpace(string(b)), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", false, fmt.Errorf("superset: %w", err)
+		return "", fmt.Errorf("superset: %w", err)
 	}
-	value = rand.Text()
+	value := rand.Text()
 	if err := os.WriteFile(path, []byte(value+"\n"), 0o600); err != nil {
-		return "", false, fmt.Errorf("superset: %w", err)
+		return "", fmt.Errorf("superset: %w", err)
 	}
-	return value, true, nil
+	return value, nil
 }
 
 // uvVersion is the installer's: it takes a tenth of pip's time.
@@ -193,7 +188,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 
 // settings is the environment of Superset's processes: what superset_config.py reads, and no secret of the stack.
 func settings(cfg Config) ([]string, error) {
-	key, _, err := secret(filepath.Join(cfg.Dir, "secret-key"))
+	key, err := secret(filepath.Join(cfg.Dir, "secret-key"))
 	if err != nil {
 		return nil, err
 	}
