@@ -167,11 +167,11 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(fn, "runtime: go", "runtime: node", fn, "runtime")
 	f(fn, "name: aggregate", "name: aggregator", fn, "name", "folder")
 	f(fn, "max: 1", "max: 0", fn, "deploy.options.scale")
-	f(fn, "configMap:m7pulse:SCHEMA_REGISTRY_URL", "configMap:m7pulse:REGISTRY", fn, "run.envs SCHEMA_REGISTRY_URL", "no key REGISTRY")
-	f(fn, "configMap:m7pulse:SCHEMA_REGISTRY_URL", "configMap:m8pulse:SCHEMA_REGISTRY_URL", fn, "run.envs SCHEMA_REGISTRY_URL", "m8pulse")
-	f(fn, "{{ configMap:m7pulse:SCHEMA_REGISTRY_URL }}", "{{ env:SCHEMA_REGISTRY_URL }}", fn, "run.envs SCHEMA_REGISTRY_URL", "none of")
-	f(config, "  SCHEMA_REGISTRY_URL:", "  SCHEMA_REGISTER_URL:", fn, "run.envs SCHEMA_REGISTRY_URL")
-	f(config, "  SCHEMA_REGISTRY_URL:", "  SPARE: \"\"\n  SCHEMA_REGISTRY_URL:", config, "data.SPARE", "no function")
+	f(fn, "configMap:m7pulse:KAFKA_BROKERS", "configMap:m7pulse:REGISTRY", fn, "run.envs KAFKA_BROKERS", "no key REGISTRY")
+	f(fn, "configMap:m7pulse:KAFKA_BROKERS", "configMap:m8pulse:KAFKA_BROKERS", fn, "run.envs KAFKA_BROKERS", "m8pulse")
+	f(fn, "{{ configMap:m7pulse:KAFKA_BROKERS }}", "{{ env:KAFKA_BROKERS }}", fn, "run.envs KAFKA_BROKERS", "none of")
+	f(config, "  KAFKA_BROKERS:", "  KAFKA_BROKER:", fn, "run.envs KAFKA_BROKERS")
+	f(config, "  KAFKA_BROKERS:", "  SPARE: \"\"\n  KAFKA_BROKERS:", config, "data.SPARE", "no function")
 }
 
 func TestLoadReportsAllFaultsAtOnce(t *testing.T) {

@@ -113,9 +113,79 @@ func TestDashboards(t *testing.T) {
 			t.Errorf("the readings of github/spec-kit: %q", got)
 		}
 	})
+	t.Run("what a repository is called is text", func(t *testing.T) { isText(t, browser, base, reader) })
 	if len(outside) != 0 {
 		t.Errorf("the browser was answered by others: %q", outside)
 	}
+}
+
+// isText has a repository observed whose every text wants to be markup, script,
+// template or SQL, and looks at it in a table and on its own dashboard. It needs
+// AGGREGATE_URL, and stays in the stack: it comes last.
+func isText(t *testing.T, browser context.Context, base, reader string) {
+	const mark = `<img src=x onerror=window.owned=1>`
+	const name = `evil/x"'!\` + mark
+	const description = mark + `<script>window.owned=1<` + "/script>{{ 7*7 }} [x](javascript:window.owned=1) <a href=https://elsewhere.example>here<" + "/a>"
+	for day, stars := range []int{100, 90_000} {
+		data, err := json.Marshal(map[string]any{
+			"repo_id": 666, "name_with_owner": name, "company": "<b>hostile", "description": description, "primary_language": mark, "topics": []string{mark}, "license": mark,
+			"stars": stars, "forks": 1, "observed_at": time.Date(2025, 12, 24+7*day, 0, 0, 0, 0, time.UTC), "source": "replay",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequest(http.MethodPost, must(t, "AGGREGATE_URL"), strings.NewReader(string(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": fmt.Sprint("hostile", day), "Ce-Source": "/browser", "Ce-Type": "dev.m7pulse.repo.observed.v1", "Content-Type": "application/json"} {
+			req.Header.Set(k, v)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			t.Fatal(resp.Status)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ask(t, reader, "SELECT count() FROM pulse.github_metrics_timeseries WHERE repo_id = 666") != "2"; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not stored")
+		}
+	}
+	owned := func(where string) {
+		t.Helper()
+		var is bool
+		var foreign int
+		run(t, browser, chromedp.Evaluate(`window.owned !== undefined`, &is), chromedp.Evaluate(`document.querySelectorAll("td img, td script, a[href*=elsewhere], a[href^=javascript]").length`, &foreign))
+		if is || foreign != 0 {
+			t.Errorf("%s: a text was taken for markup (%d elements) or run (%v)", where, foreign, is)
+		}
+	}
+	// A minute has passed in Superset's cache only if it is told so.
+	open(t, browser, base+"/superset/dashboard/pulse-market/?force=true", 1440, 15)
+	run(t, browser, chromedp.Sleep(time.Second))
+	movers := text(t, browser, "Most viral now")
+	if !strings.Contains(movers, name) {
+		t.Errorf("the movers do not show the name as it is: %q", movers)
+	}
+	owned("market")
+	var href string
+	run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("td a")].find(a => a.innerText.startsWith("evil/"))?.href ?? ""`, &href))
+	if href == "" {
+		t.Fatal("the name is no link")
+	}
+	open(t, browser, href, 1440, 17)
+	run(t, browser, chromedp.Sleep(time.Second))
+	if about := text(t, browser, "Repository"); !strings.Contains(about, name) || !strings.Contains(about, "{{ 7*7 }}") || !strings.Contains(about, "<script>") {
+		t.Errorf("the repository's own page shows %q", about)
+	}
+	if got := text(t, browser, "Readings"); !strings.Contains(got, "90,000") {
+		t.Errorf("its readings: %q", got)
+	}
+	owned("repository")
 }
 
 // open opens a page and waits until all its charts have drawn; an error box fails the test.
