@@ -7,8 +7,9 @@ GO ?= go
 MODULES := . shared functions/aggregate functions/fetch-org functions/sink-clickhouse functions/sink-iceberg
 PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench help build up down test integration chaos lint clean
+.PHONY: bench help build up down test integration chaos lint vuln sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,6 +56,21 @@ lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	cd infra/check && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./...
 	@for m in $(MODULES) infra/check; do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/... ./infra/... ./replay/... ./shared/...
+	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh' .ci/run); else echo "SHELLCHECK IS NOT ON PATH: the shell scripts were NOT checked" >&2; fi
+	@$(MAKE) --no-print-directory vuln
+
+# Exit code 3 says that something was found. Without the network nothing can be
+# said, and that is what is said.
+vuln: ## Look for known vulnerabilities in what our code calls.
+	@for m in $(MODULES); do \
+	  out=$$(cd $$m && GOWORK=off $(GO) run $(GOVULNCHECK) ./... 2>&1) && status=0 || status=$$?; \
+	  if [ $$status != 0 ] && grep -q 'fetching vulnerabilities: ' <<<"$$out"; then \
+	    echo "$$out" >&2; echo "NOT CHECKED FOR KNOWN VULNERABILITIES: the database is out of reach." >&2; exit 0; fi; \
+	  if [ $$status != 0 ]; then echo "$$out"; exit 1; fi; \
+	  echo "vulnerabilities $$m: none known"; done
+
+sbom: build ## Write what each program is made of (CycloneDX) and the licences to bin/sbom.
+	@$(GO) run ./infra/sbom bin/sbom bin/pulse $(addprefix bin/,$(notdir $(wildcard cmd/functions/*)))
 
 clean: ## Remove what was built; the homes of stacks stay.
 	rm -rf bin .build
