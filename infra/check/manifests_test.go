@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,14 +38,20 @@ var overlays = []string{"infra/deploy/dev", "infra/deploy/production", "infra/de
 // The types of Strimzi and of KafkaSource are not Go modules that can be had:
 // the fields that we use are written down below.
 var kinds = map[schema.GroupVersionKind]func() any{
-	{Version: "v1", Kind: "Namespace"}:                                  func() any { return new(corev1.Namespace) },
-	{Version: "v1", Kind: "ConfigMap"}:                                  func() any { return new(corev1.ConfigMap) },
-	{Version: "v1", Kind: "ServiceAccount"}:                             func() any { return new(corev1.ServiceAccount) },
-	{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}:  func() any { return new(networkingv1.NetworkPolicy) },
-	{Group: "serving.knative.dev", Version: "v1", Kind: "Service"}:      func() any { return new(serving.Service) },
-	{Group: "sources.knative.dev", Version: "v1", Kind: "PingSource"}:   func() any { return new(sources.PingSource) },
-	{Group: "sources.knative.dev", Version: "v1", Kind: "KafkaSource"}:  func() any { return new(kafkaSource) },
-	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaTopic"}: func() any { return new(kafkaTopic) },
+	{Version: "v1", Kind: "Namespace"}:                                     func() any { return new(corev1.Namespace) },
+	{Version: "v1", Kind: "ConfigMap"}:                                     func() any { return new(corev1.ConfigMap) },
+	{Version: "v1", Kind: "ServiceAccount"}:                                func() any { return new(corev1.ServiceAccount) },
+	{Version: "v1", Kind: "Service"}:                                       func() any { return new(corev1.Service) },
+	{Group: "apps", Version: "v1", Kind: "Deployment"}:                     func() any { return new(appsv1.Deployment) },
+	{Group: "apps", Version: "v1", Kind: "StatefulSet"}:                    func() any { return new(appsv1.StatefulSet) },
+	{Group: "batch", Version: "v1", Kind: "Job"}:                           func() any { return new(batchv1.Job) },
+	{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}:     func() any { return new(networkingv1.NetworkPolicy) },
+	{Group: "serving.knative.dev", Version: "v1", Kind: "Service"}:         func() any { return new(serving.Service) },
+	{Group: "sources.knative.dev", Version: "v1", Kind: "PingSource"}:      func() any { return new(sources.PingSource) },
+	{Group: "sources.knative.dev", Version: "v1", Kind: "KafkaSource"}:     func() any { return new(kafkaSource) },
+	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaTopic"}:    func() any { return new(kafkaTopic) },
+	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "Kafka"}:         func() any { return new(kafkaCluster) },
+	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaNodePool"}: func() any { return new(kafkaNodePool) },
 }
 
 // kafkaSource is sources.knative.dev/v1 KafkaSource, as its CRD has it.
