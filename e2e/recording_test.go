@@ -78,8 +78,15 @@ func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
 func TestRecordingReplayedTwiceIsStoredOnce(t *testing.T) {
 	p := newPulse(t)
 	p.run("up", "--detach")
-	p.run("replay", recording)
+	file := filepath.Join(t.TempDir(), "recorded.jsonl.gz")
+	if out := p.run("record", "github.base_repos", "--out", file); !strings.Contains(out, "42,664 events recorded") {
+		t.Errorf("record:\n%s", out)
+	}
+	p.run("replay", file)
 	p.wantRecording()
+	if out := p.run("replay", recording, "--from", "2025-12-31", "--until", "2026-01-01"); !strings.HasPrefix(out, "141 events") {
+		t.Errorf("replay of the last day:\n%s", out)
+	}
 }
 
 func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {

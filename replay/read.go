@@ -22,10 +22,27 @@ import (
 // maxLine bounds one event in a file, in bytes.
 const maxLine = 4 << 20
 
+// Refused is an event that can never be taken, with the reason and, from a file,
+// the place. Those after it can.
+type Refused struct {
+	Place  string // "line 3", "event 3", "document 3", or ""
+	Reason error
+}
+
+func (r *Refused) Error() string {
+	if r.Place == "" {
+		return r.Reason.Error()
+	}
+	return r.Place + ": " + r.Reason.Error()
+}
+
+func (r *Refused) Unwrap() error { return r.Reason }
+
 // Read yields the events of a file in its order. Its form is told by its name:
 // .json is a JSON batch, .yaml and .yml the CloudEvents conformance form, all
-// else JSON Lines; .gz besides any of these. An error names the file and line,
-// and ends the file.
+// else JSON Lines; .gz besides any of these. An event that is broken is yielded
+// as an error that wraps a *Refused, and the file goes on behind it; any other
+// error, as of a file that is cut off, ends it. No event may have more than 4 MiB.
 func Read(path string) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
 		f, err := os.Open(path)
@@ -48,22 +65,33 @@ func Read(path string) iter.Seq2[cloudevents.Event, error] {
 		switch {
 		case strings.HasSuffix(name, ".json"):
 			decode = batch
-		case strings.HasSuffix(name, ".yaml"), strings.HasSuffix(name, ".yml"):
+		case isYAML(name):
 			decode = conformance
 		}
 		for e, err := range decode(in) {
-			if err == nil {
-				err = check(&e)
-			}
 			if err != nil {
-				yield(e, fmt.Errorf("%s: %w", path, err))
-				return
+				err = fmt.Errorf("%s: %w", path, err)
 			}
-			if !yield(e, nil) {
+			if !yield(e, err) {
 				return
 			}
 		}
 	}
+}
+
+func isYAML(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// checked yields what was made of one part of a file, or that it is refused.
+func checked(yield func(cloudevents.Event, error) bool, place string, e cloudevents.Event, err error) bool {
+	if err == nil {
+		err = check(&e)
+	}
+	if err != nil {
+		return yield(cloudevents.Event{}, &Refused{place, err})
+	}
+	return yield(e, nil)
 }
 
 // check validates an event and takes off what a KafkaSource had put on it when
@@ -81,28 +109,57 @@ func check(e *cloudevents.Event) error {
 // lines reads JSON Lines: one structured event a line.
 func lines(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
-		scan := bufio.NewScanner(in)
-		scan.Buffer(make([]byte, 64<<10), maxLine)
-		for n := 1; scan.Scan(); n++ {
-			if len(bytes.TrimSpace(scan.Bytes())) == 0 {
+		r := bufio.NewReaderSize(in, 64<<10)
+		for n := 1; ; n++ {
+			line, err := readLine(r)
+			place := fmt.Sprintf("line %d", n)
+			var long *Refused
+			switch {
+			case errors.As(err, &long):
+				if !yield(cloudevents.Event{}, &Refused{place, long.Reason}) {
+					return
+				}
 				continue
-			}
-			var e cloudevents.Event
-			if err := json.Unmarshal(scan.Bytes(), &e); err != nil {
-				yield(e, fmt.Errorf("line %d: %w", n, err))
+			case err != nil && !errors.Is(err, io.EOF):
+				yield(cloudevents.Event{}, fmt.Errorf("%s: %w", place, err))
 				return
 			}
-			if !yield(e, nil) {
+			if len(bytes.TrimSpace(line)) != 0 {
+				var e cloudevents.Event
+				err := json.Unmarshal(line, &e)
+				if !checked(yield, place, e, err) {
+					return
+				}
+			}
+			if err != nil {
 				return
 			}
-		}
-		if err := scan.Err(); err != nil {
-			yield(cloudevents.Event{}, err)
 		}
 	}
 }
 
-// batch reads a JSON array of structured events, one at a time.
+// readLine returns a line with its end. One that is too long is read over, and
+// refused.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if long = long || len(line)+len(part) > maxLine; !long {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if long && (err == nil || errors.Is(err, io.EOF)) {
+			return nil, &Refused{Reason: fmt.Errorf("more than %d bytes", maxLine)}
+		}
+		return line, err
+	}
+}
+
+// batch reads a JSON array of structured events, one at a time. What is no JSON
+// ends it: where the next event begins is not known then.
 func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
 		d := json.NewDecoder(in)
@@ -110,15 +167,25 @@ func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 			yield(cloudevents.Event{}, errors.Join(errors.New("a .json file must be an array of events; name JSON Lines .jsonl"), err))
 			return
 		}
-		for n := 1; d.More(); n++ {
+		n := 1
+		for ; d.More(); n++ {
+			place := fmt.Sprintf("event %d", n)
+			var text json.RawMessage
+			if err := d.Decode(&text); err != nil {
+				yield(cloudevents.Event{}, fmt.Errorf("%s: %w", place, err))
+				return
+			}
 			var e cloudevents.Event
-			if err := d.Decode(&e); err != nil {
-				yield(e, fmt.Errorf("event %d: %w", n, err))
+			err := json.Unmarshal(text, &e)
+			if len(text) > maxLine {
+				err = fmt.Errorf("more than %d bytes", maxLine)
+			}
+			if !checked(yield, place, e, err) {
 				return
 			}
-			if !yield(e, nil) {
-				return
-			}
+		}
+		if _, err := d.Token(); err != nil {
+			yield(cloudevents.Event{}, fmt.Errorf("after event %d: %w", n-1, err))
 		}
 	}
 }
@@ -126,38 +193,60 @@ func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 // document is one event of the conformance form, as far as it describes the
 // event and not its transport.
 type document struct {
+	Mode              string `json:"Mode"`
 	ContextAttributes struct {
 		SpecVersion     string            `json:"specversion"`
 		Type            string            `json:"type"`
-		Time            string            `json:"time"`
+		Time            string            `json:"time,omitempty"`
 		ID              string            `json:"id"`
 		Source          string            `json:"source"`
-		Subject         string            `json:"subject"`
-		DataSchema      string            `json:"dataschema"`
-		DataContentType string            `json:"datacontenttype"`
-		Extensions      map[string]string `json:"Extensions"`
+		Subject         string            `json:"subject,omitempty"`
+		DataSchema      string            `json:"dataschema,omitempty"`
+		DataContentType string            `json:"datacontenttype,omitempty"`
+		Extensions      map[string]string `json:"Extensions,omitempty"`
 	} `json:"ContextAttributes"`
 	Data string `json:"Data"`
 }
 
 // conformance reads the form of the CloudEvents conformance tool: YAML
-// documents. It has no form for binary data, so binary events are not in it.
+// documents, parted by lines of "---". It has no form for binary data, so binary
+// events are not in it.
 func conformance(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
-		all, err := io.ReadAll(io.LimitReader(in, 64*maxLine))
-		if err != nil {
-			yield(cloudevents.Event{}, err)
-			return
+		r := bufio.NewReaderSize(in, 64<<10)
+		var text []byte
+		var refused error
+		n := 0
+		end := func() bool {
+			if refused == nil && len(bytes.TrimSpace(text)) == 0 {
+				return true
+			}
+			n++
+			e, err := cloudevents.Event{}, refused
+			if err == nil {
+				e, err = fromDocument(text)
+			}
+			text, refused = nil, nil
+			return checked(yield, fmt.Sprintf("document %d", n), e, err)
 		}
-		for n, text := range strings.Split("\n"+string(all), "\n---") {
-			if strings.TrimSpace(text) == "" {
-				continue
+		for {
+			line, err := readLine(r)
+			var long *Refused
+			switch {
+			case errors.As(err, &long), len(text)+len(line) > maxLine:
+				refused, text, err = fmt.Errorf("more than %d bytes", maxLine), nil, nil
+			case err != nil && !errors.Is(err, io.EOF):
+				yield(cloudevents.Event{}, fmt.Errorf("after document %d: %w", n, err))
+				return
+			case bytes.HasPrefix(line, []byte("---")):
+				if !end() {
+					return
+				}
+			default:
+				text = append(text, line...)
 			}
-			e, err := fromDocument([]byte(text))
 			if err != nil {
-				err = fmt.Errorf("document %d: %w", n+1, err)
-			}
-			if !yield(e, err) || err != nil {
+				end()
 				return
 			}
 		}
@@ -168,6 +257,9 @@ func fromDocument(text []byte) (cloudevents.Event, error) {
 	var d document
 	if err := yaml.Unmarshal(text, &d); err != nil {
 		return cloudevents.Event{}, err
+	}
+	if d.Mode != "" && d.Mode != "binary" && d.Mode != "structured" {
+		return cloudevents.Event{}, fmt.Errorf("mode %q is neither binary nor structured", d.Mode)
 	}
 	c := d.ContextAttributes
 	if c.SpecVersion == "" {

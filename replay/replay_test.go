@@ -3,6 +3,7 @@ package replay_test
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -85,18 +86,66 @@ func TestEveryFormGivesTheSameEvents(t *testing.T) {
 	}
 }
 
-func TestBadFileIsOneErrorThatNamesThePlace(t *testing.T) {
+func TestWhatIsBrokenIsRefusedWithItsPlaceAndTheRestIsRead(t *testing.T) {
+	refused := func(name, text string, ids string, why ...string) {
+		t.Helper()
+		var got []string
+		var faults []string
+		for e, err := range replay.Read(write(t, name, text)) {
+			var r *replay.Refused
+			switch {
+			case errors.As(err, &r):
+				faults = append(faults, r.Error())
+			case err != nil:
+				t.Errorf("%s: %v", name, err)
+			default:
+				got = append(got, e.ID())
+			}
+		}
+		if strings.Join(got, " ") != ids || len(faults) != len(why) {
+			t.Errorf("%s: events %v, refused %q; want %s and %q", name, got, faults, ids, why)
+			return
+		}
+		for i, w := range why {
+			if !strings.Contains(faults[i], w) {
+				t.Errorf("%s: refused %q, want %q", name, faults[i], w)
+			}
+		}
+	}
+	long := strings.Replace(first, `"kept"`, `"`+strings.Repeat("x", 4<<20)+`"`, 1)
+	none := strings.Replace(first, `"id":"1",`, "", 1)
+	refused("a.jsonl", first+"\n{\n"+second+"\n", "1 2", "line 2: ")
+	refused("a.jsonl.gz", "\x00\xff\n"+first+"\nnull\n[]\n"+none+"\n"+second, "1 2", "line 1: ", "line 3: ", "line 4: ", "line 5: event \"\": id")
+	refused("a.jsonl", long+"\n"+second+"\n"+long, "2", "line 1: more than 4194304 bytes", "line 3: more than 4194304 bytes")
+	refused("a.jsonl", strings.Replace(first, `"specversion":"1.0"`, `"specversion":"9.9"`, 1)+"\n"+second, "2", "line 1: ")
+	refused("a.json", "["+first+", 5, "+none+", "+second+"]", "1 2", "event 2: ", "event 3: ")
+	refused("a.json", "["+long+", "+second+"]", "2", "event 1: more than 4194304 bytes")
+	const document = "ContextAttributes:\n  type: t\n  id: \"3\"\n  source: /s\n"
+	refused("a.yaml", document+"---\nContextAttributes: [\n---\nMode: magic\n---\n"+strings.Repeat("# "+strings.Repeat("x", 1000)+"\n", 5000)+"---\n"+document, "3 3",
+		"document 2: ", "document 3: mode", "document 4: more than 4194304 bytes")
+}
+
+func TestFileThatIsCutOffOrOfAnotherFormIsOneError(t *testing.T) {
 	bad := func(name, text, why string, before int) {
 		t.Helper()
 		events, err := read(write(t, name, text))
-		if err == nil || !strings.Contains(err.Error(), why) || len(events) != before {
+		var r *replay.Refused
+		if err == nil || errors.As(err, &r) || !strings.Contains(err.Error(), why) || len(events) != before {
 			t.Errorf("%s: %d events, %v; want %d and %q", name, len(events), err, before, why)
 		}
 	}
-	bad("a.jsonl", first+"\n{\n", "line 2", 1)
-	bad("a.jsonl", strings.Replace(first, `"id":"1",`, "", 1), "id", 0)
 	bad("a.json", first, "array", 0)
-	bad("a.json", "["+first+", 5]", "event 2", 1)
+	bad("a.json", "["+first+",", "event 2", 1)
+	bad("a.json", "["+first+", {\"id\":", "event 2", 1)
+	bad("a.json", "["+first, "after event 1", 1)
+	bad("b.jsonl.GZ", first, "gzip", 0)
+	whole, err := os.ReadFile(write(t, "a.jsonl.gz", strings.Repeat(first+"\n", 1000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events, err := read(write(t, "a.jsonl.GZ", string(whole[:len(whole)-9]))); err == nil {
+		t.Errorf("%d events of a file that is cut off", len(events))
+	}
 }
 
 func TestAddressIsTriedAgainAsKnativeWould(t *testing.T) {
@@ -119,8 +168,49 @@ func TestAddressIsTriedAgainAsKnativeWould(t *testing.T) {
 		t.Errorf("%d posts, %v", posts, err)
 	}
 	answers, posts = []int{422}, 0
-	if err := to.Send(context.Background(), events[0]); err == nil || !strings.Contains(err.Error(), "422") || posts != 1 {
+	if err := to.Send(context.Background(), events[0]); !errors.As(err, new(*replay.Refused)) || !strings.Contains(err.Error(), "422") || posts != 1 {
 		t.Errorf("%d posts, %v: what can never succeed is posted once", posts, err)
+	}
+}
+
+func TestRateBoundsWhatGoesInASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		pace := replay.Pace{Rate: 4, Speed: 1}
+		at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+		// Four at once, then one that was recorded ten seconds later.
+		for i, want := range []time.Duration{0, 250 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond, 10 * time.Second, 10*time.Second + 250*time.Millisecond} {
+			e := cloudevents.NewEvent()
+			e.SetTime(at.Add(time.Duration(i/4) * 10 * time.Second))
+			if err := pace.Wait(context.Background(), e); err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Since(began); got != want {
+				t.Errorf("event %d went after %s, want %s", i, got, want)
+			}
+		}
+	})
+}
+
+func TestSpanHasItsBeginningAndNotItsEnd(t *testing.T) {
+	day := func(d int) time.Time { return time.Date(2025, 1, d, 0, 0, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		span replay.Span
+		at   time.Time
+		want bool
+	}{
+		{replay.Span{}, time.Time{}, true}, {replay.Span{From: day(2)}, day(1), false}, {replay.Span{From: day(2)}, day(2), true},
+		{replay.Span{Until: day(2)}, day(1), true}, {replay.Span{Until: day(2)}, day(2), false}, {replay.Span{From: day(1), Until: day(3)}, day(2), true},
+	} {
+		e := cloudevents.NewEvent()
+		e.SetTime(c.at)
+		if got, err := c.span.Has(e); err != nil || got != c.want {
+			t.Errorf("%v of %v: %v, %v", c.at, c.span, got, err)
+		}
+	}
+	var r *replay.Refused
+	if _, err := (replay.Span{From: day(1)}).Has(cloudevents.NewEvent()); !errors.As(err, &r) {
+		t.Errorf("an event without a time: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -16,55 +17,96 @@ import (
 )
 
 // Pace spaces events by their own times: at speed 1 as they were recorded, at
-// 60 an hour a minute. Speed 0 sends as fast as they are taken.
+// 60 an hour a minute. Speed 0 sends as fast as they are taken. Rate is the most
+// events a second, or 0 for any number.
 type Pace struct {
 	Speed float64
+	Rate  float64
 
 	began time.Time
 	first time.Time
+	next  time.Time // before which Rate lets none go
 }
 
 // Wait returns when an event is due.
 func (p *Pace) Wait(ctx context.Context, e cloudevents.Event) error {
-	if p.Speed <= 0 || e.Time().IsZero() {
+	due := p.next
+	if p.Speed > 0 && !e.Time().IsZero() {
+		if p.first.IsZero() {
+			p.began, p.first = time.Now(), e.Time()
+		}
+		if at := p.began.Add(time.Duration(float64(e.Time().Sub(p.first)) / p.Speed)); at.After(due) {
+			due = at
+		}
+	}
+	now := time.Now()
+	if p.Rate > 0 {
+		at := due
+		if now.After(at) {
+			at = now
+		}
+		p.next = at.Add(time.Duration(float64(time.Second) / p.Rate))
+	}
+	if !due.After(now) {
 		return ctx.Err()
 	}
-	if p.first.IsZero() {
-		p.began, p.first = time.Now(), e.Time()
-	}
-	due := p.began.Add(time.Duration(float64(e.Time().Sub(p.first)) / p.Speed))
 	select {
-	case <-time.After(time.Until(due)):
+	case <-time.After(due.Sub(now)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
+// Span is a part of time, from its beginning up to but without its end; an end
+// that is zero is open.
+type Span struct{ From, Until time.Time }
+
+// Has says whether an event lies in the span. One without a time is refused,
+// unless the span is all of time.
+func (s Span) Has(e cloudevents.Event) (bool, error) {
+	if s.From.IsZero() && s.Until.IsZero() {
+		return true, nil
+	}
+	if e.Time().IsZero() {
+		return false, &Refused{Reason: fmt.Errorf("event %q has no time", e.ID())}
+	}
+	return !e.Time().Before(s.From) && (s.Until.IsZero() || e.Time().Before(s.Until)), nil
+}
+
 // ToKafka produces events to the topic of their type. Each is marked as one that
 // may repeat, so a file replayed twice is stored once.
+//
+// With a topic given it produces all events there, those of other types than
+// ours as they are, in binary mode, with their subject as the key.
 type ToKafka struct {
 	codec    *event.Codec
 	producer *kgo.Client
+	topic    string
 
 	mu     sync.Mutex
 	failed error
 }
 
-// NewToKafka returns a sender to Kafka.
-func NewToKafka(cfg kafka.Config, codec *event.Codec) (*ToKafka, error) {
+// NewToKafka returns a sender to Kafka; topic "" is that of each event's type.
+func NewToKafka(cfg kafka.Config, codec *event.Codec, topic string) (*ToKafka, error) {
 	producer, err := kafka.NewProducer(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &ToKafka{codec: codec, producer: producer}, nil
+	return &ToKafka{codec: codec, producer: producer, topic: topic}, nil
 }
 
-// Send hands one event over; it is durable only after Flush.
+// Send hands one event over; it is durable only after Flush. An event that can
+// never be processed is *Refused.
 func (k *ToKafka) Send(ctx context.Context, e cloudevents.Event) error {
-	r, err := k.codec.Accept(ctx, e)
+	r, err := k.record(ctx, e)
 	if err != nil {
-		return fmt.Errorf("event %q: %w", e.ID(), err)
+		err = fmt.Errorf("event %q: %w", e.ID(), err)
+		if errors.Is(err, event.ErrInvalid) {
+			return &Refused{Reason: err}
+		}
+		return err
 	}
 	k.producer.Produce(ctx, r, func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -74,6 +116,43 @@ func (k *ToKafka) Send(ctx context.Context, e cloudevents.Event) error {
 		}
 	})
 	return nil
+}
+
+func (k *ToKafka) record(ctx context.Context, e cloudevents.Event) (*kgo.Record, error) {
+	if _, err := event.ContractOf(e.Type()); err == nil || k.topic == "" {
+		r, err := k.codec.Accept(ctx, e)
+		if err == nil && k.topic != "" {
+			r.Topic = k.topic
+		}
+		return r, err
+	}
+	r := &kgo.Record{Topic: k.topic, Value: e.Data()}
+	if e.Subject() != "" {
+		r.Key = []byte(e.Subject())
+	}
+	attribute := func(name, value string) {
+		if value != "" {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		}
+	}
+	attribute("ce_specversion", e.SpecVersion())
+	attribute("ce_type", e.Type())
+	attribute("ce_id", e.ID())
+	attribute("ce_source", e.Source())
+	attribute("ce_subject", e.Subject())
+	attribute("ce_dataschema", e.DataSchema())
+	attribute("content-type", e.DataContentType())
+	if !e.Time().IsZero() {
+		attribute("ce_time", e.Time().UTC().Format(time.RFC3339Nano))
+	}
+	for name, value := range e.Extensions() {
+		text, err := types.Format(value)
+		if err != nil {
+			return nil, event.Invalid("extension %s: %w", name, err)
+		}
+		attribute("ce_"+name, text)
+	}
+	return r, nil
 }
 
 // Flush returns once all that was sent is durable.
@@ -103,7 +182,7 @@ const (
 )
 
 // Send posts one event until it is answered 2xx. 4xx, but for 404, 408 and 429,
-// says that it never will be.
+// says that it never will be: it is *Refused.
 func (u *ToURL) Send(ctx context.Context, e cloudevents.Event) error {
 	wait := pause
 	for try := 1; ; try++ {
@@ -111,7 +190,10 @@ func (u *ToURL) Send(ctx context.Context, e cloudevents.Event) error {
 		if err == nil {
 			return nil
 		}
-		if !retry || try == tries {
+		if !retry {
+			return &Refused{Reason: fmt.Errorf("event %q: %w", e.ID(), err)}
+		}
+		if try == tries {
 			return fmt.Errorf("event %q: %w", e.ID(), err)
 		}
 		select {

@@ -24,6 +24,7 @@ type commands struct {
 	Tick      tickCommand      `cmd:"" help:"Sweep GitHub now instead of at the hour."`
 	Wake      wakeCommand      `cmd:"" help:"Have functions do now what is left to do."`
 	Replay    replayCommand    `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
+	Record    recordCommand    `cmd:"" help:"Write CloudEvents to a file: those of a topic, or those posted to an address."`
 	Drain     drainCommand     `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
 	Reprocess reprocessCommand `cmd:"" help:"Compute again what follows from the observations."`
 	Audit     auditCommand     `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`

@@ -22,9 +22,26 @@ import (
 
 type replayCommand struct {
 	Files []string `arg:"" name:"file" help:"CloudEvents as JSON Lines, a JSON batch (.json) or conformance YAML; .gz too."`
-	To    string   `default:"kafka" help:"kafka: each event to the topic of its type; or the URL of a function."`
+	To    string   `default:"kafka" help:"kafka: each event to the topic of its type; kafka:TOPIC; or any URL."`
 	Speed string   `default:"max" help:"max, or how many times faster than recorded: 1, 60, …"`
+	Rate  float64  `help:"The most events a second; 0: any number."`
+	From  moment   `help:"Only events of this time or later: 2025-03-01, or with a time of day as 2025-03-01T12:00:00Z."`
+	Until moment   `help:"Only events before this time."`
 	JSON  bool     `help:"Print JSON."`
+}
+
+// moment is a time on the command line: a day, or to the second, in UTC unless
+// it says otherwise.
+type moment struct{ time.Time }
+
+// UnmarshalText reads a time.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339Nano} {
+		if m.Time, err = time.Parse(layout, string(text)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither a day as 2025-03-01 nor a time as 2025-03-01T12:00:00Z", text)
 }
 
 // sender is where events go.
@@ -33,7 +50,8 @@ type sender interface {
 	Flush(ctx context.Context) error
 }
 
-// Run sends the files' events, in their order.
+// Run sends the files' events, in their order. An event that can never be taken
+// is named and passed over; the exit code is 1 then.
 func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	pace, err := r.pace()
 	if err != nil {
@@ -50,52 +68,84 @@ func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	}
 	defer leave()
 	began := time.Now()
+	var refused refusals
 	sent := 0
 	for _, file := range r.Files {
-		n, err := send(ctx, file, 0, pace, to, nil)
+		n, err := send(ctx, sending{file: file, pace: pace, span: replay.Span{From: r.From.Time, Until: r.Until.Time}, to: to, refused: refused.add})
 		sent += n
 		if err != nil {
 			return err
 		}
 	}
 	if r.JSON {
-		return printJSON(map[string]any{"sent": sent, "seconds": time.Since(began).Seconds()})
+		err = printJSON(map[string]any{"sent": sent, "refused": refused.n, "seconds": time.Since(began).Seconds()})
+	} else {
+		fmt.Printf("%s events sent in %s\n", count(int64(sent)), time.Since(began).Round(time.Millisecond))
 	}
-	fmt.Printf("%s events sent in %s\n", count(int64(sent)), time.Since(began).Round(time.Millisecond))
-	return nil
+	return errors.Join(err, refused.err())
+}
+
+// refusals are events that could not be taken.
+type refusals struct{ n int64 }
+
+// shownRefusals is how many are told one by one.
+const shownRefusals = 20
+
+func (r *refusals) add(err error) {
+	r.n++
+	switch {
+	case r.n <= shownRefusals:
+		fmt.Fprintln(os.Stderr, "refused:", visible(err.Error()))
+	case r.n == shownRefusals+1:
+		fmt.Fprintln(os.Stderr, "refused: more, which are only counted")
+	}
+}
+
+func (r *refusals) err() error {
+	if r.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s events were refused", count(r.n))
 }
 
 func (r *replayCommand) pace() (*replay.Pace, error) {
+	if r.Rate < 0 {
+		return nil, fmt.Errorf("--rate %g: want 0 or more", r.Rate)
+	}
 	if r.Speed == "max" {
-		return &replay.Pace{}, nil
+		return &replay.Pace{Rate: r.Rate}, nil
 	}
 	speed, err := strconv.ParseFloat(strings.TrimSuffix(r.Speed, "x"), 64)
 	if err != nil || speed <= 0 {
 		return nil, fmt.Errorf("--speed %s: want max or a number above 0", r.Speed)
 	}
-	return &replay.Pace{Speed: speed}, nil
+	return &replay.Pace{Speed: speed, Rate: r.Rate}, nil
 }
 
 func (r *replayCommand) target(ctx context.Context, p *place) (sender, func(), error) {
-	if r.To != "kafka" {
+	kind, topic, named := strings.Cut(r.To, ":")
+	if kind != "kafka" {
 		u, err := url.Parse(r.To)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, nil, fmt.Errorf("--to %s: want kafka or the URL of a function", r.To)
+			return nil, nil, fmt.Errorf("--to %s: want kafka, kafka:TOPIC or a URL", r.To)
 		}
 		return &replay.ToURL{URL: r.To, Client: &http.Client{Timeout: time.Minute}}, func() {}, nil
+	}
+	if named && topic == "" {
+		return nil, nil, errors.New("--to kafka: names no topic")
 	}
 	env, err := p.addresses()
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := toKafka(ctx, env)
+	k, err := toKafka(ctx, env, topic)
 	if err != nil {
 		return nil, nil, err
 	}
 	return k, k.Close, nil
 }
 
-func toKafka(ctx context.Context, env map[string]string) (*replay.ToKafka, error) {
+func toKafka(ctx context.Context, env map[string]string, topic string) (*replay.ToKafka, error) {
 	cfg, err := stack.KafkaOf(ctx, env)
 	if err != nil {
 		return nil, err
@@ -104,47 +154,67 @@ func toKafka(ctx context.Context, env map[string]string) (*replay.ToKafka, error
 	if err != nil {
 		return nil, err
 	}
-	return replay.NewToKafka(cfg, codec)
+	return replay.NewToKafka(cfg, codec, topic)
 }
 
 // flushEvery is how many events go between two points of no return.
 const flushEvery = 5_000
 
-// send sends a file's events but for the first skip of them. durable, if given,
-// learns how many of the file's events are safe. It returns how many were sent.
-func send(ctx context.Context, file string, skip int, pace *replay.Pace, to sender, durable func(int) error) (sent int, err error) {
-	bar, err := progress(file)
+// sending says what of a file goes where.
+type sending struct {
+	file    string
+	skip    int // events at its beginning that are safe already
+	pace    *replay.Pace
+	span    replay.Span
+	to      sender
+	durable func(at int) error // if given, learns how many of the file's events are safe
+	refused func(error)        // gets each event that can never be taken; without it, the first ends the sending
+}
+
+// send sends a file's events and returns how many.
+func send(ctx context.Context, s sending) (sent int, err error) {
+	bar, err := progress(s.file)
 	if err != nil {
 		return 0, err
 	}
 	defer bar.Close()
 	flush := func(at int) error {
-		if err := to.Flush(ctx); err != nil {
+		if err := s.to.Flush(ctx); err != nil {
 			return err
 		}
-		if durable != nil {
-			return durable(at)
+		if s.durable != nil {
+			return s.durable(at)
 		}
 		return nil
 	}
 	at := 0
-	for e, err := range replay.Read(file) {
-		if err != nil {
-			return sent, errors.Join(err, flush(at))
-		}
-		at++
-		if at <= skip {
+	for e, err := range replay.Read(s.file) {
+		if at++; at <= s.skip {
 			continue
 		}
-		if err := pace.Wait(ctx, e); err != nil {
-			return sent, errors.Join(err, to.Flush(context.WithoutCancel(ctx)))
+		took := false
+		if err == nil {
+			if took, err = s.span.Has(e); took {
+				if err := s.pace.Wait(ctx, e); err != nil {
+					return sent, errors.Join(err, s.to.Flush(context.WithoutCancel(ctx)))
+				}
+				err = s.to.Send(ctx, e)
+			}
 		}
-		if err := to.Send(ctx, e); err != nil {
+		var refused *replay.Refused
+		switch {
+		case err == nil:
+		case s.refused != nil && errors.As(err, &refused):
+			s.refused(err)
+			took = false
+		default:
 			return sent, errors.Join(err, flush(at-1))
 		}
-		sent++
-		if err := bar.Add(1); err != nil {
-			return sent, err
+		if took {
+			sent++
+			if err := bar.Add(1); err != nil {
+				return sent, err
+			}
 		}
 		if at%flushEvery == 0 {
 			if err := flush(at); err != nil {

@@ -141,15 +141,15 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	sent := 0
 	if !state.Done {
 		fmt.Printf("Replaying %s: daily readings of 2025, through Kafka and every function …\n", recording)
-		to, err := toKafka(ctx, s.Env)
+		to, err := toKafka(ctx, s.Env, "")
 		if err != nil {
 			return err
 		}
 		defer to.Close()
-		if sent, err = send(ctx, file, state.Sent, &replay.Pace{}, to, func(at int) error {
+		if sent, err = send(ctx, sending{file: file, skip: state.Sent, pace: &replay.Pace{}, to: to, durable: func(at int) error {
 			state.Sent = at
 			return state.write(p.home)
-		}); err != nil {
+		}}); err != nil {
 			return err
 		}
 		state.Done = true

@@ -248,6 +248,20 @@ func (c *Codec) Requested(ctx context.Context, e cloudevents.Event) (p FetchRequ
 	return p, c.decode(ctx, contract, e.DataContentType(), e.Data(), &p)
 }
 
+// JSON reads a record of any of our types and returns its payload in the JSON
+// form, which Accept takes.
+func (c *Codec) JSON(ctx context.Context, r *kgo.Record) ([]byte, error) {
+	contract, err := ContractOf(Header(r, "ce_type"))
+	if err != nil {
+		return nil, err
+	}
+	p := contract.blank()
+	if err := c.read(ctx, contract.Type, r, p); err != nil {
+		return nil, err
+	}
+	return json.Marshal(p)
+}
+
 // Header returns a record's header, or "".
 func Header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {

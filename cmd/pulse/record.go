@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/replay"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+type recordCommand struct {
+	Source string `arg:"" help:"A topic: what stands in it now. Or http://host:port, where to listen until it is interrupted."`
+	Out    string `required:"" help:"File to make: JSON Lines (.jsonl), the conformance form (.yaml), .gz besides either; - is standard output."`
+	Limit  int64  `help:"End after so many events; 0: no limit."`
+	From   moment `help:"Only events of this time or later: 2025-03-01, or 2025-03-01T12:00:00Z."`
+	Until  moment `help:"Only events before this time."`
+}
+
+// errEnough ends a recording that has its number.
+var errEnough = errors.New("the limit is reached")
+
+// Run records. What was answered with 204 is in the file. An event that the file
+// cannot hold is named; the exit code is 1 then.
+func (r *recordCommand) Run(ctx context.Context, p *place) (err error) {
+	if r.Limit < 0 {
+		return fmt.Errorf("--limit %d: want 0 or more", r.Limit)
+	}
+	out, err := replay.Create(r.Out)
+	if err != nil {
+		return err
+	}
+	listening := strings.Contains(r.Source, "://")
+	span := replay.Span{From: r.From.Time, Until: r.Until.Time}
+	began := time.Now()
+	var refused refusals
+	var recorded atomic.Int64
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	sink := func(e cloudevents.Event) error {
+		if r.Limit > 0 && recorded.Load() >= r.Limit {
+			return errEnough
+		}
+		within, err := span.Has(e)
+		if err != nil || !within {
+			return err
+		}
+		if err := out.Write(e); err != nil {
+			return err
+		}
+		if listening {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		if recorded.Add(1) == r.Limit && listening {
+			enough()
+		}
+		return nil
+	}
+	if listening {
+		fmt.Fprintln(os.Stderr, "listening at", r.Source)
+		err = replay.Listen(ctx, r.Source, sink, refused.add)
+	} else {
+		err = r.topic(ctx, p, sink, refused.add)
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	if err := errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%s events recorded in %s\n", count(recorded.Load()), time.Since(began).Round(time.Millisecond))
+	return refused.err()
+}
+
+func (r *recordCommand) topic(ctx context.Context, p *place, sink replay.Sink, refused func(error)) error {
+	env, err := p.addresses()
+	if err != nil {
+		return err
+	}
+	cfg, err := stack.KafkaOf(ctx, env)
+	if err != nil {
+		return err
+	}
+	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	if err != nil {
+		return err
+	}
+	return replay.Topic(ctx, cfg, codec, r.Source, sink, refused)
+}

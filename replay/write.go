@@ -1,0 +1,119 @@
+package replay
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"sigs.k8s.io/yaml"
+)
+
+// Writer writes events to a file that Read reads. It is for one goroutine.
+type Writer struct {
+	encode func(cloudevents.Event) ([]byte, error)
+	out    *bufio.Writer
+	zip    *gzip.Writer // or nil
+	file   *os.File
+}
+
+// Create makes a file, which must not be there yet, in the form that its name
+// tells as Read does, but for a JSON batch; "-" is JSON Lines to standard output.
+func Create(path string) (*Writer, error) {
+	name := strings.ToLower(path)
+	w := &Writer{encode: line, file: os.Stdout}
+	plain, zipped := strings.CutSuffix(name, ".gz")
+	switch {
+	case isYAML(plain):
+		w.encode = toDocument
+	case strings.HasSuffix(plain, ".json"):
+		return nil, fmt.Errorf("%s: JSON Lines are named .jsonl, the conformance form .yaml", path)
+	}
+	if path != "-" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		w.file = f
+	}
+	var out io.Writer = w.file
+	if zipped {
+		w.zip = gzip.NewWriter(w.file)
+		out = w.zip
+	}
+	w.out = bufio.NewWriterSize(out, 64<<10)
+	return w, nil
+}
+
+// Write adds an event. One that the form cannot hold is *Refused.
+func (w *Writer) Write(e cloudevents.Event) error {
+	text, err := w.encode(e)
+	if err != nil {
+		return &Refused{Reason: fmt.Errorf("event %q: %w", e.ID(), err)}
+	}
+	_, err = w.out.Write(text)
+	return err
+}
+
+// Flush hands what was written to the operating system: it is in the file even
+// if this process is killed.
+func (w *Writer) Flush() error {
+	err := w.out.Flush()
+	if w.zip != nil {
+		err = errors.Join(err, w.zip.Flush())
+	}
+	return err
+}
+
+// Close ends the file.
+func (w *Writer) Close() error {
+	err := w.out.Flush()
+	if w.zip != nil {
+		err = errors.Join(err, w.zip.Close())
+	}
+	return errors.Join(err, w.file.Close())
+}
+
+func line(e cloudevents.Event) ([]byte, error) {
+	text, err := json.Marshal(e)
+	if err == nil && len(text) >= maxLine {
+		err = fmt.Errorf("%d bytes, more than a line may have", len(text))
+	}
+	return append(text, '\n'), err
+}
+
+func toDocument(e cloudevents.Event) ([]byte, error) {
+	if !utf8.Valid(e.Data()) {
+		return nil, errors.New("binary data, for which the conformance form has no place")
+	}
+	d := document{Mode: "binary", Data: string(e.Data())}
+	c := &d.ContextAttributes
+	c.SpecVersion, c.Type, c.ID, c.Source, c.Subject = e.SpecVersion(), e.Type(), e.ID(), e.Source(), e.Subject()
+	c.DataSchema, c.DataContentType = e.DataSchema(), e.DataContentType()
+	if !e.Time().IsZero() {
+		c.Time = e.Time().Format(time.RFC3339Nano)
+	}
+	for name, value := range e.Extensions() {
+		text, err := types.Format(value)
+		if err != nil {
+			return nil, fmt.Errorf("extension %s: %w", name, err)
+		}
+		if c.Extensions == nil {
+			c.Extensions = map[string]string{}
+		}
+		c.Extensions[name] = text
+	}
+	text, err := yaml.Marshal(d)
+	if err == nil && len(text) >= maxLine {
+		err = fmt.Errorf("%d bytes, more than a document may have", len(text))
+	}
+	return append(text, "---\n"...), err
+}
