@@ -101,7 +101,8 @@ func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
 	}
 
 	// What the command line is given, it asks for; what it is answered, it shows.
-	for _, w := range want {
+	for id := range int64(12) { // those that are about SQL
+		w := want[id+1]
 		var found struct{ Name string }
 		if p.json(&found, "repo", w.name); found.Name != w.name {
 			t.Errorf("repo %q finds %q", w.name, found.Name)
