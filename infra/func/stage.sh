@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Lays out each function as func wants it: one folder, one module, nothing
+# outside (docs/adr/0009-staged-folders.md). stage.sh [DIRECTORY], .build/stage
+# unless told.
+#
+# A staged folder's module has our common path, so that imports of shared stay as
+# they are. Its versions are those of the function's own go.mod.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export GOWORK=off
+out=$(realpath -m "${1:-.build/stage}")
+module=github.com/m7pulse/m7pulse
+functions=(fetch-org aggregate sink-clickhouse sink-iceberg)
+
+# copy FROM TO copies what a build needs of a folder: no tests, no go.mod.
+copy() {
+  mkdir -p "$2"
+  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=githubtest \
+    --exclude=go.mod --exclude=go.sum -cf - . | tar -C "$2" -xf -
+}
+
+# settle DIRECTORY GO.MOD makes the staged module of what the original requires.
+settle() {
+  cp "$2" "$1/go.mod"
+  cp "${2%.mod}.sum" "$1/go.sum"
+  (
+    cd "$1"
+    go mod edit -module=$module
+    for own in shared "${functions[@]/#/functions/}"; do
+      go mod edit -droprequire=$module/"$own" -dropreplace=$module/"$own"
+    done
+    go mod tidy
+  )
+}
+
+rm -rf "$out"
+for name in "${functions[@]}"; do
+  copy "functions/$name" "$out/$name"
+  (cd "functions/$name" && go list -deps .) | sed -n "s|^$module/shared/||p" | while read -r package; do
+    copy "shared/$package" "$out/$name/shared/$package"
+  done
+  settle "$out/$name" "functions/$name/go.mod"
+  echo "staged $out/$name"
+done
+
+# The all-in-one: the root's function, the functions' folders, shared.
+mkdir -p "$out/m7pulse"
+cp function.go func.yaml "$out/m7pulse/"
+copy shared "$out/m7pulse/shared"
+for name in "${functions[@]}"; do
+  copy "functions/$name" "$out/m7pulse/functions/$name"
+  rm "$out/m7pulse/functions/$name/func.yaml"
+done
+settle "$out/m7pulse" go.mod
+echo "staged $out/m7pulse"
