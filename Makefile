@@ -69,6 +69,7 @@ SPARK ?=
 bench: build ## Measure the bulk doors. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
 	$(GO) run ./bench/drain -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
 	$(GO) run ./bench/drain -brokers $(KAFKA) -records 1000000 -sinks
+	$(GO) test -run '^$$' -bench AThousandCommits -benchtime 1x ./functions/sink-iceberg/
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -90,8 +90,11 @@ func (a *allInOne) takers(e cloudevents.Event) ([]serve.Function, error) {
 		if err != nil {
 			return nil, err
 		}
-		if do == "wake" {
+		switch do {
+		case "wake":
 			return a.all(), nil
+		case "maintain":
+			return []serve.Function{a.iceberg}, nil
 		}
 		return []serve.Function{a.fetch}, nil
 	case event.TypeFetchRequested:

@@ -60,6 +60,7 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 	}
 	f(event.TypeTick, "", `{"do":"sweep"}`, "fetch-org")
 	f(event.TypeTick, "", `{"do":"wake"}`, "fetch-org aggregate sink-clickhouse sink-iceberg")
+	f(event.TypeTick, "", `{"do":"maintain"}`, "sink-iceberg")
 	f(event.TypeTick, "", `{"do":`, "refused")
 	f(event.TypeFetchRequested, "github.fetch_requests", `{}`, "fetch-org")
 	f(event.TypeRepoObserved, "github.base_repos", `{}`, "aggregate sink-iceberg")

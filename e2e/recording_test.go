@@ -84,6 +84,13 @@ func TestRecordingReplayedTwiceIsStoredOnce(t *testing.T) {
 	}
 	p.run("replay", file)
 	p.wantRecording()
+	if out := p.run("maintain", "--keep-snapshots", "0s"); !strings.Contains(out, "base_repos") {
+		t.Errorf("maintain:\n%s", out)
+	}
+	if got, text := p.post("SINK_ICEBERG_URL", "dev.knative.sources.ping", "application/json", `{"do":"maintain"}`); got != 204 {
+		t.Errorf("a tick to maintain is answered %d %q", got, text)
+	}
+	p.wantRecording()
 	if out := p.run("replay", recording, "--from", "2025-12-31", "--until", "2026-01-01"); !strings.HasPrefix(out, "141 events") {
 		t.Errorf("replay of the last day:\n%s", out)
 	}

@@ -20,7 +20,7 @@ import (
 
 // world is the servers that the sink stands on, and its embedded cold store.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	codec   *event.Codec
 	letters *kgo.Client
 	shelf   *shelf
@@ -29,7 +29,7 @@ type world struct {
 
 const topicID = "0123456789abcdef0123456789abcdef"
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, event.DeadLetterTopic(event.TopicBaseRepos), event.DeadLetterTopic(event.TopicProcessedRepos)))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/catalog/rest"
 	"github.com/apache/iceberg-go/table"
 
@@ -43,10 +44,8 @@ func (c *cold[R]) commit(ctx context.Context, t *table.Table, topicID string, b 
 		if !conflict(err) && !errors.Is(err, rest.ErrCommitStateUnknown) {
 			return fmt.Errorf("commit to %s: %w", c.layout.name, err)
 		}
-		select {
-		case <-time.After(time.Duration(rand.IntN(20*try)) * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("commit to %s: %w", c.layout.name, ctx.Err())
+		if err := yield(ctx, try); err != nil {
+			return fmt.Errorf("commit to %s: %w", c.layout.name, err)
 		}
 		if t, err = c.load(ctx); err != nil {
 			return err
@@ -74,6 +73,62 @@ func (c *cold[R]) transact(ctx context.Context, t *table.Table, to offsets, file
 	}
 	_, err = tx.Commit(ctx)
 	return err
+}
+
+// errNothing: there is nothing to change.
+var errNothing = errors.New("nothing to change")
+
+// amend changes in one commit what a table holds of the past, and tries again,
+// with the table as it is then, when another writer was faster. As every commit
+// this one repeats how far the topic is stored: a new snapshot's summary is to be
+// made of the properties that change is given. A table that does not exist stays
+// so. The change may be made twice: an answer can get lost.
+func amend(ctx context.Context, c catalog.Catalog, name string, change func(*table.Table, *table.Transaction, iceberg.Properties) error) error {
+	for try := 1; ; try++ {
+		t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at, err := readOffsets(t)
+		if err != nil {
+			return err
+		}
+		props, err := at.properties()
+		if err != nil {
+			return err
+		}
+		tx := t.NewTransaction()
+		if err := tx.AssertRefSnapshotID(""); err != nil {
+			return err
+		}
+		if err := change(t, tx, props); errors.Is(err, errNothing) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if _, err = tx.Commit(ctx); err == nil {
+			return nil
+		}
+		if !conflict(err) && !errors.Is(err, rest.ErrCommitStateUnknown) || try == commitTries {
+			return err
+		}
+		if err := yield(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+// yield waits a moment, longer each time, for other writers to be done.
+func yield(ctx context.Context, try int) error {
+	select {
+	case <-time.After(time.Duration(rand.IntN(20*try)) * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // conflict says whether a commit failed because the table had moved on. SQL

@@ -37,6 +37,7 @@ type Config struct {
 	Interval time.Duration `env:"SINK_ICEBERG_INTERVAL" envDefault:"60s"`
 	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
+	Keep     Keep
 	// Share is the part of the partitions that this process of a bulk door drains.
 	Share kafka.Share `env:"SHARE"`
 }
@@ -59,7 +60,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	if c.Block < 1 || c.Block > 1_000_000 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_ICEBERG_BLOCK_RECORDS"))
 	}
-	return errs
+	return errs.Also(c.Keep.Validate())
 }
 
 // blockBytes bounds a block by weight.
@@ -134,6 +135,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 		Drain:   drain,
 		Accept:  codec.Accept,
 		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
+		Chores:  map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
 		Closers: []func() error{func() error { letters.Close(); return nil }, shelf.close},
 	}, nil
 }

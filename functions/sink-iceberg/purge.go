@@ -2,9 +2,7 @@ package sinkiceberg
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
@@ -28,43 +26,10 @@ func Purge(ctx context.Context, c catalog.Catalog, spelt []string) error {
 }
 
 func purge(ctx context.Context, c catalog.Catalog, name string, filter iceberg.BooleanExpression) error {
-	for try := 1; ; try++ {
-		t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
-		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return amend(ctx, c, name, func(t *table.Table, tx *table.Transaction, props iceberg.Properties) error {
 		if t.CurrentSnapshot() == nil {
-			return nil
+			return errNothing
 		}
-		// As every commit, this one repeats how far the topic is stored.
-		at, err := readOffsets(t)
-		if err != nil {
-			return err
-		}
-		props, err := at.properties()
-		if err != nil {
-			return err
-		}
-		tx := t.NewTransaction()
-		if err := tx.AssertRefSnapshotID(""); err != nil {
-			return err
-		}
-		if err := tx.Delete(ctx, filter, props); err != nil {
-			return err
-		}
-		if _, err = tx.Commit(ctx); err == nil {
-			return nil
-		}
-		if !conflict(err) || try == commitTries {
-			return err
-		}
-		select {
-		case <-time.After(time.Duration(try) * 50 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return tx.Delete(ctx, filter, props)
+	})
 }

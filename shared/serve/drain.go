@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +33,8 @@ type Draining struct {
 	Accept func(ctx context.Context, e cloudevents.Event) (*kgo.Record, error)
 	// Topics are those that the drain reads.
 	Topics []string
+	// Chores are what a tick may ask for besides "wake". They must be safe to repeat.
+	Chores map[string]func(context.Context) error
 	// Closers are run after the drain has stopped.
 	Closers []func() error
 }
@@ -42,8 +46,11 @@ func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
 		if err != nil {
 			return err
 		}
+		if chore, ok := d.Chores[do]; ok {
+			return chore(ctx)
+		}
 		if do != "wake" {
-			return event.Invalid("this function can do \"wake\", not %q", do)
+			return event.Invalid("this function can do %q, not %q", append(slices.Sorted(maps.Keys(d.Chores)), "wake"), do)
 		}
 		return d.Drain.Wake(ctx)
 	}

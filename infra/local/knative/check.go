@@ -220,8 +220,8 @@ func checkTicks(ticks []kept[pingSource], t *Topology, found *faults) []Tick {
 		}
 		if err := json.Unmarshal([]byte(s.Data), &tick); err != nil {
 			fault("spec.data", "is not JSON: %v", err)
-		} else if tick.Do != doSweep && tick.Do != doWake {
-			fault("spec.data", "do is %q, want %q or %q", tick.Do, doSweep, doWake)
+		} else if !slices.Contains([]string{doSweep, doWake, doMaintain}, tick.Do) {
+			fault("spec.data", "do is %q, want %q, %q or %q", tick.Do, doSweep, doWake, doMaintain)
 		}
 		out = append(out, Tick{
 			Name: k.doc.Metadata.Name, Function: s.Sink.Ref.Name, Schedule: schedule,

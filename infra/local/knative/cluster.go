@@ -187,8 +187,9 @@ func (c *Cluster) URL(function string) string {
 
 // What a tick may ask for.
 const (
-	doSweep = "sweep"
-	doWake  = "wake"
+	doSweep    = "sweep"
+	doWake     = "wake"
+	doMaintain = "maintain"
 )
 
 // Tick sends the function its sweep tick now, and answers when it is accepted.

@@ -15,8 +15,8 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(top.Functions) != 4 || len(top.Topics) != 8 || len(top.Ticks) != 5 || len(top.Sources) != 7 {
-		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 4, 8, 5, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
+	if len(top.Functions) != 4 || len(top.Topics) != 8 || len(top.Ticks) != 6 || len(top.Sources) != 7 {
+		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 4, 8, 6, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
 	}
 	for _, topic := range top.Topics {
 		if topic.Name == "github.base_repos" && (topic.Partitions != 12 || topic.Config["retention.ms"] != "7776000000") {
@@ -40,6 +40,7 @@ func TestTicksFireWhenTheManifestsSay(t *testing.T) {
 	want := map[string]string{
 		"sweep-hourly": "11:00:00", "wake-fetch-org": "10:10:00", "wake-aggregate": "10:15:00",
 		"wake-sink-clickhouse": "10:15:00", "wake-sink-iceberg": "10:15:00",
+		"maintain-sink-iceberg": "10:40:00",
 	}
 	for _, tick := range top.Ticks {
 		if got := tick.Schedule.Next(now).UTC().Format(time.TimeOnly); got != want[tick.Name] {

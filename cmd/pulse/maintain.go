@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+type maintainCommand struct {
+	KeepSnapshots time.Duration `default:"168h" help:"Expire snapshots that are older. With 0s all but the current one, which ends every longer scan that runs."`
+	KeepOrphans   time.Duration `default:"72h" help:"Delete files that no snapshot knows and that are older: at least 1h."`
+	JSON          bool          `help:"Print JSON."`
+}
+
+// Run maintains the cold store. It may be run beside the sink, be stopped and be
+// started again.
+func (m *maintainCommand) Run(ctx context.Context, p *place) error {
+	env, err := p.addresses()
+	if err != nil {
+		return err
+	}
+	at, err := serve.Load[coldConfig](ctx, env)
+	if err != nil {
+		return err
+	}
+	quiet() // the library tells of every file
+	c, closeCatalog, err := sinkiceberg.Open(ctx, at.Location)
+	if err != nil {
+		return err
+	}
+	bar := progressbar.DefaultSilent(-1)
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("compacted"),
+			progressbar.OptionShowCount(), progressbar.OptionSetItsString("files"), progressbar.OptionClearOnFinish())
+	}
+	var done []sinkiceberg.Maintenance
+	keep := sinkiceberg.Keep{Snapshots: m.KeepSnapshots, Orphans: m.KeepOrphans}
+	err = sinkiceberg.Maintain(ctx, c, keep, func(now sinkiceberg.Maintenance) {
+		bar.Describe(now.Table)
+		_ = bar.Set(now.Compacted) // a bar that cannot be drawn stops nothing
+		if len(done) == 0 || done[len(done)-1].Table != now.Table {
+			done = append(done, now)
+		}
+		done[len(done)-1] = now
+	})
+	if err := errors.Join(err, bar.Close(), closeCatalog()); err != nil {
+		return err
+	}
+	if m.JSON {
+		return printJSON(done)
+	}
+	t := newTable("Table", "Files before", "after", "Snapshots expired", "Orphans deleted", "MB")
+	for _, d := range done {
+		t.AppendRow(table.Row{d.Table, count(int64(d.Files)), count(int64(d.Files - d.Compacted + d.Written)),
+			count(int64(d.Snapshots)), count(int64(d.Orphans)), fmt.Sprintf("%.1f", float64(d.OrphanBytes)/1e6)})
+	}
+	t.Render()
+	for _, d := range done {
+		if d.Kept != "" {
+			fmt.Printf("%s: snapshots and orphans left alone. %s.\n", d.Table, d.Kept)
+		}
+	}
+	return nil
+}
