@@ -125,16 +125,11 @@ func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, from, to 
 	if t.CurrentSnapshot() == nil {
 		return nil
 	}
-	files, err := t.Scan(table.WithRowFilter(iceberg.NewAnd(
+	files, err := files(ctx, t, iceberg.NewAnd(
 		iceberg.GreaterThanEqual(iceberg.Reference("observed_at"), iceberg.Timestamp(from*1000)),
-		iceberg.LessThanEqual(iceberg.Reference("observed_at"), iceberg.Timestamp(to*1000))))).PlanFiles(ctx)
+		iceberg.LessThanEqual(iceberg.Reference("observed_at"), iceberg.Timestamp(to*1000))))
 	if err != nil {
 		return err
-	}
-	// The range picks the files only. The library cannot compare timestamps row
-	// by row (it answers "invalid"), and the keys are compared here anyway.
-	for i := range files {
-		files[i].Residual = nil
 	}
 	_, batches, err := t.Scan(table.WithSelectedFields("repo_id", "observed_at")).ReadTasks(ctx, files)
 	if err != nil {

@@ -1,0 +1,122 @@
+package sinkiceberg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
+
+// Position is how far a topic is stored in a snapshot: the next offsets by
+// partition. A table that has stored nothing has no topic id.
+type Position struct {
+	TopicID string
+	Next    map[int32]int64
+}
+
+// ReadObserved reads the observations of base_repos, in some order, as they stand
+// in one snapshot: those that the filter lets through, or all if it is nil. The
+// filter chooses files, so that rows beyond it may come too.
+func ReadObserved(ctx context.Context, c catalog.Catalog, filter iceberg.BooleanExpression, each func([]*event.RepoObserved) error) (Position, error) {
+	return read(ctx, c, TableBase, observationColumns(func(o *event.RepoObserved) *repo.Observation { return o }), filter, each)
+}
+
+// ReadProcessed reads the rows of processed_repos, as ReadObserved does.
+func ReadProcessed(ctx context.Context, c catalog.Catalog, filter iceberg.BooleanExpression, each func([]*event.RepoProcessed) error) (Position, error) {
+	return read(ctx, c, TableProcessed, processedColumns(), filter, each)
+}
+
+// ReadSwept reads the ledger lines of sweeps. A line may come twice.
+func ReadSwept(ctx context.Context, c catalog.Catalog, each func([]*event.OwnerSwept) error) (Position, error) {
+	return read(ctx, c, TableSweeps, sweepColumns(), nil, each)
+}
+
+// read gives the rows of a table to each, a batch at a time: one file is open at
+// once. What each is given is its own.
+func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) (Position, error) {
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return Position{}, nil
+	}
+	if err != nil {
+		return Position{}, fmt.Errorf("load table %s: %w", name, err)
+	}
+	at, err := readOffsets(t)
+	if err != nil {
+		return Position{}, err
+	}
+	position := Position(at)
+	if t.CurrentSnapshot() == nil {
+		return position, nil
+	}
+	var fields []string
+	var known []column[R]
+	for _, col := range cols {
+		if _, ok := t.Schema().FindFieldByName(col.name); ok {
+			fields, known = append(fields, col.name), append(known, col)
+		}
+	}
+	scan := t.Scan(table.WithSelectedFields(fields...), table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows))
+	files, err := files(ctx, t, filter)
+	if err != nil {
+		return Position{}, fmt.Errorf("plan table %s: %w", name, err)
+	}
+	_, batches, err := scan.ReadTasks(ctx, files)
+	if err != nil {
+		return Position{}, fmt.Errorf("scan table %s: %w", name, err)
+	}
+	for batch, err := range batches {
+		if err != nil {
+			return Position{}, fmt.Errorf("scan table %s: %w", name, err)
+		}
+		err := each(rows(batch, known))
+		batch.Release()
+		if err != nil {
+			return Position{}, err
+		}
+	}
+	return position, nil
+}
+
+// files are those of the current snapshot in which a filter may find something.
+// Rows are not filtered: the library cannot compare timestamps row by row.
+func files(ctx context.Context, t *table.Table, filter iceberg.BooleanExpression) ([]table.FileScanTask, error) {
+	var opts []table.ScanOption
+	if filter != nil {
+		opts = append(opts, table.WithRowFilter(filter))
+	}
+	files, err := t.Scan(opts...).PlanFiles(ctx)
+	for i := range files {
+		files[i].Residual = nil
+	}
+	return files, err
+}
+
+// rows makes rows of a batch. A null leaves the field as it is in a new row.
+func rows[R any](batch arrow.RecordBatch, cols []column[R]) []*R {
+	store := make([]R, batch.NumRows())
+	out := make([]*R, len(store))
+	for i := range store {
+		out[i] = &store[i]
+	}
+	byName := map[string]arrow.Array{}
+	for i, f := range batch.Schema().Fields() {
+		byName[f.Name] = batch.Column(i)
+	}
+	for _, c := range cols {
+		values := byName[c.name]
+		for i, r := range out {
+			if !values.IsNull(i) {
+				c.read(values, i, r)
+			}
+		}
+	}
+	return out
+}
