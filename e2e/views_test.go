@@ -15,7 +15,13 @@ import (
 // query asks ClickHouse and returns its lines, fields parted by spaces.
 func (p *pulse) query(sql string) string {
 	p.t.Helper()
-	answer, err := http.Post(p.address("CLICKHOUSE_URL"), "text/plain", strings.NewReader(sql+" FORMAT TSV"))
+	return strings.ReplaceAll(p.exec(sql+" FORMAT TSV"), "\t", " ")
+}
+
+// exec has ClickHouse do something.
+func (p *pulse) exec(sql string) string {
+	p.t.Helper()
+	answer, err := http.Post(p.address("CLICKHOUSE_URL"), "text/plain", strings.NewReader(sql))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -24,7 +30,7 @@ func (p *pulse) query(sql string) string {
 	if err != nil || answer.StatusCode != http.StatusOK {
 		p.t.Fatalf("%s: %v\n%s", sql, err, text)
 	}
-	return strings.ReplaceAll(strings.TrimSpace(string(text)), "\t", " ")
+	return strings.TrimSpace(string(text))
 }
 
 // TestViewsOverRepositories has three repositories in 15 days: a/x steady at 10

@@ -28,6 +28,7 @@ type commands struct {
 	Drain     drainCommand     `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
 	Reprocess reprocessCommand `cmd:"" help:"Compute again what follows from the observations."`
 	Maintain  maintainCommand  `cmd:"" help:"Make few files of many in Iceberg, expire old snapshots, delete what is left over."`
+	Rebuild   rebuildCommand   `cmd:"" help:"Fill a store again from another."`
 	Audit     auditCommand     `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Look through the records that could not be processed; send them again, or give them up."`
 	Owners    ownersCommand    `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`

@@ -220,22 +220,30 @@ func insert[R any](ctx context.Context, s *store, table string, columns []column
 
 // commit writes the markers of a block: from now on it is stored.
 func (s *store) commit(ctx context.Context, topic, topicID string, b kafka.Block) error {
-	type marker struct {
-		partition int32
-		from, to  int64
-	}
 	var rows []*marker
 	for p, next := range b.Next {
-		rows = append(rows, &marker{p.Number, b.First[p], next})
+		rows = append(rows, &marker{topic, topicID, p.Number, b.First[p], next})
 	}
+	return s.mark(ctx, "pulse.sink_commits", rows)
+}
+
+// marker says that the records of a partition are stored from one offset up to
+// another.
+type marker struct {
+	topic, topicID string
+	partition      int32
+	from, to       int64
+}
+
+func (s *store) mark(ctx context.Context, table string, markers []*marker) error {
 	at := time.Now().UTC()
-	return insert(ctx, s, "pulse.sink_commits", []column[marker]{
-		col("topic", func(*marker) string { return topic }),
-		col("topic_id", func(*marker) string { return topicID }),
+	return insert(ctx, s, table, []column[marker]{
+		col("topic", func(m *marker) string { return m.topic }),
+		col("topic_id", func(m *marker) string { return m.topicID }),
 		col("partition", func(m *marker) int32 { return m.partition }),
 		col("from_offset", func(m *marker) uint64 { return uint64(m.from) }),
 		col("to_offset", func(m *marker) uint64 { return uint64(m.to) }),
-		col("rows", func(m *marker) uint64 { return uint64(len(b.Records)) }),
+		col("rows", func(m *marker) uint64 { return uint64(m.to - m.from) }),
 		col("committed_at", func(*marker) time.Time { return at }),
-	}, rows)
+	}, markers)
 }

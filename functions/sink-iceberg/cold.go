@@ -44,11 +44,7 @@ func (c *cold[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark
 	if err != nil {
 		return nil, err
 	}
-	var marks []kafka.Mark
-	for p, next := range at.Next {
-		marks = append(marks, kafka.Mark{TopicID: at.TopicID, Partition: p, Next: next})
-	}
-	return marks, nil
+	return Position(at).Marks(), nil
 }
 
 func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -19,6 +20,14 @@ import (
 type Position struct {
 	TopicID string
 	Next    map[int32]int64
+}
+
+// Marks are the position as a store of the topic says it.
+func (p Position) Marks() (out []kafka.Mark) {
+	for partition, next := range p.Next {
+		out = append(out, kafka.Mark{TopicID: p.TopicID, Partition: partition, Next: next})
+	}
+	return out
 }
 
 // ReadObserved reads the observations of base_repos, in some order, as they stand

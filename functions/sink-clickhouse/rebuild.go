@@ -1,0 +1,195 @@
+package sinkclickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// rebuildBlock is how many rows a rebuild inserts at once.
+const rebuildBlock = 50_000
+
+// Rebuild fills a second set of the store's tables from elsewhere and puts it in
+// the place of the first. As long as it lasts it is the only writer; the
+// function waits, and readers see the old tables.
+//
+// The markers are taken away before the tables change places and come back
+// after. A rebuild that ended in between leaves a store without markers, to
+// which no sink writes; it takes another rebuild. So it may be ended and
+// repeated at any point.
+type Rebuild struct {
+	store   *store
+	writer  *writer
+	fenced  context.Context
+	unfence context.CancelFunc
+	pending []*row
+	rows    uint64 // given to the time series
+}
+
+// BeginRebuild waits until it is the only writer of all partitions, of which
+// there are as many as the topic with the most has, and makes the second set
+// anew. environ is the function's.
+func BeginRebuild(ctx context.Context, environ map[string]string, partitions int) (*Rebuild, error) {
+	cfg, err := serve.Load[Config](ctx, environ)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := newStore(cfg.ClickHouse)
+	if err != nil {
+		return nil, err
+	}
+	at, err := redis.ParseURL(cfg.Redis)
+	if err != nil {
+		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
+	}
+	r := &Rebuild{store: hot, writer: &writer{redis: redis.NewClient(at), store: hot}, unfence: func() {}}
+	if err := r.begin(ctx, partitions); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// tables are those of a set, besides the markers. The second set is named new_*.
+func tables() []string {
+	return []string{"github_processed_repos", "github_metrics_timeseries", "sweeps"}
+}
+
+func (r *Rebuild) begin(ctx context.Context, partitions int) error {
+	if err := r.store.prepare(ctx); err != nil {
+		return err
+	}
+	all := make([]int32, partitions)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	if err := r.writer.take(ctx, all); err != nil {
+		return err
+	}
+	fenced, unfence, err := r.writer.fence(ctx)
+	if err != nil {
+		return err
+	}
+	r.fenced, r.unfence = fenced, unfence
+	for _, t := range tables() {
+		if err := r.exec("DROP TABLE IF EXISTS pulse.new_"+t+"", "CREATE TABLE pulse.new_"+t+" AS pulse."+t); err != nil {
+			return err
+		}
+	}
+	markers := "pulse.sink_commits"
+	if there, err := r.there("sink_commits"); err != nil {
+		return err
+	} else if !there {
+		markers = "pulse.old_sink_commits"
+	}
+	return r.exec("DROP TABLE IF EXISTS pulse.new_sink_commits", "CREATE TABLE pulse.new_sink_commits AS "+markers)
+}
+
+// Processed adds processed observations. They must come once each.
+func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
+	for _, p := range rows {
+		// Their origin is not known, and need not be: the markers cover them.
+		r.pending = append(r.pending, &row{RepoProcessed: *p, partition: -1, offset: -1})
+		if len(r.pending) == rebuildBlock {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Rebuild) flush() error {
+	if err := insert(r.fenced, r.store, "pulse.new_github_processed_repos", stateColumns(), newest(r.pending)); err != nil {
+		return err
+	}
+	if err := insert(r.fenced, r.store, "pulse.new_github_metrics_timeseries", seriesColumns(), r.pending); err != nil {
+		return err
+	}
+	r.rows += uint64(len(r.pending))
+	r.pending = r.pending[:0]
+	return nil
+}
+
+// Swept adds ledger lines. A line may come again.
+func (r *Rebuild) Swept(lines []*event.OwnerSwept) error {
+	return insert(r.fenced, r.store, "pulse.new_sweeps", sweepColumns(), lines)
+}
+
+// Publish puts the second set in the place of the first, once it holds all it
+// was given. marks are up to where each partition of each topic is in it: from
+// there on the function stores what Kafka has.
+func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	var rows uint64
+	if err := r.store.conn.QueryRow(r.fenced, "SELECT count() FROM pulse.new_github_metrics_timeseries").Scan(&rows); err != nil {
+		return fmt.Errorf("count what was rebuilt: %w", err)
+	}
+	if rows != r.rows {
+		return fmt.Errorf("the rebuilt time series holds %d rows of %d: nothing was changed", rows, r.rows)
+	}
+	var markers []*marker
+	for topic, of := range marks {
+		for _, m := range of {
+			markers = append(markers, &marker{topic, m.TopicID, m.Partition, 0, m.Next})
+		}
+	}
+	if err := r.store.mark(r.fenced, "pulse.new_sink_commits", markers); err != nil {
+		return err
+	}
+	there, err := r.there("sink_commits")
+	if err != nil {
+		return err
+	}
+	if there {
+		if err := r.exec("DROP TABLE IF EXISTS pulse.old_sink_commits", "RENAME TABLE pulse.sink_commits TO pulse.old_sink_commits"); err != nil {
+			return err
+		}
+	}
+	for _, t := range tables() {
+		if err := r.exec("EXCHANGE TABLES pulse.new_" + t + " AND pulse." + t); err != nil {
+			return err
+		}
+	}
+	if err := r.exec("RENAME TABLE pulse.new_sink_commits TO pulse.sink_commits", "DROP TABLE pulse.old_sink_commits"); err != nil {
+		return err
+	}
+	for _, t := range tables() {
+		if err := r.exec("DROP TABLE pulse.new_" + t + ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Rebuild) exec(statements ...string) error {
+	for _, s := range statements {
+		if err := r.store.conn.Exec(r.fenced, s); err != nil {
+			return fmt.Errorf("rebuild: %s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+func (r *Rebuild) there(table string) (bool, error) {
+	var n uint64
+	err := r.store.conn.QueryRow(r.fenced, "SELECT count() FROM system.tables WHERE database = 'pulse' AND name = ?", table).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("look for table %s: %w", table, err)
+	}
+	return n > 0, nil
+}
+
+// Close gives the right to write back. What was not published is dropped by the
+// next rebuild.
+func (r *Rebuild) Close() error {
+	r.unfence()
+	return errors.Join(r.writer.leave(), r.writer.redis.Close(), r.store.conn.Close())
+}
