@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 type auditCommand struct {
@@ -58,7 +60,7 @@ func (a *auditCommand) Run(ctx context.Context, p *place) error {
 
 // report is the outcome of an audit.
 type report struct {
-	Observations     int64         `json:"observations"` // distinct, in Kafka: what every store must hold
+	Observations     int64         `json:"observations"` // distinct: what every store must hold
 	Kafka            int64         `json:"kafka"`
 	KafkaRecords     int64         `json:"kafka_records"` // with repeats
 	Processed        int64         `json:"processed"`     // distinct, computed by aggregate
@@ -68,8 +70,10 @@ type report struct {
 	Repos            int64         `json:"repos"`
 	Duplicates       int64         `json:"duplicates"` // rows too many, in any store
 	DeadLetters      int64         `json:"dead_letters"`
+	Expired          int64         `json:"expired"` // observations that Kafka has let go of: compared among the stores only
 	Clean            bool          `json:"clean"`
 	Differences      []string      `json:"differences"`
+	Rows             []differing   `json:"rows"` // which rows differ, the first of them
 	Sweeps           []sweepReport `json:"sweeps"`
 	Days             []groupReport `json:"days"`
 }
@@ -81,7 +85,9 @@ type groupReport struct {
 	ClickHouse       int64  `json:"clickhouse"`
 	IcebergRaw       int64  `json:"iceberg_raw"`
 	IcebergProcessed int64  `json:"iceberg_processed"`
-	Equal            bool   `json:"equal"` // in number and in values
+	Equal            bool   `json:"equal"` // in number and in values, each once in every store
+
+	stored int64 // the most that any store holds
 }
 
 type sweepReport struct {
@@ -92,33 +98,56 @@ type sweepReport struct {
 }
 
 // accounts are what every store holds.
-type accounts struct{ base, processed, hot, raw, cold *audit.Account }
+type accounts struct {
+	base, processed, hot, raw, cold *audit.Account
+	forgotten                       bool // Kafka has let go of records
+}
 
 func (s *stores) audit(ctx context.Context) (*report, error) {
 	var a accounts
 	var ledger map[string][]event.OwnerSwept
-	r := &report{Differences: []string{}}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { a.base, err = audit.Base(ctx, s.kafka, s.codec, s.purged); return err })
-	group.Go(func() (err error) { a.processed, err = audit.Processed(ctx, s.kafka, s.codec, s.purged); return err })
-	group.Go(func() (err error) { ledger, err = audit.Ledger(ctx, s.kafka, s.codec, s.purged); return err })
-	group.Go(func() (err error) { r.DeadLetters, err = audit.DeadLetters(ctx, s.kafka); return err })
-	group.Go(func() (err error) { a.hot, err = sinkclickhouse.Account(ctx, s.hot); return err })
-	group.Go(func() (err error) {
-		if a.raw, err = sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableBase); err == nil {
-			a.cold, err = sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableProcessed)
-		}
-		return err
+	r := &report{Differences: []string{}, Rows: []differing{}}
+	base, processed, raw, cold := audit.NewCount(), audit.NewCount(), audit.NewCount(), audit.NewCount()
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() error { return audit.Base(within, s.kafka, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.Processed(within, s.kafka, s.codec, s.purged, processed) })
+	group.Go(func() (err error) { ledger, err = audit.Ledger(within, s.kafka, s.codec, s.purged); return err })
+	group.Go(func() (err error) { r.DeadLetters, err = audit.DeadLetters(within, s.kafka); return err })
+	group.Go(func() (err error) { a.hot, err = sinkclickhouse.Account(within, s.hot); return err })
+	group.Go(func() error {
+		return errors.Join(sinkiceberg.Account(within, s.cold, sinkiceberg.TableBase, nil, raw),
+			sinkiceberg.Account(within, s.cold, sinkiceberg.TableProcessed, nil, cold))
 	})
+	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
+		forgotten, err := kafka.Forgotten(ctx, s.kafka, topic)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("audit: %w", err), group.Wait())
+		}
+		a.forgotten = a.forgotten || forgotten
+	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
+	a.base, a.processed, a.raw, a.cold = base.Account(), processed.Account(), raw.Account(), cold.Account()
 	r.compare(a, ledger)
+	if r.Clean {
+		return r, nil
+	}
+	days := r.worth(listedRows)
+	var err error
+	if r.Rows, err = s.which(ctx, days, a.forgotten); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
 	return r, nil
 }
 
 func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
-	r.Observations, r.Kafka, r.KafkaRecords, r.Repos = a.base.Total.Distinct, a.base.Total.Distinct, a.base.Total.Rows, a.base.Repos
+	r.Kafka, r.KafkaRecords = a.base.Total.Distinct, a.base.Total.Rows
+	r.Observations, r.Repos = r.Kafka, a.base.Repos
+	if a.forgotten {
+		r.Observations, r.Repos = max(r.Kafka, a.raw.Total.Distinct), max(r.Repos, a.raw.Repos)
+		r.Expired = r.Observations - r.Kafka
+	}
 	r.Processed = a.processed.Total.Distinct
 	r.ClickHouse, r.IcebergRaw, r.IcebergProcessed = a.hot.Total.Distinct, a.raw.Total.Distinct, a.cold.Total.Distinct
 	r.Duplicates = a.hot.Total.Duplicates() + a.raw.Total.Duplicates() + a.cold.Total.Duplicates()
@@ -143,10 +172,22 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 		for _, n := range slices.Sorted(maps.Keys(names)) {
 			base, processed, hot, raw, cold := of(a.base)[n], of(a.processed)[n], of(a.hot)[n], of(a.raw)[n], of(a.cold)[n]
 			g := groupReport{Name: n, Kafka: base.Distinct, ClickHouse: hot.Distinct, IcebergRaw: raw.Distinct, IcebergProcessed: cold.Distinct}
-			g.Equal = sameObserved(base, processed, hot, raw, cold) && processed.Velocity == hot.Velocity && hot.Velocity == cold.Velocity
+			g.stored = max(hot.Distinct, raw.Distinct, cold.Distinct)
+			observed, velocity := []audit.Tally{raw, hot, cold}, []audit.Tally{hot, cold}
+			// What Kafka has let go of it is no witness to.
+			if !a.forgotten || base.Distinct >= g.stored {
+				observed = append(observed, base)
+			}
+			if !a.forgotten || processed.Distinct >= g.stored {
+				observed, velocity = append(observed, processed), append(velocity, processed)
+			}
+			g.Equal = sameObserved(observed) && sameVelocity(velocity)
 			if !g.Equal {
 				differ("%s %s: Kafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
-					base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct, sameCount(base, processed, hot, raw, cold))
+					base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct, sameCount(observed))
+			}
+			if hot.Duplicates()+raw.Duplicates()+cold.Duplicates() != 0 {
+				g.Equal = false // told above for all of them
 			}
 			out = append(out, g)
 		}
@@ -156,10 +197,24 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 	for _, g := range groups(func(acc *audit.Account) map[string]audit.Tally { return acc.Sweeps }, "sweep") {
 		r.Sweeps = append(r.Sweeps, withLedger(g, ledger[g.Name]))
 	}
+	for _, name := range slices.Sorted(maps.Keys(ledger)) {
+		var seen, stored int64
+		for _, l := range ledger[name] {
+			seen += l.Seen
+		}
+		for _, g := range r.Sweeps {
+			if g.Name == name {
+				stored = max(g.Kafka, g.stored)
+			}
+		}
+		if stored < seen { // more is no fault: a page that was read twice has two times of reading
+			differ("sweep %s: its ledger says %d were seen, %d are stored", name, seen, stored)
+		}
+	}
 	r.Clean = len(r.Differences) == 0
 }
 
-func sameObserved(all ...audit.Tally) bool {
+func sameObserved(all []audit.Tally) bool {
 	for _, t := range all[1:] {
 		if t.Distinct != all[0].Distinct || t.Observed != all[0].Observed {
 			return false
@@ -168,7 +223,16 @@ func sameObserved(all ...audit.Tally) bool {
 	return true
 }
 
-func sameCount(all ...audit.Tally) string {
+func sameVelocity(all []audit.Tally) bool {
+	for _, t := range all[1:] {
+		if t.Velocity != all[0].Velocity {
+			return false
+		}
+	}
+	return true
+}
+
+func sameCount(all []audit.Tally) string {
 	for _, t := range all[1:] {
 		if t.Distinct != all[0].Distinct {
 			return ""
@@ -205,23 +269,37 @@ func withLedger(g groupReport, lines []event.OwnerSwept) sweepReport {
 	return s
 }
 
-// shownDifferences is how many differences are printed; JSON has them all.
-const shownDifferences = 20
+// shown is how many differences and rows are printed; JSON has more.
+const shown = 20
 
 func (r *report) print() {
 	t := newTable("Observations", "Kafka", "ClickHouse", "Iceberg raw", "Iceberg processed", "Repositories", "Duplicates", "Dead letters")
 	t.AppendRow(table.Row{count(r.Observations), count(r.Kafka), count(r.ClickHouse), count(r.IcebergRaw), count(r.IcebergProcessed), count(r.Repos), count(r.Duplicates), count(r.DeadLetters)})
 	t.Render()
+	if r.Expired > 0 {
+		fmt.Printf("Kafka has let go of %s observations; those are compared among the stores.\n", count(r.Expired))
+	}
 	if r.Clean {
 		fmt.Printf("Audit clean: every observation once in every store, counters and velocities equal by checksum, on %d days.\n", len(r.Days))
 		return
 	}
 	fmt.Printf("AUDIT NOT CLEAN: %d differences\n", len(r.Differences))
 	for i, d := range r.Differences {
-		if i == shownDifferences {
+		if i == shown {
 			fmt.Printf("  … and %d more (--json has them all)\n", len(r.Differences)-i)
 			break
 		}
 		fmt.Println("  " + visible(d))
+	}
+	if len(r.Rows) == 0 {
+		return
+	}
+	fmt.Println("Rows that differ:")
+	for i, d := range r.Rows {
+		if i == shown {
+			fmt.Printf("  … and %d more in --json\n", len(r.Rows)-i)
+			break
+		}
+		fmt.Printf("  repository %d at %s: %s\n", d.RepoID, d.ObservedAt.Format(time.RFC3339Nano), d.What)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 // Open connects to a hot store, for reading it.
@@ -18,8 +20,15 @@ func Open(address string) (driver.Conn, error) {
 	return s.conn, nil
 }
 
+// longRead is for queries over all of the time series: they take their time, and
+// go along the sort key instead of holding every key in memory.
+func longRead(ctx context.Context) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_execution_time": 3600, "optimize_aggregation_in_order": 1, "max_threads": 2}))
+}
+
 // Account says what the time series holds.
 func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
+	ctx = longRead(ctx)
 	a := audit.NewAccount()
 	// One row per key, the checksums of its first row; then by day and sweep.
 	rows, err := conn.Query(ctx, `
@@ -57,6 +66,27 @@ func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
 	}
 	a.Repos = int64(repos)
 	return a, nil
+}
+
+// List tells the rows of the time series on some days, YYYY-MM-DD.
+func List(ctx context.Context, conn driver.Conn, days []string, to audit.Counter) error {
+	rows, err := conn.Query(longRead(ctx), `
+		SELECT repo_id, toUnixTimestamp64Milli(observed_at), sweep_id, `+audit.SQL(audit.ObservedColumns())+`, `+audit.SQL(audit.VelocityColumns())+`
+		FROM pulse.github_metrics_timeseries WHERE toString(toDate(observed_at)) IN (?) ORDER BY revision`, days)
+	if err != nil {
+		return fmt.Errorf("list the time series: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key repo.Key
+		var sweep string
+		var observed, velocity uint64
+		if err := rows.Scan(&key.ID, &key.ObservedAt, &sweep, &observed, &velocity); err != nil {
+			return fmt.Errorf("list the time series: %w", err)
+		}
+		to.Add(key, sweep, observed, velocity)
+	}
+	return rows.Err()
 }
 
 // Marks say how far a topic is stored.

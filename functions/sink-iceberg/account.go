@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
@@ -15,19 +17,19 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
-// Account says what one of the tables TableBase and TableProcessed holds; a
-// table that does not exist holds nothing.
-func Account(ctx context.Context, c catalog.Catalog, name string) (*audit.Account, error) {
-	count := audit.NewCount()
+// Account tells the rows of one of the tables TableBase and TableProcessed; a
+// table that does not exist has none. days, YYYY-MM-DD, choose the files to read:
+// rows of other days may come too. Without days all are read.
+func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to audit.Counter) error {
 	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		return count.Account, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("load table %s: %w", name, err)
+		return fmt.Errorf("load table %s: %w", name, err)
 	}
 	if t.CurrentSnapshot() == nil {
-		return count.Account, nil
+		return nil
 	}
 	observed, velocity := audit.ObservedColumns(), audit.VelocityColumns()
 	if name == TableBase {
@@ -39,26 +41,49 @@ func Account(ctx context.Context, c catalog.Catalog, name string) (*audit.Accoun
 			fields = append(fields, c.Name)
 		}
 	}
-	_, batches, err := t.Scan(table.WithSelectedFields(fields...)).ToArrowRecords(ctx)
+	tasks, err := files(ctx, t, onDays(days))
 	if err != nil {
-		return nil, fmt.Errorf("scan table %s: %w", name, err)
+		return fmt.Errorf("plan table %s: %w", name, err)
+	}
+	_, batches, err := t.Scan(table.WithSelectedFields(fields...), table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows)).ReadTasks(ctx, tasks)
+	if err != nil {
+		return fmt.Errorf("scan table %s: %w", name, err)
 	}
 	for batch, err := range batches {
 		if err != nil {
-			return nil, fmt.Errorf("scan table %s: %w", name, err)
+			return fmt.Errorf("scan table %s: %w", name, err)
 		}
 		r := newReader(batch)
+		ids, times, sweeps := r.column("repo_id").(*array.Int64), r.column("observed_at").(*array.Timestamp), r.column("sweep_id").(*array.String)
 		for i := range int(batch.NumRows()) {
-			key := repo.Key{ID: r.column("repo_id").(*array.Int64).Value(i), ObservedAt: int64(r.column("observed_at").(*array.Timestamp).Value(i)) / 1000}
 			var v uint64
 			if velocity != nil {
 				v = r.sum(velocity, i)
 			}
-			count.Add(key, r.column("sweep_id").(*array.String).Value(i), r.sum(observed, i), v)
+			to.Add(repo.Key{ID: ids.Value(i), ObservedAt: int64(times.Value(i)) / 1000}, sweeps.Value(i), r.sum(observed, i), v)
 		}
 		batch.Release()
 	}
-	return count.Account, nil
+	return nil
+}
+
+// onDays lets the observations of some days through, YYYY-MM-DD, and all if
+// there are none.
+func onDays(days []string) iceberg.BooleanExpression {
+	var any iceberg.BooleanExpression = iceberg.AlwaysFalse{}
+	for _, d := range days {
+		from, err := time.Parse(time.DateOnly, d)
+		if err != nil {
+			continue
+		}
+		at := iceberg.Reference("observed_at")
+		any = iceberg.NewOr(any, iceberg.NewAnd(iceberg.GreaterThanEqual(at, iceberg.Timestamp(from.UnixMicro())),
+			iceberg.LessThan(at, iceberg.Timestamp(from.AddDate(0, 0, 1).UnixMicro()))))
+	}
+	if len(days) == 0 {
+		return nil
+	}
+	return any
 }
 
 // reader finds the columns of a batch by name.

@@ -95,11 +95,11 @@ func (w *world) account(table string) audit.Tally {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := Account(context.Background(), c, table)
-	if err != nil {
+	count := audit.NewCount()
+	if err := Account(context.Background(), c, table, nil, count); err != nil {
 		w.t.Fatal(err)
 	}
-	return a.Total
+	return count.Account().Total
 }
 
 func observed(id int64, day int) *event.RepoObserved {

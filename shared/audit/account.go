@@ -3,7 +3,11 @@
 package audit
 
 import (
+	"encoding/binary"
+	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -30,36 +34,108 @@ type Account struct {
 // NewAccount returns an empty account.
 func NewAccount() *Account { return &Account{Days: map[string]Tally{}, Sweeps: map[string]Tally{}} }
 
-// Count makes an account row by row. It remembers every key it has seen, about
-// 60 bytes each.
+// Counter is told the rows of a store one by one. Of several with one key the
+// first is the one whose values count. sweep is the counter's only during Add.
+type Counter interface {
+	Add(key repo.Key, sweep string, observed, velocity uint64)
+}
+
+// Count makes an account. It remembers of every key a hash of 64 bits, in about
+// 20 bytes: at ten million keys two are taken for one once in 370,000 audits,
+// which then shows a difference that is none.
 type Count struct {
-	Account *Account
-	keys    map[repo.Key]struct{}
-	repos   map[int64]struct{}
+	keys   map[uint64]struct{}
+	repos  map[int64]struct{}
+	total  Tally
+	days   map[int64]*Tally // by days since 1970
+	sweeps map[string]*Tally
 }
 
 // NewCount returns a count of nothing yet.
 func NewCount() *Count {
-	return &Count{Account: NewAccount(), keys: map[repo.Key]struct{}{}, repos: map[int64]struct{}{}}
+	return &Count{keys: map[uint64]struct{}{}, repos: map[int64]struct{}{}, days: map[int64]*Tally{}, sweeps: map[string]*Tally{}}
 }
 
-// Add counts one row. Of several with one key the first is the one that counts.
+const dayMillis = 24 * 60 * 60 * 1000
+
+// dayOf is the day of an observation, in days since 1970. Nothing of GitHub is
+// older.
+func dayOf(key repo.Key) int64 { return key.ObservedAt / dayMillis }
+
+// Add implements Counter.
 func (c *Count) Add(key repo.Key, sweep string, observed, velocity uint64) {
-	_, seen := c.keys[key]
-	c.keys[key] = struct{}{}
-	c.repos[key.ID] = struct{}{}
-	c.Account.Repos = int64(len(c.repos))
-	day := time.UnixMilli(key.ObservedAt).UTC().Format(time.DateOnly)
-	add := func(t Tally) Tally {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(key.ID))
+	binary.LittleEndian.PutUint64(b[8:], uint64(key.ObservedAt))
+	hash := xxhash.Sum64(b[:])
+	_, seen := c.keys[hash]
+	if !seen {
+		c.keys[hash] = struct{}{}
+		c.repos[key.ID] = struct{}{}
+	}
+	day := dayOf(key)
+	if c.days[day] == nil {
+		c.days[day] = &Tally{}
+	}
+	if c.sweeps[sweep] == nil {
+		c.sweeps[strings.Clone(sweep)] = &Tally{}
+	}
+	for _, t := range [...]*Tally{&c.total, c.days[day], c.sweeps[sweep]} {
 		t.Rows++
 		if !seen {
 			t.Distinct++
 			t.Observed += observed
 			t.Velocity += velocity
 		}
-		return t
 	}
-	c.Account.Total = add(c.Account.Total)
-	c.Account.Days[day] = add(c.Account.Days[day])
-	c.Account.Sweeps[sweep] = add(c.Account.Sweeps[sweep])
+}
+
+// Account is what was counted.
+func (c *Count) Account() *Account {
+	a := NewAccount()
+	a.Total, a.Repos = c.total, int64(len(c.repos))
+	for day, t := range c.days {
+		a.Days[time.UnixMilli(day*dayMillis).UTC().Format(time.DateOnly)] = *t
+	}
+	for sweep, t := range c.sweeps {
+		a.Sweeps[sweep] = *t
+	}
+	return a
+}
+
+// Listing keeps the rows of some days, to find out which of them differ between
+// stores.
+type Listing struct {
+	Rows map[repo.Key]Row
+	days map[int64]bool
+}
+
+// Row is what a store holds under one key.
+type Row struct {
+	Copies             int64
+	Observed, Velocity uint64 // checksums
+}
+
+// NewListing returns an empty listing of some days, YYYY-MM-DD.
+func NewListing(days []string) *Listing {
+	l := &Listing{Rows: map[repo.Key]Row{}, days: map[int64]bool{}}
+	for _, d := range days {
+		if at, err := time.Parse(time.DateOnly, d); err == nil {
+			l.days[at.UnixMilli()/dayMillis] = true
+		}
+	}
+	return l
+}
+
+// Add implements Counter.
+func (l *Listing) Add(key repo.Key, _ string, observed, velocity uint64) {
+	if !l.days[dayOf(key)] {
+		return
+	}
+	r, seen := l.Rows[key]
+	if !seen {
+		r.Observed, r.Velocity = observed, velocity
+	}
+	r.Copies++
+	l.Rows[key] = r
 }

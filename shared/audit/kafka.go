@@ -21,11 +21,10 @@ type Purged map[string]time.Time
 
 func (p Purged) has(owner string, at time.Time) bool { return at.Before(p[strings.ToLower(owner)]) }
 
-// Base says what the observations in Kafka are that stores must hold; a record
-// that is no valid observation counts for nothing here.
-func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (*Account, error) {
-	count := NewCount()
-	err := readAll(ctx, cfg, event.TopicBaseRepos, func(r *kgo.Record) error {
+// Base tells the observations in Kafka that stores must hold; a record that is no
+// valid observation counts for nothing here.
+func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged, to Counter) error {
+	return readAll(ctx, cfg, event.TopicBaseRepos, func(r *kgo.Record) error {
 		o, err := codec.Observed(ctx, r)
 		if err != nil {
 			return err
@@ -33,17 +32,15 @@ func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purg
 		if purged.has(o.Owner, o.ObservedAt) {
 			return nil
 		}
-		count.Add(o.Key(), o.SweepID, Observed(&o), 0)
+		to.Add(o.Key(), o.SweepID, Observed(&o), 0)
 		return nil
 	})
-	return count.Account, err
 }
 
-// Processed says what the processed observations in Kafka are. Of several rows
-// of one observation the first counts: the others re-state it.
-func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (*Account, error) {
-	count := NewCount()
-	err := readAll(ctx, cfg, event.TopicProcessedRepos, func(r *kgo.Record) error {
+// Processed tells the processed observations in Kafka. Of several rows of one
+// observation the first counts: the others re-state it.
+func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged, to Counter) error {
+	return readAll(ctx, cfg, event.TopicProcessedRepos, func(r *kgo.Record) error {
 		p, err := codec.Processed(ctx, r)
 		if err != nil {
 			return err
@@ -51,10 +48,9 @@ func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged
 		if purged.has(p.Owner, p.ObservedAt) {
 			return nil
 		}
-		count.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(&p))
+		to.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(&p))
 		return nil
 	})
-	return count.Account, err
 }
 
 // Ledger collects the ledger lines, the newest of each owner in each sweep.

@@ -54,6 +54,26 @@ func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets,
 	return ends, nil
 }
 
+// Forgotten says whether a topic has lost records that it once had: to its
+// retention, or to somebody who deleted them.
+func Forgotten(ctx context.Context, cfg Config, topic string) (bool, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return false, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return false, fmt.Errorf("list the starts of %s: %w", topic, err)
+	}
+	forgotten := false
+	starts.Each(func(o kadm.ListedOffset) { forgotten = forgotten || o.Offset > 0 })
+	return forgotten, nil
+}
+
 // Committed is how far a consumer group has come in a topic; a partition it has
 // committed nothing of is not in it.
 func Committed(ctx context.Context, cfg Config, group, topic string) (Offsets, error) {

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
+
+const (
+	// listedRows bounds the rows of a store that are looked through for
+	// differences: those of the first days that differ, and always one day's.
+	listedRows = 1_000_000
+	// toldRows bounds the rows that are told of.
+	toldRows = 1_000
+)
+
+// differing is an observation that is not once and with the same values in every
+// store.
+type differing struct {
+	RepoID     int64     `json:"repo_id"`
+	ObservedAt time.Time `json:"observed_at"`
+	What       string    `json:"what"`
+}
+
+// worth are the first days that differ, as many as hold a number of rows.
+func (r *report) worth(rows int64) (days []string) {
+	for _, d := range r.Days {
+		if d.Equal {
+			continue
+		}
+		n := max(d.Kafka, d.stored)
+		if len(days) > 0 && rows < n {
+			break
+		}
+		rows -= n
+		days = append(days, d.Name)
+	}
+	return days
+}
+
+// which finds the rows that differ on some days. It reads Kafka once more, and
+// of the stores what those days are in.
+func (s *stores) which(ctx context.Context, days []string, forgotten bool) ([]differing, error) {
+	if len(days) == 0 {
+		return []differing{}, nil
+	}
+	base, processed, hot, raw, cold := audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return audit.Base(ctx, s.kafka, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.Processed(ctx, s.kafka, s.codec, s.purged, processed) })
+	group.Go(func() error { return sinkclickhouse.List(ctx, s.hot, days, hot) })
+	group.Go(func() error { return sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableBase, days, raw) })
+	group.Go(func() error { return sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableProcessed, days, cold) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return tell([]holding{
+		{"Kafka", base, false, true, forgotten}, {"Kafka, processed", processed, true, true, forgotten},
+		{"ClickHouse", hot, true, false, false}, {"Iceberg base_repos", raw, false, false, false}, {"Iceberg processed_repos", cold, true, false, false},
+	}), nil
+}
+
+// holding is what a store holds of the days that are looked through.
+type holding struct {
+	store      string
+	listing    *audit.Listing
+	velocities bool
+	repeats    bool // a row may be there more than once
+	forgets    bool // a row may be gone
+}
+
+// tell says of each observation what is wrong with it, in the order of time.
+func tell(all []holding) []differing {
+	keys := map[repo.Key]bool{}
+	for _, h := range all {
+		for k := range h.listing.Rows {
+			keys[k] = true
+		}
+	}
+	sorted := slices.SortedFunc(maps.Keys(keys), func(a, b repo.Key) int {
+		return cmp.Or(cmp.Compare(a.ObservedAt, b.ObservedAt), cmp.Compare(a.ID, b.ID))
+	})
+	out := []differing{}
+	for _, k := range sorted {
+		var missing, twice []string
+		observed, velocities := map[uint64][]string{}, map[uint64][]string{}
+		for _, h := range all {
+			row := h.listing.Rows[k]
+			switch {
+			case row.Copies == 0 && !h.forgets:
+				missing = append(missing, h.store)
+			case row.Copies > 1 && !h.repeats:
+				twice = append(twice, h.store)
+			}
+			if row.Copies > 0 {
+				observed[row.Observed] = append(observed[row.Observed], h.store)
+				if h.velocities {
+					velocities[row.Velocity] = append(velocities[row.Velocity], h.store)
+				}
+			}
+		}
+		var what []string
+		say := func(text string, stores []string) {
+			if len(stores) > 0 {
+				what = append(what, text+" "+strings.Join(stores, " and "))
+			}
+		}
+		say("missing in", missing)
+		say("more than once in", twice)
+		if len(observed) > 1 {
+			what = append(what, "other counters in "+minority(observed))
+		} else if len(velocities) > 1 {
+			what = append(what, "other velocities in "+minority(velocities))
+		}
+		if len(what) == 0 {
+			continue
+		}
+		out = append(out, differing{RepoID: k.ID, ObservedAt: time.UnixMilli(k.ObservedAt).UTC(), What: strings.Join(what, "; ")})
+		if len(out) == toldRows {
+			break
+		}
+	}
+	return out
+}
+
+// minority names the stores that stand apart, group by group; the largest group
+// is named last, as what they differ from.
+func minority(bySum map[uint64][]string) string {
+	groups := slices.SortedFunc(maps.Values(bySum), func(a, b []string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(strings.Join(a, ""), strings.Join(b, "")))
+	})
+	var named []string
+	for _, g := range groups[:len(groups)-1] {
+		named = append(named, strings.Join(g, " and "))
+	}
+	return fmt.Sprintf("%s than in %s", strings.Join(named, "; "), strings.Join(groups[len(groups)-1], " and "))
+}
