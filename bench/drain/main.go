@@ -68,15 +68,16 @@ func main() {
 	recording := flag.String("recording", "data/m7-2025.jsonl.gz", "recorded events")
 	rounds := flag.Int("rounds", 3, "rounds")
 	sinks := flag.Bool("sinks", false, "measure the sinks, with what aggregate makes of the records")
+	whole := flag.Bool("whole", false, "measure aggregate and both sinks at once, and audit, rebuild and maintain what they made")
 	keep := flag.Bool("keep", false, "use the records that stand in the topic already")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
-	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks); err != nil {
+	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks, *whole); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sinks bool) (err error) {
+func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sinks, whole bool) (err error) {
 	b.work = filepath.Join(os.TempDir(), "m7pulse-bench")
 	if !keep {
 		if err := os.RemoveAll(b.work); err != nil {
@@ -98,6 +99,9 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 		if err := b.fill(ctx, recording); err != nil {
 			return err
 		}
+	}
+	if whole {
+		return b.whole(ctx)
 	}
 	if sinks {
 		if !keep {

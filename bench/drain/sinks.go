@@ -35,24 +35,12 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 	if err := recreate(ctx, kadm.NewClient(client), event.TopicSweeps); err != nil { // the sinks read it too
 		return err
 	}
-	dir, err := os.MkdirTemp("", "m7pulse-bench-sinks-")
+	at, err := b.stores(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	state, err := redis.Start(ctx, redis.Config{Dir: filepath.Join(dir, "redis")})
-	if err != nil {
-		return err
-	}
-	defer state.Close()
-	hot, stop, err := serveClickHouse(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
-	if err != nil {
-		return err
-	}
-	defer stop()
-	cold := sinkiceberg.Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
-	env := append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry,
-		"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+hot, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse)
+	defer func() { err = errors.Join(err, at.close()) }()
+	env, cold := at.env, at.cold
 	for _, name := range []string{"sink-clickhouse", "sink-iceberg"} {
 		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BulkDoor", "-benchtime", "1x", "-timeout", "1h", "./functions/"+name)
 		test.Env, test.Stdout, test.Stderr = env, os.Stdout, os.Stderr
@@ -60,7 +48,7 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 			return fmt.Errorf("benchmark of %s: %w", name, err)
 		}
 	}
-	conn, err := sinkclickhouse.Open(hot)
+	conn, err := sinkclickhouse.Open(at.hot)
 	if err != nil {
 		return err
 	}
@@ -71,20 +59,54 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 		}
 	}
 	for _, name := range []string{"sink-clickhouse", "sink-iceberg"} {
-		drain := exec.CommandContext(ctx, filepath.Join(filepath.Dir(b.program), name), "drain")
-		drain.Env, drain.Stderr = env, os.Stderr
 		began := time.Now()
-		if err := drain.Run(); err != nil {
-			return fmt.Errorf("%s drain: %w", name, err)
+		r, err := b.process(ctx, env, name, "drain")
+		if err != nil {
+			return err
 		}
-		r := result{Side: name, Seconds: time.Since(began).Seconds(), CPU: (drain.ProcessState.UserTime() + drain.ProcessState.SystemTime()).Seconds()}
-		r.MiB = drain.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+		r.Seconds = time.Since(began).Seconds()
 		if r.Records, err = b.stored(ctx, name, conn, cold); err != nil {
 			return err
 		}
 		r.print()
 	}
 	return nil
+}
+
+// stores are empty stores, and the environment in which a process finds them and
+// the topics.
+type stores struct {
+	env   []string
+	hot   string
+	cold  sinkiceberg.Location
+	close func() error
+}
+
+func (b *bench) stores(ctx context.Context) (*stores, error) {
+	dir, err := os.MkdirTemp("", "m7pulse-bench-stores-")
+	if err != nil {
+		return nil, err
+	}
+	state, err := redis.Start(ctx, redis.Config{Dir: filepath.Join(dir, "redis")})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	hot, stop, err := serveClickHouse(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
+	if err != nil {
+		state.Close()
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	cold := sinkiceberg.Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
+	return &stores{
+		env: append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry,
+			"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+hot, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse),
+		hot: hot, cold: cold,
+		close: func() error {
+			stop()
+			state.Close()
+			return os.RemoveAll(dir)
+		},
+	}, nil
 }
 
 // serveClickHouse starts the embedded engine as a process of its own.

@@ -27,7 +27,7 @@ type auditCommand struct {
 
 // Run compares the stores and fails on any difference.
 func (a *auditCommand) Run(ctx context.Context, p *place) error {
-	env, err := p.home.ReadEnv()
+	env, err := p.addresses()
 	if err != nil {
 		return err
 	}

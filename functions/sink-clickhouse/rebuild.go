@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,9 +12,6 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
-
-// rebuildBlock is how many rows a rebuild inserts at once.
-const rebuildBlock = 50_000
 
 // Rebuild fills a second set of the store's tables from elsewhere and puts it in
 // the place of the first. As long as it lasts it is the only writer; the
@@ -40,6 +38,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, err
 	}
+	debug.SetGCPercent(bulkGC)
 	hot, err := newStore(cfg.ClickHouse)
 	if err != nil {
 		return nil, err
@@ -95,7 +94,7 @@ func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
 	for _, p := range rows {
 		// Their origin is not known, and need not be: the markers cover them.
 		r.pending = append(r.pending, &row{RepoProcessed: *p, partition: -1, offset: -1})
-		if len(r.pending) == rebuildBlock {
+		if len(r.pending) == bulkBlock {
 			if err := r.flush(); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/apache/iceberg-go"
@@ -86,9 +87,14 @@ type layout struct {
 // library's own default of 0 is refused by REST catalogs.
 const firstPartitionField = 1000
 
+// rowGroup bounds the rows of a row group: who writes or reads a file holds one
+// of them, with all of its columns, in memory.
+const rowGroup = 32_768
+
 func tableProperties() iceberg.Properties {
 	return iceberg.Properties{
 		"write.parquet.compression-codec":            "zstd",
+		"write.parquet.row-group-limit":              strconv.Itoa(rowGroup),
 		"commit.manifest-merge.enabled":              "true",
 		"commit.manifest.min-count-to-merge":         "20",
 		"write.metadata.delete-after-commit.enabled": "true",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -61,6 +62,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	if errs := keep.Validate(); errs != nil {
 		return errs
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(bulkGC))
 	for _, name := range []string{TableBase, TableProcessed, TableSweeps} {
 		m := Maintenance{Table: name}
 		if err := maintain(ctx, c, keep, &m, progress); err != nil {
@@ -124,7 +126,8 @@ func compact(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintena
 	began := time.Now()
 	for i, g := range plan.Groups {
 		done, err := table.ExecuteCompactionGroup(ctx, t, table.CompactionTaskGroup{PartitionKey: g.PartitionKey, Tasks: g.Tasks, TotalSizeBytes: g.TotalSizeBytes},
-			table.WithCompactionTargetFileSize(fileSize), table.WithCompactionScanConcurrency(1), table.WithCompactionRecordBatchBufferSize(2))
+			table.WithCompactionTargetFileSize(fileSize), table.WithCompactionParquetRowGroupLimit(rowGroup),
+			table.WithCompactionScanConcurrency(1), table.WithCompactionArrowBatchSize(batchRows), table.WithCompactionRecordBatchBufferSize(2))
 		if err != nil {
 			return err
 		}

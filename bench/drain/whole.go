@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// whole drains all records through the three bulk doors at once into empty
+// stores, and then audits, rebuilds and maintains what came out. Kafka and
+// ClickHouse are counted on neither side, Redis is not asked.
+func (b *bench) whole(ctx context.Context) (err error) {
+	client, err := kgo.NewClient(b.kafka.Options()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if err := forget(ctx, admin, aggregate.Group); err != nil {
+		return err
+	}
+	topics := []string{event.TopicProcessedRepos, event.TopicSweeps}
+	for _, c := range event.Contracts() {
+		topics = append(topics, event.DeadLetterTopic(c.Topic))
+	}
+	if err := recreate(ctx, admin, topics...); err != nil {
+		return err
+	}
+	at, err := b.stores(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, at.close()) }()
+
+	began := time.Now()
+	aggregated := make(chan struct{})
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	used := map[string]result{}
+	run := func(name string, args ...string) {
+		r, err := b.process(ctx, at.env, name, args...)
+		mu.Lock()
+		defer mu.Unlock()
+		failed = errors.Join(failed, err)
+		sum := used[name]
+		used[name] = result{Side: name, CPU: sum.CPU + r.CPU, MiB: max(sum.MiB, r.MiB)}
+	}
+	all.Go(func() { run("aggregate", "drain"); close(aggregated) })
+	for _, sink := range []string{"sink-clickhouse", "sink-iceberg"} {
+		all.Go(func() {
+			for last := false; !last; {
+				select {
+				case <-aggregated:
+					last = true // what stands in the topics now is all
+				case <-time.After(time.Second):
+				}
+				run(sink, "drain")
+			}
+		})
+	}
+	all.Wait()
+	if failed != nil {
+		return failed
+	}
+	total := result{Side: "aggregate and both sinks", Seconds: time.Since(began).Seconds()}
+	for _, r := range used {
+		total.CPU += r.CPU
+		total.MiB += r.MiB
+	}
+	conn, err := sinkclickhouse.Open(at.hot)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	hot, err := b.stored(ctx, "sink-clickhouse", conn, at.cold)
+	if err != nil {
+		return err
+	}
+	cold, err := b.stored(ctx, "sink-iceberg", conn, at.cold)
+	if err != nil {
+		return err
+	}
+	if hot != int64(b.records) || cold != 2*hot {
+		return fmt.Errorf("%d rows in ClickHouse and %d in Iceberg of %d records", hot, cold, b.records)
+	}
+	total.Records = hot
+	total.print()
+	for _, command := range [][]string{{"audit"}, {"rebuild", "hot", "--from", "cold"}, {"maintain", "--keep-snapshots", "0s"}, {"audit"}} {
+		began := time.Now()
+		r, err := b.process(ctx, at.env, "pulse", command...)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("pulse %v: %.0f s, %.0f s of CPU, %d MiB\n", command, time.Since(began).Seconds(), r.CPU, r.MiB)
+	}
+	return nil
+}
+
+// process runs one of our programs to its end.
+func (b *bench) process(ctx context.Context, env []string, name string, args ...string) (result, error) {
+	c := exec.CommandContext(ctx, filepath.Join(filepath.Dir(b.program), name), args...)
+	c.Env, c.Stdout, c.Stderr = env, os.Stdout, os.Stderr
+	if err := c.Run(); err != nil {
+		return result{}, fmt.Errorf("%s %v: %w", name, args, err)
+	}
+	return result{
+		Side: name, CPU: (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds(),
+		MiB: c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10,
+	}, nil
+}
