@@ -33,6 +33,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
@@ -145,7 +146,7 @@ func (b *bench) fill(ctx context.Context, recording string) error {
 		return err
 	}
 	defer client.Close()
-	if err := recreate(ctx, kadm.NewClient(client), event.TopicBaseRepos); err != nil {
+	if err := series.Recreate(ctx, kadm.NewClient(client), event.TopicBaseRepos); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -164,10 +165,10 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if err := forget(ctx, admin, aggregate.Group); err != nil {
+	if err := series.Forget(ctx, admin, aggregate.Group); err != nil {
 		return result{}, err
 	}
-	if err := recreate(ctx, admin, event.TopicProcessedRepos); err != nil {
+	if err := series.Recreate(ctx, admin, event.TopicProcessedRepos); err != nil {
 		return result{}, err
 	}
 	dir := filepath.Join(b.work, "redis")

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/bench/series"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/library"
@@ -32,7 +33,7 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 		return err
 	}
 	defer client.Close()
-	if err := recreate(ctx, kadm.NewClient(client), event.TopicSweeps); err != nil { // the sinks read it too
+	if err := series.Recreate(ctx, kadm.NewClient(client), event.TopicSweeps); err != nil { // the sinks read it too
 		return err
 	}
 	at, err := b.stores(ctx)

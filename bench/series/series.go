@@ -1,0 +1,85 @@
+// Package series is what the benchmarks have in common: recorded series as
+// material, and topics that begin empty.
+package series
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/m7pulse/m7pulse/replay"
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// Cut reads a recording and cuts each repository's series into pieces of some
+// consecutive observations.
+func Cut(recording string, length int) ([][]event.RepoObserved, error) {
+	series := map[int64][]event.RepoObserved{}
+	for e, err := range replay.Read(filepath.Clean(recording)) {
+		if err != nil {
+			return nil, err
+		}
+		var o event.RepoObserved
+		if err := e.DataAs(&o); err != nil {
+			return nil, err
+		}
+		o.Normalize()
+		series[o.ID] = append(series[o.ID], o)
+	}
+	var pieces [][]event.RepoObserved
+	for _, id := range slices.Sorted(maps.Keys(series)) {
+		all := series[id]
+		slices.SortFunc(all, func(a, b event.RepoObserved) int { return a.ObservedAt.Compare(b.ObservedAt) })
+		for piece := range slices.Chunk(all, length) {
+			if len(piece) == length {
+				pieces = append(pieces, piece)
+			}
+		}
+	}
+	if len(pieces) == 0 {
+		return nil, fmt.Errorf("%s has no series of %d observations", recording, length)
+	}
+	return pieces, nil
+}
+
+// Partitions of the topics, as in the manifests.
+const Partitions = 12
+
+// Recreate makes topics anew, empty.
+func Recreate(ctx context.Context, admin *kadm.Client, topics ...string) error {
+	if _, err := admin.DeleteTopics(ctx, topics...); err != nil {
+		return fmt.Errorf("delete %v: %w", topics, err)
+	}
+	for _, topic := range topics {
+		var err error
+		for range 100 {
+			if _, err = admin.CreateTopic(ctx, Partitions, 1, nil, topic); err == nil {
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		if err != nil {
+			return fmt.Errorf("create %s: %w", topic, err)
+		}
+	}
+	return nil
+}
+
+// Forget removes a consumer group. A broker that has just started needs a
+// moment before it knows its groups.
+func Forget(ctx context.Context, admin *kadm.Client, group string) (err error) {
+	for range 50 {
+		if _, err = admin.DeleteGroup(ctx, group); err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return fmt.Errorf("delete the group %s: %w", group, err)
+}
