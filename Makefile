@@ -66,9 +66,10 @@ image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TA
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=
-bench: build ## Measure the bulk doors. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
+bench: build ## Measure the bulk doors and the bells. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
 	$(GO) run ./bench/drain -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
 	$(GO) run ./bench/drain -brokers $(KAFKA) -records 1000000 -sinks
+	$(GO) run ./bench/bells -brokers $(KAFKA)
 	$(GO) test -run '^$$' -bench AThousandCommits -benchtime 1x ./functions/sink-iceberg/
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.

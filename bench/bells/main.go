@@ -31,6 +31,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/bench/series"
+	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -43,6 +44,7 @@ type bench struct {
 	registry  string
 	work      string
 	program   string // of the function
+	function  knative.Function
 	recording string
 
 	many, few int // repositories
@@ -91,6 +93,13 @@ func (b *bench) run(ctx context.Context) (err error) {
 	server := httptest.NewServer(r.Handler())
 	defer server.Close()
 	b.registry = server.URL
+	manifests, err := knative.Load(".")
+	if err != nil {
+		return err
+	}
+	if b.function, err = manifests.Function(nameOfOurs); err != nil {
+		return err
+	}
 	client, err := kgo.NewClient(b.kafka.Options()...)
 	if err != nil {
 		return err

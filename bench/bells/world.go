@@ -116,7 +116,13 @@ func (w *world) environ() []string {
 }
 
 func (w *world) env() map[string]string {
-	return map[string]string{"KAFKA_BROKERS": strings.Join(w.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL": w.registry, "REDIS_URL": "redis://" + w.redis.Addr()}
+	env := map[string]string{"KAFKA_BROKERS": strings.Join(w.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL": w.registry, "REDIS_URL": "redis://" + w.redis.Addr()}
+	for _, e := range w.function.Env { // what its func.yaml says outright
+		if e.Value != "" {
+			env[e.Name] = e.Value
+		}
+	}
+	return env
 }
 
 // read sends the next n readings.

@@ -3,6 +3,7 @@ package velocity
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 )
 
 // Pack appends the history in its stored form: for each point its time, two
@@ -12,10 +13,18 @@ import (
 func (h History) Pack(to []byte) []byte {
 	to = binary.AppendUvarint(to, uint64(len(h)))
 	var before Point
+	var unobserved uint64
 	for i := range h {
 		p := &h[i]
 		to = binary.AppendVarint(to, p.At-before.At)
-		var differ, unobserved uint64
+		before.At = p.At
+		if i > 0 && p.Values == h[i-1].Values { // as most are
+			to = append(to, 0)
+			to = binary.AppendUvarint(to, unobserved)
+			continue
+		}
+		var differ uint64
+		unobserved = 0
 		for v, now := range p.Values {
 			switch {
 			case now == Unobserved:
@@ -26,15 +35,11 @@ func (h History) Pack(to []byte) []byte {
 		}
 		to = binary.AppendUvarint(to, differ)
 		to = binary.AppendUvarint(to, unobserved)
-		for v, now := range p.Values {
-			if differ&(1<<v) != 0 {
-				to = binary.AppendVarint(to, now-before.Values[v])
-			}
-			if unobserved&(1<<v) == 0 {
-				before.Values[v] = now
-			}
+		for ; differ != 0; differ &= differ - 1 {
+			v := bits.TrailingZeros64(differ)
+			to = binary.AppendVarint(to, p.Values[v]-before.Values[v])
+			before.Values[v] = p.Values[v]
 		}
-		before.At = p.At
 	}
 	return to
 }
@@ -47,7 +52,7 @@ func Unpack(b []byte) (History, error) {
 	if !ok || n > MaxPoints {
 		return nil, errPacked
 	}
-	h := make(History, n)
+	h := make(History, n, n+1) // mostly one is inserted next
 	var before Point
 	for i := range h {
 		p := &h[i]
@@ -60,24 +65,21 @@ func Unpack(b []byte) (History, error) {
 		if !okAt || !okDiffer || !okUnobserved {
 			return nil, errPacked
 		}
-		p.At = before.At + since
-		for v := range p.Values {
-			if differ&(1<<v) != 0 {
-				var d int64
-				if d, b, ok = varint(b); !ok {
-					return nil, errPacked
-				}
-				before.Values[v] += d
-			}
-			p.Values[v] = before.Values[v]
-			if unobserved&(1<<v) != 0 {
-				p.Values[v] = Unobserved
-			}
-		}
-		if i > 0 && p.At <= before.At {
+		if differ>>values != 0 || unobserved>>values != 0 || i > 0 && before.At+since <= before.At {
 			return nil, errPacked
 		}
-		before.At = p.At
+		before.At += since
+		for ; differ != 0; differ &= differ - 1 {
+			var d int64
+			if d, b, ok = varint(b); !ok {
+				return nil, errPacked
+			}
+			before.Values[bits.TrailingZeros64(differ)] += d
+		}
+		*p = before
+		for ; unobserved != 0; unobserved &= unobserved - 1 {
+			p.Values[bits.TrailingZeros64(unobserved)] = Unobserved
+		}
 	}
 	if len(b) > 0 {
 		return nil, errPacked
