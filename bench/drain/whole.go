@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -29,14 +30,14 @@ func (b *bench) whole(ctx context.Context) (err error) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if err := forget(ctx, admin, aggregate.Group); err != nil {
+	if err := series.Forget(ctx, admin, aggregate.Group); err != nil {
 		return err
 	}
 	topics := []string{event.TopicProcessedRepos, event.TopicSweeps}
 	for _, c := range event.Contracts() {
 		topics = append(topics, event.DeadLetterTopic(c.Topic))
 	}
-	if err := recreate(ctx, admin, topics...); err != nil {
+	if err := series.Recreate(ctx, admin, topics...); err != nil {
 		return err
 	}
 	at, err := b.stores(ctx)
