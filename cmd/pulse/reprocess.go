@@ -11,27 +11,69 @@ import (
 	"golang.org/x/term"
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 type reprocessCommand struct {
-	State bool `required:"" help:"Forget the histories in Redis and make them anew from Kafka. Nothing is emitted."`
-	JSON  bool `help:"Print JSON."`
+	State       bool          `xor:"what" help:"Forget the histories in Redis and make them anew from Kafka, and from Iceberg where Kafka keeps no longer what they need. Nothing is emitted."`
+	FromIceberg bool          `help:"With --state: from Iceberg, whatever Kafka keeps."`
+	From        string        `placeholder:"DAY" help:"Compute closed days anew, from this one (YYYY-MM-DD) on, write them apart, audit them, and publish them in both stores."`
+	To          string        `placeholder:"DAY" help:"The last day; else --from alone."`
+	Hold        bool          `help:"Publish nothing yet: leave what is written and audited, to look at. The same command without it publishes."`
+	Drop        bool          `xor:"what" help:"Remove what was written and not published."`
+	JSON        bool          `help:"Print JSON."`
+	Timeout     time.Duration `default:"10m" help:"How long to wait at most for the pipeline to have nothing left to do, and for a sink to be at rest."`
 }
 
-// Run rebuilds aggregate's state. It may be run beside the function, be stopped
-// and be started again.
+// Run computes again what follows from the observations. It may be run beside
+// the functions, be stopped and be started again.
 func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
+	switch {
+	case r.State == r.Drop && r.From == "":
+		return errors.New("say what: --state, --from DAY [--to DAY], or --drop")
+	case (r.State || r.Drop) && (r.From != "" || r.To != "" || r.Hold), r.To != "" && r.From == "", r.FromIceberg && !r.State:
+		return errors.New("--from, --to and --hold go together, --from-iceberg goes with --state")
+	}
 	env, err := p.addresses()
 	if err != nil {
 		return err
 	}
-	bar := progressbar.DefaultSilent(-1)
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("reprocess the state"),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionClearOnFinish())
+	if r.State {
+		return r.state(ctx, env)
 	}
+	quiet() // the libraries tell of every file
+	s, err := openStores(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	d, err := openDraft(ctx, s, env)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if r.Drop {
+		if err := d.drop(ctx); err != nil {
+			return err
+		}
+		fmt.Println("dropped: what is published stays as it is")
+		return nil
+	}
+	return r.days(ctx, p, env, s, d)
+}
+
+// state rebuilds aggregate's histories.
+func (r *reprocessCommand) state(ctx context.Context, env map[string]string) error {
+	archive, err := r.archive(ctx, env)
+	if err != nil {
+		return err
+	}
+	bar := newBar("reprocess the state", "records")
 	began := time.Now()
-	records, err := aggregate.Rebuild(ctx, env, func(done, all int64) {
+	records, err := aggregate.Rebuild(ctx, env, archive, func(done, all int64) {
 		bar.ChangeMax64(all)
 		_ = bar.Set64(done) // a bar that cannot be drawn stops nothing
 	})
@@ -40,8 +82,47 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 	}
 	seconds := time.Since(began).Seconds()
 	if r.JSON {
-		return printJSON(map[string]any{"records": records, "seconds": seconds})
+		return printJSON(map[string]any{"records": records, "seconds": seconds, "iceberg": archive != nil})
 	}
-	fmt.Printf("state: %s records in %.1f s\n", count(records), seconds)
+	from := "Kafka"
+	if archive != nil {
+		from = "Iceberg and Kafka"
+	}
+	fmt.Printf("state: %s records from %s in %.1f s\n", count(records), from, seconds)
 	return nil
+}
+
+// archive is Iceberg, if it is asked for or Kafka has let go of observations.
+func (r *reprocessCommand) archive(ctx context.Context, env map[string]string) (aggregate.Archive, error) {
+	needed := r.FromIceberg
+	if !needed {
+		cfg, err := stack.KafkaOf(ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		if needed, err = kafka.Forgotten(ctx, cfg, event.TopicBaseRepos); err != nil {
+			return nil, err
+		}
+	}
+	if !needed {
+		return nil, nil
+	}
+	s, err := openStores(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, each func([]*event.RepoObserved) error) (string, map[int32]int64, error) {
+		defer s.close()
+		at, err := sinkiceberg.ReadObserved(ctx, s.cold, nil, each)
+		return at.TopicID, at.Next, err
+	}, nil
+}
+
+// newBar is a progress bar on a terminal, and nothing elsewhere.
+func newBar(what, of string) *progressbar.ProgressBar {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return progressbar.DefaultSilent(-1)
+	}
+	return progressbar.NewOptions64(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(of), progressbar.OptionClearOnFinish())
 }

@@ -401,7 +401,7 @@ func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
 	was := w.redis.Dump()
 	rebuild := func() {
 		t.Helper()
-		records, err := aggregate.Rebuild(context.Background(), w.env, func(int64, int64) {})
+		records, err := aggregate.Rebuild(context.Background(), w.env, nil, func(int64, int64) {})
 		if err != nil || records < 20 {
 			t.Errorf("%d records: %v", records, err)
 		}

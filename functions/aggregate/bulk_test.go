@@ -131,7 +131,7 @@ func TestRebuiltStateIsThatOfAnUndisturbedRun(t *testing.T) {
 		w.redis.Del(key)
 	}
 	for range 2 { // and again
-		if _, err := aggregate.Rebuild(context.Background(), w.env, func(int64, int64) {}); err != nil {
+		if _, err := aggregate.Rebuild(context.Background(), w.env, nil, func(int64, int64) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

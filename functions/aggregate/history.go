@@ -104,6 +104,12 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`
 
+// rebuildingField, under the topic's id, says until when, in ms since 1970,
+// somebody fills the state from an archive. Nobody else may use it then: what
+// only the archive has would be missing. Whoever fills it sets the time anew as
+// long as it is alive.
+const rebuildingField = "/rebuilding"
+
 // errMoved: the histories in Redis are not those that this process left there.
 var errMoved = errors.New("the state in Redis is not where this process left it")
 
@@ -114,6 +120,7 @@ type memory struct {
 	script string // SHA of replace, once loaded
 	move   string // SHA of advance
 	epoch  uint64 // of the state, when it was opened
+	fills  bool   // it is this process that fills the state from an archive
 }
 
 func newMemory(address string) (*memory, error) {
@@ -145,6 +152,9 @@ func (m *memory) open(ctx context.Context, topicID string) error {
 			return fmt.Errorf("%w: redis holds the state of topic id %s, but the broker's %s has id %s: the topic was made again; flush this Redis to rebuild the state from Kafka",
 				kafka.ErrFatal, f, event.TopicBaseRepos, topicID)
 		}
+	}
+	if err := m.filled(ctx, topicID); err != nil {
+		return err
 	}
 	if err := m.redis.HSetNX(ctx, stateKey, epochField, time.Now().UnixMicro()).Err(); err != nil {
 		return fmt.Errorf("begin %s: %w", stateKey, err)
@@ -213,6 +223,36 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 		}
 	}
 	return at, nil
+}
+
+// filled says whether the state may be used: nobody else is filling it.
+func (m *memory) filled(ctx context.Context, topicID string) error {
+	until, err := m.redis.HGet(ctx, stateKey, topicID+rebuildingField).Int64()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read %s: %w", stateKey, err)
+	}
+	if wait := time.Until(time.UnixMilli(until)); !m.fills && wait > 0 {
+		return fmt.Errorf("the state is being rebuilt from an archive: not before %s from now", wait.Round(time.Second))
+	}
+	return nil
+}
+
+// fill says that this process fills the state, for some time from now on.
+func (m *memory) fill(ctx context.Context, topicID string, limit time.Duration) error {
+	m.fills = true
+	if err := m.redis.HSet(ctx, stateKey, topicID+rebuildingField, time.Now().Add(limit).UnixMilli()).Err(); err != nil {
+		return fmt.Errorf("write %s: %w", stateKey, err)
+	}
+	return nil
+}
+
+// give says that the state is filled.
+func (m *memory) give(ctx context.Context, topicID string) error {
+	m.fills = false
+	if err := m.redis.HDel(ctx, stateKey, topicID+rebuildingField).Err(); err != nil {
+		return fmt.Errorf("write %s: %w", stateKey, err)
+	}
+	return nil
 }
 
 // same says whether the state is still in the epoch in which it was opened.

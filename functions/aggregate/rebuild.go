@@ -4,25 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 // rebuildPatience is how long Rebuild begins again when others write the same
 // histories.
 const rebuildPatience = 5 * time.Minute
 
+// Archive is a store that keeps observations longer than Kafka does. It gives all
+// that it holds, in any order and each once, and then says how far into the topic
+// that reaches: the topic's id and the next offset of each partition. An archive
+// that holds nothing names no topic.
+type Archive func(ctx context.Context, each func([]*event.RepoObserved) error) (topicID string, next map[int32]int64, err error)
+
 // Rebuild forgets the state in Redis and makes it anew from the observations in
-// Kafka, up to where the group has committed; nothing is emitted. progress is
-// told of the records read so far and of all.
+// an archive, if there is one, and in Kafka, up to where the group has committed;
+// nothing is emitted. progress is told of the records read so far and of all.
 //
 // It may be run beside the function, be broken off and be repeated: the state
 // is begun anew in one write, from which on whoever needs a history makes up
-// what is missing of it, this or the function.
-func Rebuild(ctx context.Context, environ map[string]string, progress func(done, all int64)) (records int64, err error) {
+// what is missing of it, this or the function. What only the archive has is this
+// one's: the function waits until it is there, or until this has died.
+func Rebuild(ctx context.Context, environ map[string]string, archive Archive, progress func(done, all int64)) (records int64, err error) {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
 		return 0, err
@@ -40,25 +50,131 @@ func Rebuild(ctx context.Context, environ map[string]string, progress func(done,
 	if err := e.open(ctx); err != nil {
 		return 0, err
 	}
-	if err := memory.renew(ctx); err != nil {
+	from := map[int32]int64{}
+	if archive == nil {
+		err = memory.renew(ctx)
+	} else {
+		from, records, err = e.fill(ctx, archive, progress)
+	}
+	if err != nil {
 		return 0, err
 	}
 	target, err := kafka.Committed(ctx, cfg.Kafka, Group, event.TopicBaseRepos)
 	if err != nil {
 		return 0, err
 	}
-	for _, next := range target {
-		records += max(0, next)
+	done := records
+	for p, next := range target {
+		records += max(0, next-from[p.Number])
 	}
-	var done int64
 	for p, next := range target {
 		if err := e.rebuild(ctx, kafka.Offsets{p: max(0, next)}); err != nil {
 			return 0, err
 		}
-		done += max(0, next)
+		done += max(0, next-from[p.Number])
 		progress(done, records)
 	}
 	return records, nil
+}
+
+// fillLimit is how long a process that fills the state may be silent before it
+// is taken for dead.
+const fillLimit = time.Minute
+
+// fill begins the state anew with what an archive holds, and returns up to where
+// in Kafka that is, and how many observations.
+func (e *engine) fill(ctx context.Context, archive Archive, progress func(done, all int64)) (next map[int32]int64, records int64, err error) {
+	past, newest := NewPast(), map[int64]*event.RepoObserved{}
+	topicID, next, err := archive(ctx, func(observations []*event.RepoObserved) error {
+		for _, o := range observations {
+			if err := past.Learn(o); err != nil {
+				return err
+			}
+			if n := newest[o.ID]; n == nil || n.ObservedAt.Before(o.ObservedAt) {
+				newest[o.ID] = o
+			}
+		}
+		records += int64(len(observations))
+		progress(records, records)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the archive: %w", err)
+	}
+	if topicID == "" {
+		return nil, 0, e.memory.renew(ctx)
+	}
+	if topicID != e.topicID {
+		return nil, 0, fmt.Errorf("%w: the archive is of topic id %s, but the broker's %s has id %s: the topic was made again",
+			kafka.ErrFatal, topicID, event.TopicBaseRepos, e.topicID)
+	}
+	if err := e.computed(ctx, next); err != nil {
+		return nil, 0, err
+	}
+	if err := e.memory.fill(ctx, e.topicID, fillLimit); err != nil {
+		return nil, 0, err
+	}
+	if err := e.memory.renew(ctx); err != nil {
+		return nil, 0, err
+	}
+	if err := e.memory.open(ctx, e.topicID); err != nil {
+		return nil, 0, err
+	}
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(newest)), chunk) {
+		if err := e.memory.fill(ctx, e.topicID, fillLimit); err != nil {
+			return nil, 0, err
+		}
+		histories, err := e.memory.load(ctx, ids) // for the versions that are there
+		if err != nil {
+			return nil, 0, err
+		}
+		for id, h := range histories {
+			r, err := e.codec.Record(ctx, newest[id], false)
+			if err != nil {
+				return nil, 0, err
+			}
+			h.Newest = r.Value
+			l := past.of(id)
+			h.Known = l.known
+			if h.points, err = velocity.Unpack(l.points); err != nil {
+				return nil, 0, err
+			}
+		}
+		if err := e.memory.save(ctx, e.topicID, histories, nil); err != nil {
+			return nil, 0, err
+		}
+	}
+	if err := e.memory.save(ctx, e.topicID, nil, next); err != nil {
+		return nil, 0, err
+	}
+	return next, records, e.memory.give(ctx, e.topicID)
+}
+
+// computed waits until the group has committed all that an archive holds: a
+// history with more would keep its rows from ever being emitted.
+func (e *engine) computed(ctx context.Context, next map[int32]int64) error {
+	target := kafka.Offsets{}
+	for p, n := range next {
+		target[kafka.Partition{Topic: event.TopicBaseRepos, Number: p}] = n
+	}
+	deadline := time.Now().Add(rebuildPatience)
+	for {
+		done, err := kafka.Committed(ctx, e.kafka, Group, event.TopicBaseRepos)
+		if err != nil {
+			return err
+		}
+		if done.Reach(target) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the archive holds observations that aggregate has not computed: it is at %v, the archive at %v", done, target)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // rebuild brings one partition up. A function at work brings up the same; who

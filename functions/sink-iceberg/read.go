@@ -50,20 +50,45 @@ func ReadSwept(ctx context.Context, c catalog.Catalog, each func([]*event.OwnerS
 // read gives the rows of a table to each, a batch at a time: one file is open at
 // once. What each is given is its own.
 func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) (Position, error) {
-	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
-	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		return Position{}, nil
-	}
-	if err != nil {
-		return Position{}, fmt.Errorf("load table %s: %w", name, err)
+	t, err := loadTable(ctx, c, name)
+	if err != nil || t == nil {
+		return Position{}, err
 	}
 	at, err := readOffsets(t)
 	if err != nil {
 		return Position{}, err
 	}
-	position := Position(at)
+	return Position(at), readTable(ctx, t, cols, filter, each)
+}
+
+// loadTable loads a table, or nil if there is none.
+func loadTable(ctx context.Context, c catalog.Catalog, name string) (*table.Table, error) {
+	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
+	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load table %s: %w", name, err)
+	}
+	return t, nil
+}
+
+// readTable is read of a table in hand.
+func readTable[R any](ctx context.Context, t *table.Table, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) error {
 	if t.CurrentSnapshot() == nil {
-		return position, nil
+		return nil
+	}
+	files, err := files(ctx, t, filter)
+	if err != nil {
+		return fmt.Errorf("plan table %v: %w", t.Identifier(), err)
+	}
+	return readFiles(ctx, t, cols, files, each)
+}
+
+// readFiles is read of some files of a table.
+func readFiles[R any](ctx context.Context, t *table.Table, cols []column[R], files []table.FileScanTask, each func([]*R) error) error {
+	if len(files) == 0 {
+		return nil
 	}
 	var fields []string
 	var known []column[R]
@@ -73,25 +98,21 @@ func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []col
 		}
 	}
 	scan := t.Scan(table.WithSelectedFields(fields...), table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows))
-	files, err := files(ctx, t, filter)
-	if err != nil {
-		return Position{}, fmt.Errorf("plan table %s: %w", name, err)
-	}
 	_, batches, err := scan.ReadTasks(ctx, files)
 	if err != nil {
-		return Position{}, fmt.Errorf("scan table %s: %w", name, err)
+		return fmt.Errorf("scan table %v: %w", t.Identifier(), err)
 	}
 	for batch, err := range batches {
 		if err != nil {
-			return Position{}, fmt.Errorf("scan table %s: %w", name, err)
+			return fmt.Errorf("scan table %v: %w", t.Identifier(), err)
 		}
 		err := each(rows(batch, known))
 		batch.Release()
 		if err != nil {
-			return Position{}, err
+			return err
 		}
 	}
-	return position, nil
+	return nil
 }
 
 // files are those of the current snapshot in which a filter may find something.

@@ -18,6 +18,9 @@ type Tally struct {
 	Distinct int64  `json:"distinct"` // by repo_id and observed_at
 	Observed uint64 `json:"observed"` // sum of Observed checksums of the distinct ones
 	Velocity uint64 `json:"velocity"` // sum of Velocity checksums of the distinct ones; 0 where there are none
+	// Reprocessed are distinct ones whose velocities were computed anew since:
+	// Velocity lacks them.
+	Reprocessed int64 `json:"reprocessed,omitempty"`
 }
 
 // Duplicates are the rows that a store has too many.
@@ -49,11 +52,24 @@ type Count struct {
 	total  Tally
 	days   map[int64]*Tally // by days since 1970
 	sweeps map[string]*Tally
+
+	reprocessed map[int64]bool
 }
 
 // NewCount returns a count of nothing yet.
 func NewCount() *Count {
 	return &Count{keys: map[uint64]struct{}{}, repos: map[int64]struct{}{}, days: map[int64]*Tally{}, sweeps: map[string]*Tally{}}
+}
+
+// Reprocessed has the count leave out the velocities of some days, YYYY-MM-DD: the
+// stores hold others there, computed anew since.
+func (c *Count) Reprocessed(days map[string]bool) {
+	c.reprocessed = map[int64]bool{}
+	for d := range days {
+		if at, err := time.Parse(time.DateOnly, d); err == nil {
+			c.reprocessed[at.UnixMilli()/dayMillis] = true
+		}
+	}
 }
 
 const dayMillis = 24 * 60 * 60 * 1000
@@ -85,7 +101,11 @@ func (c *Count) Add(key repo.Key, sweep string, observed, velocity uint64) {
 		if !seen {
 			t.Distinct++
 			t.Observed += observed
-			t.Velocity += velocity
+			if c.reprocessed[day] {
+				t.Reprocessed++
+			} else {
+				t.Velocity += velocity
+			}
 		}
 	}
 }

@@ -74,6 +74,13 @@ const (
 	day       = 24 * hour
 )
 
+// Reach is how many UTC days before a point a History looks; of all but the last
+// WholeDays of them only the last point of each counts.
+const (
+	Reach     = keepDays
+	WholeDays = (keepHours + 23) / 24
+)
+
 // MaxPoints is the most that a History holds.
 const MaxPoints = keepHours + keepDays
 

@@ -1,6 +1,7 @@
 package velocity
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -88,6 +89,18 @@ func (v *Velocities) SetBool(f Field, b bool) {
 		bit = 1
 	}
 	v.put(f, bit)
+}
+
+// AppendBits appends all fields: two of equal bits are equal. It is no form to
+// store.
+func (v *Velocities) AppendBits(to []byte) []byte {
+	for _, word := range v.set {
+		to = binary.LittleEndian.AppendUint64(to, word)
+	}
+	for _, word := range v.bits {
+		to = binary.LittleEndian.AppendUint64(to, word)
+	}
+	return to
 }
 
 // Values are the fields by name, for JSON: a Moment as text in RFC 3339.

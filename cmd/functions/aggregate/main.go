@@ -14,6 +14,6 @@ func main() {
 }
 
 func rebuild(ctx context.Context, environ map[string]string) error {
-	_, err := aggregate.Rebuild(ctx, environ, func(int64, int64) {})
+	_, err := aggregate.Rebuild(ctx, environ, nil, func(int64, int64) {})
 	return err
 }

@@ -1,0 +1,79 @@
+package aggregate
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/velocity"
+)
+
+// Reach is how far back an observation's velocities look, in days: whoever
+// computes a day must have learnt that many before it.
+const (
+	Reach = velocity.Reach
+	// WholeDays is for how many of them all observations count, not only the last.
+	WholeDays = velocity.WholeDays
+)
+
+// Past is what is known of many repositories while their observations are
+// computed again, from nothing but the observations themselves. Given each
+// repository's observations in the order of their times it makes the rows of a
+// history in which none came late. It takes about 1 KB a repository.
+type Past struct{ repositories map[int64]*learnt }
+
+// learnt is the past of one repository.
+type learnt struct {
+	known  int64
+	points []byte // packed: there are many of them
+}
+
+// NewPast returns a past without any repository.
+func NewPast() *Past { return &Past{repositories: map[int64]*learnt{}} }
+
+func (p *Past) of(repo int64) *learnt {
+	l := p.repositories[repo]
+	if l == nil {
+		l = &learnt{points: velocity.History(nil).Pack(nil)}
+		p.repositories[repo] = l
+	}
+	return l
+}
+
+// Count notes observations of a repository that are not learnt: those from
+// beyond Reach, and those of which History keeps another one of the same day.
+func (p *Past) Count(repo, observations int64) { p.of(repo).known += observations }
+
+// Learn takes in an observation.
+func (p *Past) Learn(o *event.RepoObserved) error {
+	_, _, err := p.insert(o)
+	return err
+}
+
+// Compute takes in an observation and makes its row, processed now: as
+// aggregate makes it of one that comes in order. Of one that was taken in
+// before it says so.
+func (p *Past) Compute(o *event.RepoObserved, now time.Time) (row *event.RepoProcessed, known bool, err error) {
+	l, h, err := p.insert(o)
+	if err != nil || h == nil {
+		return nil, h == nil, err
+	}
+	return &event.RepoProcessed{Observation: *o, ProcessedAt: now, Revision: l.known, Velocities: h.Measure(point(o))}, false, nil
+}
+
+// insert returns the history with the observation in it, or none if it was.
+func (p *Past) insert(o *event.RepoObserved) (*learnt, velocity.History, error) {
+	l := p.of(o.ID)
+	h, err := velocity.Unpack(l.points)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the past of repository %d: %w", o.ID, err)
+	}
+	at := point(o)
+	if h.Has(at.At) {
+		return l, nil, nil
+	}
+	h = h.Insert(at)
+	l.known++
+	l.points = h.Pack(l.points[:0])
+	return l, h, nil
+}
