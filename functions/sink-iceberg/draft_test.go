@@ -2,13 +2,16 @@ package sinkiceberg
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -16,6 +19,35 @@ import (
 )
 
 const daysOfDrafts = 6
+
+// newDrafting is a world in the catalog that NESSIE_URL names, such as
+// http://127.0.0.1:19120/iceberg/main, with S3_ENDPOINT and its keys, or else in an
+// embedded one. What that catalog holds of ours is dropped.
+func newDrafting(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	nessie := os.Getenv("NESSIE_URL")
+	if nessie == "" {
+		return w
+	}
+	w.shelf.at = Location{
+		Catalog: nessie, Endpoint: os.Getenv("S3_ENDPOINT"), Region: "us-east-1",
+		AccessKey: os.Getenv("S3_ACCESS_KEY_ID"), SecretKey: os.Getenv("S3_SECRET_ACCESS_KEY"),
+	}
+	for _, name := range []string{TableBase, TableProcessed} {
+		if err := w.open().DropTable(context.Background(), table.Identifier{namespace, name}); err != nil && !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace) {
+			t.Fatal(err)
+		}
+	}
+	d := w.draft()
+	if d.branch == nil {
+		t.Fatalf("%s is no catalog with branches", nessie)
+	}
+	if err := d.Drop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
 
 // published fills both tables with two repositories on some days, all in one
 // file of processed_repos, so that each day shares it with the others.
@@ -122,7 +154,7 @@ func (w *world) publish(d *Draft) []Day {
 }
 
 func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
-	w := newWorld(t)
+	w := newDrafting(t)
 	w.published()
 	before := w.rows()
 	d := w.draft()
@@ -169,7 +201,7 @@ func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
 }
 
 func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
-	w := newWorld(t)
+	w := newDrafting(t)
 	w.published()
 	expect := func(why string, got []Day, want ...int) {
 		t.Helper()
@@ -212,7 +244,7 @@ func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
 }
 
 func TestADayIsWrittenAgainInTheDraft(t *testing.T) {
-	w := newWorld(t)
+	w := newDrafting(t)
 	w.published()
 	d := w.draft()
 	w.begin(d, "code")
