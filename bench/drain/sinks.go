@@ -54,7 +54,7 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 		return err
 	}
 	defer conn.Close()
-	for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sink_commits"} {
+	for _, table := range []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sink_commits"} {
 		if err := conn.Exec(ctx, "TRUNCATE TABLE IF EXISTS pulse."+table); err != nil {
 			return err
 		}

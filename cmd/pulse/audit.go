@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -103,7 +104,11 @@ type accounts struct {
 	forgotten                       bool // Kafka has let go of records
 }
 
+// auditGC keeps the garbage small beside the keys, in percent of what is held.
+const auditGC = 20
+
 func (s *stores) audit(ctx context.Context) (*report, error) {
+	debug.SetGCPercent(auditGC)
 	var a accounts
 	var ledger map[string][]event.OwnerSwept
 	r := &report{Differences: []string{}, Rows: []differing{}}

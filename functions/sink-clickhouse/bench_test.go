@@ -39,7 +39,7 @@ func BenchmarkBulkDoor(b *testing.B) {
 	}
 	empty := func(b *testing.B) {
 		b.Helper()
-		for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sink_commits"} {
+		for _, table := range []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sink_commits"} {
 			if err := s.conn.Exec(ctx, "TRUNCATE TABLE pulse."+table); err != nil {
 				b.Fatal(err)
 			}
@@ -70,10 +70,7 @@ func BenchmarkBulkDoor(b *testing.B) {
 			empty(b)
 			b.StartTimer()
 			for _, rows := range blocks {
-				if err := insert(ctx, s, "pulse.github_processed_repos", stateColumns(), newest(rows)); err != nil {
-					b.Fatal(err)
-				}
-				if err := insert(ctx, s, "pulse.github_metrics_timeseries", seriesColumns(), rows); err != nil {
+				if err := s.add(ctx, "pulse.", rows, rows); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -63,6 +63,31 @@ func stateColumns() []column[row] {
 	return cols
 }
 
+// dailyColumns are the columns of github_daily.
+func dailyColumns() []column[row] {
+	cols := []column[row]{
+		col("day", func(r *row) time.Time { return r.ObservedAt.UTC().Truncate(24 * time.Hour) }),
+		col("version", func(r *row) uint64 { return r.version() }),
+	}
+	for _, c := range shared() {
+		switch c.name {
+		case "repo_id", "stars", "forks", "watchers", "open_issues", "closed_issues", "open_prs", "merged_prs", "closed_prs", "releases", "commits_total",
+			"stars_delta_24h", "forks_delta_24h", "open_issues_delta_24h", "stars_per_day_24h", "stars_per_day_7d", "stars_per_day_30d", "open_issues_per_day_7d",
+			"pushed_at", "observed_at":
+			cols = append(cols, c)
+		}
+	}
+	return cols
+}
+
+// pushColumns are the columns of github_pushes, whose rows have a last push.
+func pushColumns() []column[row] {
+	return []column[row]{
+		col("repo_id", func(r *row) int64 { return r.ID }),
+		col("pushed_at", func(r *row) time.Time { return *r.PushedAt }),
+	}
+}
+
 // seriesColumns are the columns of github_metrics_timeseries.
 func seriesColumns() []column[row] {
 	return append(shared(),

@@ -35,6 +35,15 @@ func Held(ctx context.Context, conn driver.Conn, login string) (spelt []string, 
 // Purge deletes all rows of an owner, and waits until they are gone. It may be
 // done again.
 func Purge(ctx context.Context, conn driver.Conn, login string) error {
+	for table, key := range map[string][2]string{ // these know a repository by its id only, and it may have changed hands
+		"github_daily":  {"repo_id, day", "repo_id, toDate(observed_at)"},
+		"github_pushes": {"repo_id, pushed_at", "repo_id, assumeNotNull(pushed_at)"},
+	} {
+		if err := conn.Exec(ctx, "ALTER TABLE pulse."+table+" DELETE WHERE ("+key[0]+") IN (SELECT "+key[1]+
+			" FROM pulse.github_metrics_timeseries WHERE lower(owner) = lower($1)) SETTINGS mutations_sync = 2", login); err != nil {
+			return fmt.Errorf("delete %s from %s: %w", login, table, err)
+		}
+	}
 	for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sweeps"} {
 		if err := conn.Exec(ctx, "ALTER TABLE pulse."+table+" DELETE WHERE lower(owner) = lower($1) SETTINGS mutations_sync = 2", login); err != nil {
 			return fmt.Errorf("delete %s from %s: %w", login, table, err)

@@ -56,7 +56,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 
 // tables are those of a set, besides the markers. The second set is named new_*.
 func tables() []string {
-	return []string{"github_processed_repos", "github_metrics_timeseries", "sweeps"}
+	return []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sweeps"}
 }
 
 func (r *Rebuild) begin(ctx context.Context, partitions int) error {
@@ -104,10 +104,7 @@ func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
 }
 
 func (r *Rebuild) flush() error {
-	if err := insert(r.fenced, r.store, "pulse.new_github_processed_repos", stateColumns(), newest(r.pending)); err != nil {
-		return err
-	}
-	if err := insert(r.fenced, r.store, "pulse.new_github_metrics_timeseries", seriesColumns(), r.pending); err != nil {
+	if err := r.store.add(r.fenced, "pulse.new_", r.pending, r.pending); err != nil {
 		return err
 	}
 	r.rows += uint64(len(r.pending))

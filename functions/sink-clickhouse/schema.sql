@@ -555,3 +555,56 @@ FROM (
   WINDOW following AS (PARTITION BY repo_id ORDER BY released_at, tag ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
 )
 ;
+
+-- version 4
+-- What lines over months are drawn from: an hourly series has 24 times the rows.
+
+-- The last reading of each repository on each UTC day. Read it with FINAL; a row
+-- that comes again replaces itself. version is that of github_processed_repos.
+CREATE TABLE IF NOT EXISTS pulse.github_daily (
+  repo_id Int64,
+  day Date,
+  stars Int64,
+  forks Nullable(Int64),
+  watchers Nullable(Int64),
+  open_issues Nullable(Int64),
+  closed_issues Nullable(Int64),
+  open_prs Nullable(Int64),
+  merged_prs Nullable(Int64),
+  closed_prs Nullable(Int64),
+  releases Nullable(Int64),
+  commits_total Nullable(Int64),
+  stars_delta_24h Nullable(Int64),
+  forks_delta_24h Nullable(Int64),
+  open_issues_delta_24h Nullable(Int64),
+  stars_per_day_24h Nullable(Float64),
+  stars_per_day_7d Nullable(Float64),
+  stars_per_day_30d Nullable(Float64),
+  open_issues_per_day_7d Nullable(Float64),
+  pushed_at Nullable(DateTime64(3)),
+  observed_at DateTime64(3),
+  version UInt64
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(day)
+ORDER BY (repo_id, day)
+;
+
+INSERT INTO pulse.github_daily (repo_id, day, stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, releases, commits_total, stars_delta_24h, forks_delta_24h, open_issues_delta_24h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, open_issues_per_day_7d, pushed_at, observed_at, version)
+SELECT repo_id, toDate(observed_at), stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, releases, commits_total, stars_delta_24h, forks_delta_24h, open_issues_delta_24h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, open_issues_per_day_7d, pushed_at, observed_at, bitShiftLeft(toUInt64(toUnixTimestamp64Milli(observed_at)), 16) + least(revision, 65535)
+FROM pulse.github_metrics_timeseries SETTINGS max_execution_time = 0
+;
+
+-- Each time of a last push that was seen, once.
+CREATE TABLE IF NOT EXISTS pulse.github_pushes (
+  repo_id Int64,
+  pushed_at DateTime64(3)
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(pushed_at)
+ORDER BY (repo_id, pushed_at)
+;
+
+INSERT INTO pulse.github_pushes (repo_id, pushed_at)
+SELECT DISTINCT repo_id, assumeNotNull(pushed_at) FROM pulse.github_metrics_timeseries WHERE isNotNull(pushed_at) SETTINGS max_execution_time = 0
+;

@@ -2,6 +2,9 @@ package sinkclickhouse
 
 import (
 	"context"
+	"maps"
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -78,10 +81,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 		return err
 	}
 	defer cancel()
-	if err := insert(ctx, r.store, "pulse.github_processed_repos", stateColumns(), newest(rows)); err != nil {
-		return err
-	}
-	if err := insert(ctx, r.store, "pulse.github_metrics_timeseries", seriesColumns(), series); err != nil {
+	if err := r.add(ctx, "pulse.", rows, series); err != nil {
 		return err
 	}
 	return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
@@ -123,16 +123,46 @@ func (r *repos) fresh(ctx context.Context, rows []*row) ([]*row, error) {
 	return out, nil
 }
 
-// newest keeps of each repository the row that would win in the state table.
-func newest(rows []*row) []*row {
-	best := map[int64]*row{}
+// add inserts rows into the tables of repositories, whose names begin with a
+// prefix. The time series comes last: a row in it is in the others too.
+func (s *store) add(ctx context.Context, prefix string, rows, series []*row) error {
+	if err := insert(ctx, s, prefix+"github_processed_repos", stateColumns(), newest(rows, func(r *row) int64 { return r.ID })); err != nil {
+		return err
+	}
+	type day struct{ repo, day int64 }
+	daily := newest(rows, func(r *row) day { return day{r.ID, r.ObservedAt.Unix() / (24 * 60 * 60)} })
+	if err := insert(ctx, s, prefix+"github_daily", dailyColumns(), daily); err != nil {
+		return err
+	}
+	if err := insert(ctx, s, prefix+"github_pushes", pushColumns(), pushes(rows)); err != nil {
+		return err
+	}
+	return insert(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series)
+}
+
+// newest keeps of all rows with one key the one that wins in a table that
+// replaces.
+func newest[K comparable](rows []*row, key func(*row) K) []*row {
+	best := map[K]*row{}
 	for _, w := range rows {
-		if b := best[w.ID]; b == nil || w.version() >= b.version() {
-			best[w.ID] = w
+		k := key(w)
+		if b := best[k]; b == nil || w.version() >= b.version() {
+			best[k] = w
 		}
 	}
-	out := make([]*row, 0, len(best))
-	for _, w := range best {
+	return slices.Collect(maps.Values(best))
+}
+
+// pushes keeps a row for each time of a last push.
+func pushes(rows []*row) []*row {
+	type push struct{ repo, at int64 }
+	seen := map[push]bool{}
+	var out []*row
+	for _, w := range rows {
+		if w.PushedAt == nil || seen[push{w.ID, w.PushedAt.UnixMilli()}] {
+			continue
+		}
+		seen[push{w.ID, w.PushedAt.UnixMilli()}] = true
 		out = append(out, w)
 	}
 	return out

@@ -20,7 +20,7 @@ func at(day int, revision int64) *row {
 func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
 	f := func(want *row, rows ...*row) {
 		t.Helper()
-		if got := newest(rows); len(got) != 1 || got[0] != want {
+		if got := newest(rows, func(r *row) int64 { return r.ID }); len(got) != 1 || got[0] != want {
 			t.Errorf("got %v", got)
 		}
 	}
@@ -61,6 +61,8 @@ func TestStatementsOfTheSchemaNameEveryColumnThatIsInserted(t *testing.T) {
 	}
 	check("pulse.github_processed_repos", namesOf(stateColumns()))
 	check("pulse.github_metrics_timeseries", namesOf(seriesColumns()))
+	check("pulse.github_daily", namesOf(dailyColumns()))
+	check("pulse.github_pushes", namesOf(pushColumns()))
 	check("pulse.sweeps", namesOf(sweepColumns()))
 }
 

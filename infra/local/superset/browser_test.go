@@ -33,10 +33,12 @@ func TestDashboards(t *testing.T) {
 	t.Cleanup(stop)
 	browser, closeTab := chromedp.NewContext(allocated)
 	t.Cleanup(closeTab)
-	browser, end := context.WithTimeout(browser, 5*time.Minute)
+	browser, end := context.WithTimeout(browser, 10*time.Minute)
 	t.Cleanup(end)
 	var outside []string
+	asked := &queries{}
 	chromedp.ListenTarget(browser, func(event any) {
+		asked.listen(event)
 		if e, ok := event.(*network.EventResponseReceived); ok && strings.HasPrefix(e.Response.URL, "http") && !strings.HasPrefix(e.Response.URL, base) {
 			outside = append(outside, e.Response.URL)
 		}
@@ -53,6 +55,7 @@ func TestDashboards(t *testing.T) {
 			t.Run(fmt.Sprintf("%s at %d", d.slug, width), func(t *testing.T) {
 				took := open(t, browser, base+"/superset/dashboard/pulse-"+d.slug+"/", width, d.charts)
 				t.Logf("complete in %s", took.Round(time.Millisecond))
+				asked.collect(t, browser, d.slug)
 				var cut []string
 				run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("[data-test=chart-grid-component]")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 40))`, &cut))
 				if len(cut) != 0 {
@@ -68,6 +71,8 @@ func TestDashboards(t *testing.T) {
 			})
 		}
 	}
+
+	t.Run("the queries are those that are measured", asked.compare)
 
 	t.Run("the values on screen are those of a query", func(t *testing.T) {
 		open(t, browser, base+"/superset/dashboard/pulse-organization/", 1440, 19)
@@ -208,7 +213,7 @@ func open(t *testing.T, browser context.Context, address string, width int64, ch
 func drawn(charts int) chromedp.Action {
 	return chromedp.Poll(fmt.Sprintf(`document.querySelectorAll("[data-test=chart-grid-component]").length == %[1]d
 		&& document.querySelectorAll(".slice_container").length == %[1]d && document.querySelectorAll(".loading, [data-test=loading-indicator]").length == 0`, charts),
-		nil, chromedp.WithPollingTimeout(60*time.Second), chromedp.WithPollingInterval(100*time.Millisecond))
+		nil, chromedp.WithPollingTimeout(2*time.Minute), chromedp.WithPollingInterval(100*time.Millisecond))
 }
 
 // text is all that a chart shows in letters.
