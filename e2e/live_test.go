@@ -56,4 +56,5 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	if a := p.audit(); a.Observations != 67 || a.ClickHouse != 67 || a.IcebergRaw != 67 || a.IcebergProcessed != 67 || !a.Clean {
 		t.Errorf("audit after the purge: %+v", a)
 	}
+	p.wantDerived()
 }

@@ -7,6 +7,19 @@ import (
 	"time"
 )
 
+// wantDerived holds the tables that follow from the time series against it.
+func (p *pulse) wantDerived() {
+	p.t.Helper()
+	const rows = "SELECT count(), sum(cityHash64(repo_id, day, stars, ifNull(open_issues, -1), ifNull(stars_delta_24h, -1), ifNull(stars_per_day_7d, -1), observed_at)) FROM "
+	if got, want := p.query(rows+"pulse.github_daily FINAL"), p.query(rows+"(SELECT *, toDate(observed_at) AS day FROM pulse.github_metrics_timeseries ORDER BY observed_at DESC LIMIT 1 BY repo_id, day)"); got != want {
+		p.t.Errorf("github_daily is %s, want %s", got, want)
+	}
+	const pushes = "SELECT count(), sum(cityHash64(repo_id, pushed_at)) FROM "
+	if got, want := p.query(pushes+"pulse.github_pushes FINAL"), p.query(pushes+"(SELECT DISTINCT repo_id, assumeNotNull(pushed_at) AS pushed_at FROM pulse.github_metrics_timeseries WHERE isNotNull(pushed_at))"); got != want {
+		p.t.Errorf("github_pushes is %s, want %s", got, want)
+	}
+}
+
 func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "2s")
@@ -60,4 +73,5 @@ func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 	p.wantRecording()
 	p.run("replay", recording, "--from", "2025-12-30")
 	p.wantRecording()
+	p.wantDerived()
 }

@@ -92,6 +92,7 @@ func TestReprocessMakesTheRowsOfAnUndisturbedHistory(t *testing.T) {
 		t.Errorf("series %s, want %s", got, undisturbed)
 	}
 	p.wantRecording()
+	p.wantDerived()
 	if r = p.reprocess("--from", mended, "--to", lastDay); len(r.Changed) > 0 || !r.Published {
 		t.Errorf("published twice: %+v", r)
 	}

@@ -163,7 +163,7 @@ func (d *Draft) Publish(ctx context.Context, partitions []int32, days []string, 
 			progress(done)
 		}
 	}
-	if err := d.state(ctx); err != nil {
+	if err := errors.Join(update(ctx, d.store, "pulse.github_processed_repos", stateColumns()), update(ctx, d.store, "pulse.github_daily", dailyColumns())); err != nil {
 		return nil, err
 	}
 	if err := d.store.conn.Exec(ctx, "DROP TABLE IF EXISTS "+next); err != nil {
@@ -241,16 +241,16 @@ func (d *Draft) month(ctx context.Context, days []string) error {
 	return nil
 }
 
-// state gives the current state of a repository the velocities of the draft, if
-// its newest observation is in it. A row of the same version that comes later
-// takes the place of the one before.
-func (d *Draft) state(ctx context.Context) error {
+// update gives the rows of a table that replaces the velocities of the draft, if
+// their observation is in it. A row of the same version that comes later takes
+// the place of the one before.
+func update(ctx context.Context, s *store, table string, columns []column[row]) error {
 	measured := map[string]bool{}
 	for _, def := range velocity.Definitions() {
 		measured[def.Name] = true
 	}
 	var names, taken, ours, theirs []string
-	for _, c := range stateColumns() {
+	for _, c := range columns {
 		names = append(names, c.name)
 		if !measured[c.name] {
 			taken = append(taken, "s."+c.name)
@@ -259,11 +259,11 @@ func (d *Draft) state(ctx context.Context) error {
 		taken = append(taken, "d."+c.name)
 		ours, theirs = append(ours, "d."+c.name), append(theirs, "s."+c.name)
 	}
-	err := d.store.conn.Exec(ctx, "INSERT INTO pulse.github_processed_repos ("+strings.Join(names, ", ")+") SELECT "+strings.Join(taken, ", ")+
-		" FROM (SELECT * FROM pulse.github_processed_repos FINAL) AS s JOIN "+draft+" AS d ON s.repo_id = d.repo_id AND s.observed_at = d.observed_at"+
+	err := s.conn.Exec(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") SELECT "+strings.Join(taken, ", ")+
+		" FROM (SELECT * FROM "+table+" FINAL) AS s JOIN "+draft+" AS d ON s.repo_id = d.repo_id AND s.observed_at = d.observed_at"+
 		" WHERE "+hashed(ours)+" != "+hashed(theirs))
 	if err != nil {
-		return fmt.Errorf("bring the current state up: %w", err)
+		return fmt.Errorf("bring %s up: %w", table, err)
 	}
 	return nil
 }
