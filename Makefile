@@ -32,7 +32,10 @@ test: build ## Run every test of every module, with the race detector; fetches w
 
 # A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
 SEEDS ?= 1000
-chaos: ## Sweep through seeded disasters, SEEDS of them (1000), in virtual time.
+ROUNDS ?= 50
+SEED ?= 1
+chaos: ## Break all that the pipeline stands on, ROUNDS times (50) by a SEED (1); then SEEDS (1000) sweeps in virtual time.
+	$(GO) test -count 1 -timeout 2h -v -run Chaos ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Open the dashboards in a real browser (needs chromium and Python).
