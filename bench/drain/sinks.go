@@ -4,23 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/bench/hot"
 	"github.com/m7pulse/m7pulse/bench/series"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
@@ -92,7 +89,7 @@ func (b *bench) stores(ctx context.Context) (*stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	hot, stop, err := serveClickHouse(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
+	address, stop, err := hot.Serve(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
 	if err != nil {
 		state.Close()
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -100,50 +97,14 @@ func (b *bench) stores(ctx context.Context) (*stores, error) {
 	cold := sinkiceberg.Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
 	return &stores{
 		env: append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry,
-			"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+hot, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse),
-		hot: hot, cold: cold,
+			"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+address, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse),
+		hot: address, cold: cold,
 		close: func() error {
 			stop()
 			state.Close()
 			return os.RemoveAll(dir)
 		},
 	}, nil
-}
-
-// serveClickHouse starts the embedded engine as a process of its own.
-func serveClickHouse(ctx context.Context, pulse, data string) (address string, stop func(), err error) {
-	engine, err := library.Fetch(ctx, func(library.Progress) {})
-	if err != nil {
-		return "", nil, err
-	}
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	at := free.Addr().String()
-	if err := free.Close(); err != nil {
-		return "", nil, err
-	}
-	server := exec.CommandContext(ctx, pulse, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", at)
-	server.Env = append(os.Environ(), "TZ=UTC")
-	server.Stderr = os.Stderr
-	if err := server.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = server.Wait()
-	}
-	for range 300 {
-		resp, err := http.Get("http://" + at + "/ping")
-		if err == nil {
-			_ = resp.Body.Close()
-			return "http://" + at, stop, nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	stop()
-	return "", nil, errors.New("clickhouse does not answer")
 }
 
 // stored counts the rows that arrived in a store, each table's.

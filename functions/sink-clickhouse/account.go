@@ -2,6 +2,7 @@ package sinkclickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -18,6 +19,15 @@ func Open(address string) (driver.Conn, error) {
 		return nil, err
 	}
 	return s.conn, nil
+}
+
+// Prepare makes the schema of a hot store, or brings it up to this version.
+func Prepare(ctx context.Context, address string) error {
+	s, err := newStore(address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.prepare(ctx), s.conn.Close())
 }
 
 // longRead is for queries over all of the time series: they take their time, and
