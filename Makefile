@@ -9,7 +9,7 @@ PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench help build up down test integration chaos lint vuln sbom clean stage stage-test deploy image
+.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean stage stage-test deploy image
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -74,6 +74,9 @@ bench: build ## Measure the bulk doors and the bells. KAFKA=host:port of a real 
 	$(GO) run ./bench/drain -brokers $(KAFKA) -records 1000000 -sinks
 	$(GO) run ./bench/bells -brokers $(KAFKA)
 	$(GO) test -run '^$$' -bench AThousandCommits -benchtime 1x ./functions/sink-iceberg/
+
+bench-queries: build ## Measure the dashboards' queries over DAYS (36: 26 million rows) of hourly readings of 30,000 repositories.
+	$(GO) run ./bench/queries -days $(or $(DAYS),36)
 
 lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
