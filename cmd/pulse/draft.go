@@ -19,6 +19,7 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/lease"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
@@ -42,6 +43,16 @@ func openDraft(ctx context.Context, s *stores, env map[string]string) (*draft, e
 		return nil, errors.Join(err, cold.Close())
 	}
 	return &draft{cold, hot}, nil
+}
+
+// alone keeps others from the draft until the context that it returns has ended,
+// which it does when release is called.
+func (d *draft) alone(ctx context.Context) (context.Context, func(), error) {
+	ctx, release, err := d.hot.Alone(ctx)
+	if held := new(lease.Held); errors.As(err, &held) {
+		return nil, nil, errors.New("another reprocess is at work")
+	}
+	return ctx, release, err
 }
 
 func (d *draft) close() {
@@ -189,8 +200,11 @@ func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progress
 	for id, n := range known {
 		past.Count(id, n)
 	}
-	for day := first; day < days[0]; day = day.Plus(1) {
-		if err := d.learn(ctx, past, day, day < days[0].Plus(-aggregate.WholeDays)); err != nil {
+	for before := aggregate.Reach; before > 0; before-- {
+		err := past.LearnDay(before, func(each func(*event.RepoObserved) error) error {
+			return d.cold.Observations(ctx, days[0].Plus(-before), each)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -200,37 +214,6 @@ func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progress
 			return err
 		}
 		_ = bar.Add(len(batch)) // a bar that cannot be drawn stops nothing
-	}
-	return nil
-}
-
-// learn takes in a day before those that are computed. Of one further back only
-// each repository's last observation matters.
-func (d *draft) learn(ctx context.Context, past *aggregate.Past, day sinkiceberg.Day, lastOnly bool) error {
-	if !lastOnly {
-		return d.cold.Observations(ctx, day, past.Learn)
-	}
-	last, others := map[int64]*event.RepoObserved{}, map[int64]int64{}
-	err := d.cold.Observations(ctx, day, func(o *event.RepoObserved) error {
-		l := last[o.ID]
-		if l != nil {
-			others[o.ID]++
-		}
-		if l == nil || l.ObservedAt.Before(o.ObservedAt) {
-			last[o.ID] = o
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for id, n := range others {
-		past.Count(id, n)
-	}
-	for _, o := range last {
-		if err := past.Learn(o); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -55,6 +55,11 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer d.close()
+	ctx, release, err := d.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if r.Drop {
 		if err := d.drop(ctx); err != nil {
 			return err

@@ -12,11 +12,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
@@ -431,6 +433,89 @@ func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
 		if row := got[o.Key()]; row.Revision != int64(i+1) {
 			t.Errorf("revision %d of observation %d", row.Revision, i+1)
 		}
+	}
+}
+
+func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
+	w := newWorld(t)
+	all := daily(1, 40)
+	w.send(all[:30]...)
+	w.run()
+	// The archive has the first 25. Then Kafka lets go of the first 20.
+	topicID, err := kafka.TopicID(context.Background(), w.kafka, event.TopicBaseRepos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, err := kafka.Ends(context.Background(), w.kafka, event.TopicBaseRepos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archived, deleted := map[int32]int64{}, kadm.Offsets{}
+	for p, end := range ends {
+		archived[p.Number] = max(0, end-5)
+		deleted.AddOffset(p.Topic, p.Number, max(0, end-10), -1)
+	}
+	if _, err := kadm.NewClient(w.producer).DeleteRecords(context.Background(), deleted); err != nil {
+		t.Fatal(err)
+	}
+	archive := func(topic string, next map[int32]int64) aggregate.Archive {
+		return func(_ context.Context, each func([]*event.RepoObserved) error) (string, map[int32]int64, error) {
+			var rows []*event.RepoObserved
+			for _, i := range rand.Perm(25) {
+				o := all[i]
+				o.Normalize()
+				rows = append(rows, &o)
+			}
+			return topic, next, each(rows)
+		}
+	}
+	progress := func(int64, int64) {}
+	if _, err := aggregate.Rebuild(context.Background(), w.env, archive("another", archived), progress); err == nil || !strings.Contains(err.Error(), "made again") {
+		t.Errorf("an archive of another topic: %v", err)
+	}
+	if records, err := aggregate.Rebuild(context.Background(), w.env, archive(topicID, archived), progress); err != nil || records != 30 {
+		t.Errorf("%d records: %v, want 30", records, err)
+	}
+	w.send(all[30:]...)
+	w.run()
+	got := series(w.rows())
+	if len(got) != 40 || len(w.rows()) != 40 {
+		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
+	}
+	for i, o := range all {
+		same(t, "row", got[o.Key()], slowly(all[:i], o))
+		if row := got[o.Key()]; row.Revision != int64(i+1) {
+			t.Errorf("revision %d of observation %d", row.Revision, i+1)
+		}
+	}
+
+	// An archive that is ahead of what was computed would hide rows for ever.
+	ahead := maps.Clone(archived)
+	for p, end := range ends {
+		ahead[p.Number] = end + 100
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, err := aggregate.Rebuild(ctx, w.env, archive(topicID, ahead), progress); err == nil {
+		t.Error("an archive ahead of aggregate was taken")
+	}
+	// While somebody fills the state, nobody uses it.
+	w.redis.HSet("github:pipeline:state", topicID+"/rebuilding", strconv.FormatInt(time.Now().Add(2*time.Second).UnixMilli(), 10))
+	w.send(daily(2, 1)...)
+	f := aggregate.New()
+	if err := f.Start(context.Background(), w.env); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	if n := len(w.rows()); n != 40 {
+		t.Errorf("%d rows while the state is being filled, want 40", n)
+	}
+	w.settle() // it takes a silent filler for dead
+	if err := f.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.rows()); n != 41 {
+		t.Errorf("%d rows, want 41", n)
 	}
 }
 

@@ -232,7 +232,7 @@ func (m *memory) filled(ctx context.Context, topicID string) error {
 		return fmt.Errorf("read %s: %w", stateKey, err)
 	}
 	if wait := time.Until(time.UnixMilli(until)); !m.fills && wait > 0 {
-		return fmt.Errorf("the state is being rebuilt from an archive: not before %s from now", wait.Round(time.Second))
+		return fmt.Errorf("the state is being rebuilt from an archive; whoever does it is taken for dead after %s of silence", wait.Round(time.Second))
 	}
 	return nil
 }

@@ -103,6 +103,11 @@ func (f *forge) run(ctx context.Context, e *engine, observations []event.RepoObs
 // try runs a property on random cases, on all cores.
 func try(t *testing.T, property func(ctx context.Context, f *forge, e *engine) error) {
 	t.Helper()
+	tryOn(t, cases, property)
+}
+
+func tryOn(t *testing.T, cases uint64, property func(ctx context.Context, f *forge, e *engine) error) {
+	t.Helper()
 	registry := httptest.NewServer(srfake.NewRegistry().Handler())
 	defer registry.Close()
 	codec, err := event.NewCodec(registry.URL)

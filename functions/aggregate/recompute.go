@@ -10,11 +10,7 @@ import (
 
 // Reach is how far back an observation's velocities look, in days: whoever
 // computes a day must have learnt that many before it.
-const (
-	Reach = velocity.Reach
-	// WholeDays is for how many of them all observations count, not only the last.
-	WholeDays = velocity.WholeDays
-)
+const Reach = velocity.Reach
 
 // Past is what is known of many repositories while their observations are
 // computed again, from nothing but the observations themselves. Given each
@@ -40,14 +36,43 @@ func (p *Past) of(repo int64) *learnt {
 	return l
 }
 
-// Count notes observations of a repository that are not learnt: those from
-// beyond Reach, and those of which History keeps another one of the same day.
+// Count notes observations of a repository that are not learnt, because they lie
+// beyond Reach.
 func (p *Past) Count(repo, observations int64) { p.of(repo).known += observations }
 
-// Learn takes in an observation.
+// Learn takes in an observation, in any order.
 func (p *Past) Learn(o *event.RepoObserved) error {
 	_, _, err := p.insert(o)
 	return err
+}
+
+// LearnDay takes in the observations of one day, in any order. before says how
+// many days later the first one is that is computed: of a day well before it only
+// each repository's last observation matters.
+func (p *Past) LearnDay(before int, observations func(each func(*event.RepoObserved) error) error) error {
+	if before <= velocity.WholeDays {
+		return observations(p.Learn)
+	}
+	last := map[int64]*event.RepoObserved{}
+	err := observations(func(o *event.RepoObserved) error {
+		l := last[o.ID]
+		if l != nil {
+			p.Count(o.ID, 1)
+		}
+		if l == nil || l.ObservedAt.Before(o.ObservedAt) {
+			last[o.ID] = o
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, o := range last {
+		if err := p.Learn(o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Compute takes in an observation and makes its row, processed now: as

@@ -50,6 +50,28 @@ func (d *Draft) Close() error {
 	return errors.Join(d.writer.leave(), d.redis.Close(), d.store.conn.Close())
 }
 
+// draftLease is the right to work on drafts.
+const draftLease = "github:pipeline:draft"
+
+// Alone takes the right to work on drafts, or fails with *lease.Held if somebody
+// has it for longer than one does who has died. The context ends when the right
+// is lost.
+func (d *Draft) Alone(ctx context.Context) (_ context.Context, release func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, leaseTTL+2*time.Second)
+	defer cancel()
+	l, err := d.writer.acquire(waiting, draftLease)
+	if err != nil {
+		return nil, nil, err
+	}
+	work, stop := l.Keep(ctx)
+	return work, func() {
+		stop()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = l.Release(ending) // else it ends by itself
+	}, nil
+}
+
 // Begin makes an empty draft.
 func (d *Draft) Begin(ctx context.Context) error {
 	if err := d.store.prepare(ctx); err != nil {
