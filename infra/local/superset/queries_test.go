@@ -74,7 +74,9 @@ func (q *queries) collect(t *testing.T, browser context.Context, dashboard strin
 }
 
 func (q *queries) compare(t *testing.T) {
-	slices.SortFunc(q.all, func(a, b chartQuery) int { return cmp.Or(cmp.Compare(a.Dashboard, b.Dashboard), cmp.Compare(a.SQL, b.SQL)) })
+	slices.SortFunc(q.all, func(a, b chartQuery) int {
+		return cmp.Or(cmp.Compare(a.Dashboard, b.Dashboard), cmp.Compare(a.SQL, b.SQL))
+	})
 	q.all = slices.Compact(q.all)
 	var got bytes.Buffer
 	encoder := json.NewEncoder(&got)
