@@ -6,6 +6,7 @@ package m7pulse
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -119,9 +120,13 @@ func (a *allInOne) Status() serve.Status {
 	}
 	all := serve.Status{Detail: detail}
 	for _, name := range []string{"fetch-org", "aggregate", "sink-clickhouse", "sink-iceberg"} {
-		if s := detail[name].Failing; s != "" {
+		for _, g := range detail[name].Gauges {
+			labels := map[string]string{"part": name}
+			maps.Copy(labels, g.Labels)
+			all.Gauges = append(all.Gauges, serve.Gauge{Name: g.Name, Labels: labels, Value: g.Value})
+		}
+		if s := detail[name].Failing; s != "" && all.Failing == "" {
 			all.Failing = name + ": " + s
-			break
 		}
 	}
 	return all

@@ -176,6 +176,41 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 	}
 }
 
+// Another writer's snapshot has not our offsets in its summary: those of the
+// table count.
+func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
+	w := newWorld(t)
+	raw := base(w.shelf, w.letters, w.codec)
+	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
+	w.put(raw, b)
+	c := raw.(*cold[event.RepoObserved])
+	before := w.load(TableBase)
+	files, err := c.write(context.Background(), before, []*event.RepoObserved{observed(3, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := before.NewTransaction()
+	if err := tx.AddDataFiles(context.Background(), files, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := w.load(TableBase).CurrentSnapshot().Summary.Properties[offsetsKey]; ok {
+		t.Fatal("the other writer's summary has our offsets: nothing is tested")
+	}
+	again := base(w.shelf, w.letters, w.codec)
+	marks, err := again.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
+	if err != nil || len(marks) != 1 || marks[0].Next != 2 {
+		t.Fatalf("marks %+v, %v: want those of before", marks, err)
+	}
+	w.put(again, b)
+	w.put(again, w.block(event.TopicBaseRepos, w.record(observed(4, 1))))
+	if got := w.account(TableBase); got.Rows != 4 || got.Distinct != 4 {
+		t.Errorf("%d rows, %d distinct, want 4", got.Rows, got.Distinct)
+	}
+}
+
 func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)

@@ -63,6 +63,18 @@ func (c *coverage) covers(target Offsets) (bool, <-chan struct{}) {
 	return true, nil
 }
 
+// knows says whether all partitions of the target are drained at all, once any is.
+func (c *coverage) knows(target Offsets) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p := range target {
+		if _, ok := c.next[p]; !ok && len(c.next) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *coverage) snapshot() Offsets {
 	c.mu.Lock()
 	defer c.mu.Unlock()

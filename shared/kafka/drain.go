@@ -66,6 +66,7 @@ type Drain struct {
 	breaker *breaker
 	covered *coverage
 	nudge   chan struct{} // ends a pause early
+	strange chan struct{} // a bell has come of a partition that is not drained
 	cancel  context.CancelFunc
 	done    chan struct{}
 
@@ -80,7 +81,7 @@ func newDrain(name string, cfg Config, topics []string, live life) (*Drain, erro
 	}
 	return &Drain{
 		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, live: live,
-		breaker: newBreaker(name), covered: newCoverage(), nudge: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: newBreaker(name), covered: newCoverage(), nudge: make(chan struct{}, 1), strange: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
@@ -118,6 +119,10 @@ func (d *Drain) run(ctx context.Context) {
 		})
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errWidened) {
+			slog.Info("drain begins anew", "drain", d.Name, "reason", err)
+			continue
 		}
 		if errors.Is(err, ErrOpen) { // why it opened is known, and said
 			select {
@@ -199,6 +204,12 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 		}
 		select {
 		case d.nudge <- struct{}{}:
+		default:
+		}
+	}
+	if !d.covered.knows(target) {
+		select {
+		case d.strange <- struct{}{}:
 		default:
 		}
 	}

@@ -249,6 +249,45 @@ func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
 	}
 }
 
+func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
+	cfg, s := cluster(t, 1, "in"), &shelf{}
+	produce(t, cfg, "in", 0, 100)
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	if err := d.Wake(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).UpdatePartitions(context.Background(), 4, "in"); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, cfg, "in", 100, 1000)
+	// What a client knows of a topic is some seconds old: a wake before that sees
+	// the old partitions only.
+	for deadline := time.Now().Add(30 * time.Second); len(d.Covered()) < 4 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if err := d.Wake(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Wake(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, all := s.distinct(); distinct != 1000 || all != 1000 {
+		t.Errorf("%d distinct of %d stored, want 1000 once each", distinct, all)
+	}
+	partitions := map[int32]bool{}
+	for p := range d.Covered() {
+		partitions[p.Number] = true
+	}
+	if len(partitions) != 4 {
+		t.Errorf("%d partitions are drained, want 4", len(partitions))
+	}
+}
+
 func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
 	cfg := cluster(t, 1, "in")
 	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}

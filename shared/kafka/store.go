@@ -66,7 +66,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 	if err != nil {
 		return nil, err
 	}
-	d.share, s.admin, s.breaker = share, d.admin, d.breaker
+	d.share, s.admin, s.breaker, s.strange = share, d.admin, d.breaker, d.strange
 	return d, nil
 }
 
@@ -80,6 +80,7 @@ type storing struct {
 	admin  *kadm.Client
 
 	breaker *breaker
+	strange <-chan struct{} // see Drain
 }
 
 // storeLimit is how long a block in hand may take to be stored, while the
@@ -119,6 +120,7 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	reading, stop := context.WithCancel(reading)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	work.Go(func() error { return s.watch(reading, from) })
 	ready := make(chan prepared)
 	work.Go(func() error {
 		defer close(ready)
@@ -134,6 +136,32 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 		return nil
 	})
 	return work.Wait()
+}
+
+// errWidened: a topic has partitions that it had not when the drain began.
+var errWidened = errors.New("a topic was given more partitions")
+
+// watch ends the life when a bell shows that a topic was widened: the next life
+// takes the new partitions too.
+func (s *storing) watch(ctx context.Context, from Offsets) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.strange:
+		}
+		topics, err := s.admin.ListTopics(ctx, s.topics...)
+		if err != nil {
+			continue // whoever rang rings again
+		}
+		for _, topic := range s.topics {
+			for n := range topics[topic].Partitions {
+				if _, known := from[Partition{topic, n}]; !known && s.share.has(n) {
+					return errWidened
+				}
+			}
+		}
+	}
 }
 
 // prepared is a block that waits to be stored.

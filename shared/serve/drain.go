@@ -132,6 +132,16 @@ func (d *Draining) Status() Status {
 		covered[p.Topic+"/"+strconv.Itoa(int(p.Number))] = next
 	}
 	s := Status{Detail: map[string]any{"covered": covered, "breaker": d.Drain.Breaker()}}
+	for _, state := range []string{"closed", "half-open", "open"} {
+		is := 0.0
+		if state == d.Drain.Breaker() {
+			is = 1
+		}
+		s.Gauges = append(s.Gauges, Gauge{"breaker", map[string]string{"state": state}, is})
+	}
+	for p, next := range d.Drain.Covered() {
+		s.Gauges = append(s.Gauges, Gauge{"drained_offset", map[string]string{"topic": p.Topic, "partition": strconv.Itoa(int(p.Number))}, float64(next)})
+	}
 	if err := d.Drain.Err(); err != nil {
 		s.Failing = err.Error()
 	}

@@ -36,6 +36,8 @@ type Function interface {
 type Status struct {
 	Failing string `json:"failing,omitempty"` // what it fails of at the moment
 	Detail  any    `json:"detail,omitempty"`
+	// Gauges are what GET /metrics shows besides whether the function is failing.
+	Gauges []Gauge `json:"-"`
 }
 
 // Limits of one request.
@@ -96,7 +98,7 @@ func (i *Instance) Ready(context.Context) (bool, error) { return i.fn.Load() != 
 // kill it.
 func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
 
-// Handle answers one request: a CloudEvent by POST, or GET /status.
+// Handle answers one request: a CloudEvent by POST, GET /status, or GET /metrics.
 //
 // 2xx: the effect is durable, or certain to be. 415: no CloudEvent. 413: more
 // than 1 MiB. 422: can never succeed. 503: try again.
@@ -111,6 +113,12 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode((*fn).Status()); err != nil {
 			slog.Warn("answer /status", "function", i.name, "error", err)
+		}
+		return
+	case r.Method == http.MethodGet && r.URL.Path == "/metrics":
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		if err := writeMetrics(w, i.name, (*fn).Status()); err != nil {
+			slog.Warn("answer /metrics", "function", i.name, "error", err)
 		}
 		return
 	case r.Method != http.MethodPost:

@@ -21,13 +21,14 @@ type fn struct {
 	err    error
 	got    []cloudevents.Event
 	closed bool
+	gauges []serve.Gauge
 }
 
 func (f *fn) Receive(_ context.Context, e cloudevents.Event) error {
 	f.got = append(f.got, e)
 	return f.err
 }
-func (f *fn) Status() serve.Status        { return serve.Status{Failing: "nothing"} }
+func (f *fn) Status() serve.Status        { return serve.Status{Failing: "nothing", Gauges: f.gauges} }
 func (f *fn) Close(context.Context) error { f.closed = true; return nil }
 
 func started(t *testing.T, f *fn) *serve.Instance {
@@ -139,5 +140,26 @@ func TestConfigurationReportsAllFaultsAtOnce(t *testing.T) {
 	c, err := serve.Load[config](context.Background(), map[string]string{"NAME": "x"})
 	if err != nil || c.Count != 3 {
 		t.Errorf("%+v %v", c, err)
+	}
+}
+
+func TestMetricsAreInPrometheusForm(t *testing.T) {
+	w := httptest.NewRecorder()
+	f := &fn{gauges: []serve.Gauge{
+		{Name: "breaker", Labels: map[string]string{"state": "open"}, Value: 1},
+		{Name: "failing_since", Value: 2},
+		{Name: "breaker", Labels: map[string]string{"state": "closed"}},
+	}}
+	started(t, f).Handle(w, httptest.NewRequest(http.MethodGet, "/metrics", &bytes.Buffer{}))
+	want := `# TYPE m7pulse_breaker gauge
+m7pulse_breaker{function="test",state="open"} 1
+m7pulse_breaker{function="test",state="closed"} 0
+# TYPE m7pulse_failing gauge
+m7pulse_failing{function="test"} 1
+# TYPE m7pulse_failing_since gauge
+m7pulse_failing_since{function="test"} 2
+`
+	if w.Code != 200 || w.Body.String() != want {
+		t.Errorf("%d\n%s\nwant\n%s", w.Code, w.Body, want)
 	}
 }

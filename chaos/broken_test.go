@@ -1,0 +1,149 @@
+package chaos
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var broken = flag.Bool("chaos.broken", false, "also hold the suite against programs in which a promise is broken")
+
+// breach is a promise broken on purpose: a function's program built with some
+// lines of its source replaced, and the faults under which it must show.
+type breach struct {
+	name   string
+	file   string
+	old    []string // each is there once, or the breach is out of date
+	new    []string
+	faults string // those of the suite's faults that are thrown, by a regular expression; "" for none
+}
+
+var breaches = []breach{
+	{
+		name: "marker before rows", file: "functions/sink-clickhouse/sink.go",
+		old: []string{
+			"	if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n",
+			"	return r.commit(ctx, event.TopicProcessedRepos, topicID, b)\n",
+		},
+		new: []string{
+			"	if err := r.commit(ctx, event.TopicProcessedRepos, topicID, b); err != nil {\n		return err\n	}\n	if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n",
+			"	return nil\n",
+		},
+		faults: "^kill -9 (before|after) (state|series) rows",
+	},
+	{
+		name: "rows beyond the marker are not looked for", file: "functions/sink-clickhouse/sink.go",
+		old:    []string{"		r.present = present\n"},
+		new:    []string{"		clear(present)\n		r.present = present\n"},
+		faults: "^kill -9 (after series rows|(before|after) the marker)",
+	},
+	{
+		name: "lease ignored", file: "functions/sink-clickhouse/writer.go",
+		old: []string{
+			"func (w *writer) take(ctx context.Context, partitions []int32) error {\n",
+			"func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {\n",
+		},
+		new: []string{
+			"func (w *writer) take(ctx context.Context, partitions []int32) error {\n	if ctx != nil {\n		return nil\n	}\n",
+			"func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {\n	if ctx != nil {\n		return ctx, func() {}, nil\n	}\n",
+		},
+		faults: "^(two replicas|zombie): sink-clickhouse",
+	},
+	{
+		name: "repeats are not looked up", file: "functions/sink-clickhouse/sink.go",
+		old: []string{"		if r.present[place{w.partition, w.offset}] || known[w.Key()] {\n"},
+		new: []string{"		if r.present[place{w.partition, w.offset}] {\n"},
+		// A repeat reaches the sink when aggregate cannot know it for one.
+		faults: "^kill -9 (before EndTxn|before TxnOffsetCommit|after EndTxn): aggregate|^wiped",
+	},
+	{
+		name: "offsets dropped at commit", file: "functions/sink-iceberg/offsets.go",
+		old:    []string{"	return iceberg.Properties{offsetsKey: string(text)}, nil\n"},
+		new:    []string{"	_ = text\n	return iceberg.Properties{}, nil\n"},
+		faults: "^kill -9: sink-iceberg|^SIGTERM: sink-iceberg",
+	},
+	{
+		name: "offsets dropped at compaction", file: "functions/sink-iceberg/commit.go",
+		old:    []string{"		props, err := at.properties()\n", "		if err := change(t, tx, props); errors.Is(err, errNothing) {\n"},
+		new:    []string{"		at = offsets{}\n		props, err := at.properties()\n", "		if err := errors.Join(tx.SetProperties(props), change(t, tx, props)); errors.Is(err, errNothing) {\n"},
+		faults: "^compaction|^kill -9: sink-iceberg",
+	},
+	{
+		name: "Redis before Kafka", file: "functions/aggregate/engine.go",
+		old:    []string{"	return func(ctx context.Context) error {\n		h.keep("},
+		new:    []string{"	early := map[int32]int64{}\n	for p, next := range b.Next {\n		early[p.Number] = next\n	}\n	if err := e.memory.save(ctx, e.topicID, w.histories, early); err != nil {\n		return nil, err\n	}\n	return func(ctx context.Context) error {\n		h.keep("},
+		faults: "^kill -9 before (AddOffsetsToTxn|TxnOffsetCommit|EndTxn): aggregate",
+	},
+	{
+		name: "poison is passed over", file: "shared/kafka/bury.go",
+		old: []string{"	for _, bad := range p {\n"},
+		new: []string{"	for _, bad := range p[:0] {\n"},
+	},
+}
+
+// TestSuiteFindsEachBrokenPromise breaks promises, one by one, in programs made
+// for it, and demands that the suite says so. It takes a minute or two for each.
+func TestSuiteFindsEachBrokenPromise(t *testing.T) {
+	if !*broken {
+		t.Skip("with -chaos.broken, as `make chaos` runs it")
+	}
+	for _, b := range breaches {
+		t.Run(b.name, func(t *testing.T) {
+			dir := t.TempDir()
+			b.build(t, dir)
+			c := newChaos(t, newPipeline(t, dir, 0.7), *seed)
+			pattern := regexp.MustCompile(b.faults)
+			var some []fault
+			for _, f := range c.all {
+				if b.faults != "" && pattern.MatchString(f.name) {
+					some = append(some, f)
+				}
+			}
+			if b.faults != "" && len(some) == 0 {
+				t.Fatalf("no fault is like %s", b.faults)
+			}
+			const most = 5
+			for n := range most {
+				if errs := c.throw(t.Context(), slices.Concat(some, some)); len(errs) > 0 {
+					t.Logf("found in round %d: %v", n+1, errors.Join(errs...))
+					return
+				}
+			}
+			t.Errorf("not found in %d rounds", most)
+		})
+	}
+}
+
+// build makes programs of the sources with the breach in them.
+func (b breach) build(t *testing.T, dir string) {
+	t.Helper()
+	path := absolute(t, filepath.Join("..", b.file))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := string(text)
+	for i, old := range b.old {
+		if strings.Count(source, old) != 1 {
+			t.Fatalf("%s has not once: %s", b.file, old)
+		}
+		source = strings.Replace(source, old, b.new[i], 1)
+	}
+	replaced := filepath.Join(dir, "replaced.go")
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: replaced}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(replaced, []byte(source), 0o644), os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := build(dir, "-overlay", filepath.Join(dir, "overlay.json")); err != nil {
+		t.Fatal(err)
+	}
+}
