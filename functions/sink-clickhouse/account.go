@@ -36,10 +36,23 @@ func longRead(ctx context.Context) context.Context {
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_execution_time": 3600, "optimize_aggregation_in_order": 1, "max_threads": 2}))
 }
 
+// made says whether there is a schema: a store to which nothing was written yet
+// has none, and holds nothing.
+func made(ctx context.Context, conn driver.Conn) (bool, error) {
+	var n uint64
+	if err := conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = 'pulse' AND name = 'schema_versions'").Scan(&n); err != nil {
+		return false, fmt.Errorf("look for the schema: %w", err)
+	}
+	return n > 0, nil
+}
+
 // Account says what the time series holds.
 func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
 	ctx = longRead(ctx)
 	a := audit.NewAccount()
+	if made, err := made(ctx, conn); err != nil || !made {
+		return a, err
+	}
 	// One row per key, the checksums of its first row; then by day and sweep.
 	rows, err := conn.Query(ctx, `
 		SELECT toString(day), sweep_id, sum(copies), count(), sum(observed), sum(velocity) FROM (
@@ -101,6 +114,9 @@ func List(ctx context.Context, conn driver.Conn, days []string, to audit.Counter
 
 // Marks say how far a topic is stored.
 func Marks(ctx context.Context, conn driver.Conn, topic string) (map[int32]int64, error) {
+	if made, err := made(ctx, conn); err != nil || !made {
+		return nil, err
+	}
 	marks, err := (&store{conn: conn}).marks(ctx, topic)
 	if err != nil {
 		return nil, err
