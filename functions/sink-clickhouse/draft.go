@@ -260,6 +260,34 @@ func (d *Draft) month(ctx context.Context, days []string) error {
 	if err := d.store.conn.Exec(ctx, "ALTER TABLE "+series+" REPLACE PARTITION "+first.Format("200601")+" FROM "+next); err != nil {
 		return fmt.Errorf("replace the month of %s: %w", days[0], err)
 	}
+	return d.follow(ctx, days)
+}
+
+// follow gives to the tables that follow from the time series what some days have
+// and they lack. What they have they keep: the version is that of the sink's rows.
+func (d *Draft) follow(ctx context.Context, days []string) error {
+	var names, taken []string
+	for _, c := range dailyColumns() {
+		names = append(names, c.name)
+		switch c.name {
+		case "day":
+			taken = append(taken, "toDate(observed_at)")
+		case "version":
+			taken = append(taken, "bitShiftLeft(toUInt64(toUnixTimestamp64Milli(observed_at)), 16) + least(revision, 65535)")
+		default:
+			taken = append(taken, c.name)
+		}
+	}
+	of := " FROM " + draft + " WHERE toDate(observed_at) IN (?)"
+	for _, statement := range []string{
+		"INSERT INTO pulse.github_daily (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(taken, ", ") + of +
+			" ORDER BY observed_at DESC LIMIT 1 BY repo_id, toDate(observed_at)",
+		"INSERT INTO pulse.github_pushes (repo_id, pushed_at) SELECT DISTINCT repo_id, assumeNotNull(pushed_at)" + of + " AND isNotNull(pushed_at)",
+	} {
+		if err := d.store.conn.Exec(ctx, statement, days); err != nil {
+			return fmt.Errorf("bring up what follows from the days of %s: %w", days[0][:7], err)
+		}
+	}
 	return nil
 }
 
