@@ -16,9 +16,10 @@ fi
 docker compose config --quiet
 echo "Building and starting; it waits until every server and the dashboards answer (the first time up to a quarter of an hour) …"
 docker compose up --build --detach --wait --wait-timeout 1800
+docker compose exec -T trino trino --file /etc/trino/views.sql
 cat <<'EOF'
 Dashboards:  http://localhost:8088 (admin; the password is SUPERSET_ADMIN_PASSWORD in infra/compose/.env)
-Trino:       http://localhost:8080 (catalogs hot, cold)
+Trino:       http://localhost:8080 (catalogs clickhouse, iceberg; views of both in iceberg.pulse)
 Commands:    docker compose -f infra/compose/compose.yaml exec functions /m7pulse/bin/pulse status
 Down:        docker compose -f infra/compose/compose.yaml down     (--volumes deletes the data too)
 EOF

@@ -128,11 +128,14 @@ if [ -z "${GITHUB_TOKEN:-}" ]; then
   echo "$count"
 fi
 
+step "Trino: views over both stores"
+pulse exec deployment/trino -- trino --file /etc/trino/views.sql
+
 cat <<EOF
 
 All of it is up.
 Dashboards:  kubectl --context kind-$CLUSTER --namespace m7pulse port-forward service/superset 8088   then http://localhost:8088, user admin, password:
              kubectl --context kind-$CLUSTER --namespace m7pulse get secret m7pulse-servers --output 'go-template={{index .data "SUPERSET_ADMIN_PASSWORD" | base64decode}}'
-Trino:       kubectl --context kind-$CLUSTER --namespace m7pulse port-forward service/trino 8080       (catalogs hot, cold)
+Trino:       kubectl --context kind-$CLUSTER --namespace m7pulse port-forward service/trino 8080       (catalogs clickhouse, iceberg; views of both in iceberg.pulse)
 Down:        infra/kind/down.sh
 EOF
