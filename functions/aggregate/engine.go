@@ -173,9 +173,13 @@ func (e *engine) ahead(ctx context.Context, p kafka.Partition, at int64) error {
 	if err != nil {
 		return err
 	}
-	if at > ends[p] {
+	end, told := ends[p]
+	if !told { // a broker in trouble may answer for a part
+		return fmt.Errorf("the end of %s/%d: the broker does not tell it", p.Topic, p.Number)
+	}
+	if at > end {
 		return fmt.Errorf("%w: redis is at offset %d of %s/%d, but the log ends at %d: the broker has lost records; flush this Redis to rebuild the state from what is left",
-			kafka.ErrFatal, at, p.Topic, p.Number, ends[p])
+			kafka.ErrFatal, at, p.Topic, p.Number, end)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -303,6 +304,40 @@ func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {
 	}
 	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
 	refused(t, cfg, s, "has lost records")
+}
+
+// A broker that answers for some partitions only has not lost the others.
+func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	cfg := kafka.Config{Brokers: c.ListenAddrs()}
+	produce(t, cfg, "in", 0, 10)
+	id, err := kafka.TopicID(t.Context(), cfg, "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	c.ControlKey(kmsg.ListOffsets.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if asked++; asked > 4 {
+			return nil, nil, false
+		}
+		answer := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		answer.Topics = []kmsg.ListOffsetsResponseTopic{{Topic: "in"}}
+		return answer, nil, true
+	})
+	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	if err := d.Ring(t.Context(), kafka.Partition{Topic: "in"}, 9); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, all := s.distinct(); distinct != 5 || all != 5 {
+		t.Errorf("%d distinct of %d stored, want the 5 that were left", distinct, all)
+	}
 }
 
 func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {

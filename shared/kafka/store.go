@@ -255,23 +255,28 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 		if err != nil {
 			return nil, nil, fmt.Errorf("resume %s: %w", topic, err)
 		}
-		for _, n := range mine {
-			start, _ := starts.Lookup(topic, n)
-			end, _ := ends.Lookup(topic, n)
+		for n := range detail.Partitions {
+			start, told := starts.Lookup(topic, n)
+			end, toldToo := ends.Lookup(topic, n)
 			if err := errors.Join(start.Err, end.Err); err != nil {
 				return nil, nil, fmt.Errorf("offsets of %s/%d: %w", topic, n, err)
 			}
-			from[Partition{topic, n}] = start.Offset
+			if !told || !toldToo { // a broker in trouble may answer for a part
+				return nil, nil, fmt.Errorf("offsets of %s/%d: the broker does not tell them", topic, n)
+			}
+			if s.share.has(n) {
+				from[Partition{topic, n}] = start.Offset
+			}
 		}
 		for _, m := range marks {
 			p := Partition{topic, m.Partition}
 			start := from[p]
-			end, known := ends.Lookup(topic, m.Partition)
+			end, exists := ends.Lookup(topic, m.Partition)
 			switch {
 			case m.TopicID != id:
 				return nil, nil, fmt.Errorf("%w: the store holds offsets of topic %s under id %s, but the broker's %s has id %s: the topic was made again; point the function to its old Kafka, or empty the store",
 					ErrFatal, topic, m.TopicID, topic, id)
-			case !known || m.Next > end.Offset:
+			case !exists || m.Next > end.Offset:
 				return nil, nil, fmt.Errorf("%w: the store is at offset %d of %s/%d, but the log ends at %d: the broker has lost records",
 					ErrFatal, m.Next, topic, m.Partition, end.Offset)
 			case !s.share.has(m.Partition):
