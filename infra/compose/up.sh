@@ -16,7 +16,8 @@ fi
 docker compose config --quiet
 echo "Building and starting; it waits until every server and the dashboards answer (the first time up to a quarter of an hour) …"
 docker compose up --build --detach --wait --wait-timeout 1800
-docker compose exec -T trino trino --file /etc/trino/views.sql
+docker compose exec -T trino trino --file /etc/trino/views.sql ||
+  echo "Trino's views are not made: the functions have no tables yet. Run up.sh again after the first sweep." >&2
 cat <<'EOF'
 Dashboards:  http://localhost:8088 (admin; the password is SUPERSET_ADMIN_PASSWORD in infra/compose/.env)
 Trino:       http://localhost:8080 (catalogs clickhouse, iceberg; views of both in iceberg.pulse)
