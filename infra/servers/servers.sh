@@ -212,6 +212,7 @@ shift
 [ $# != 0 ] || set -- kafka registry minio nessie trino
 names=("$@")
 if [ "$command" = stop ] || [ "$command" = wipe ]; then mapfile -t names < <(printf '%s\n' "$@" | tac); fi
+code=0
 for name in "${names[@]}"; do
   case $name in kafka | registry | minio | nessie | trino) ;; *) sed -n '4p' "$0" >&2; exit 2 ;; esac
   dir=$home/$name mark=-Dm7pulse.server=$home/$name
@@ -220,6 +221,8 @@ for name in "${names[@]}"; do
   case $command in
     install) "install_$name" ;;
     wipe) stop; rm -rf "$dir/data" "$dir/log" ;;
+    status) status || code=3 ;;
     *) "$command" ;;
   esac
 done
+exit "$code"
