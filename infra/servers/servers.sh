@@ -225,4 +225,4 @@ for name in "${names[@]}"; do
     *) "$command" ;;
   esac
 done
-exit "$code"
+[ "$code" = 0 ] || exit "$code"
