@@ -49,9 +49,13 @@ type shelf struct {
 	marks  map[int32]kafka.Mark
 	fail   error
 	puts   int
+	waits  func() // what happens before it can tell where it stands
 }
 
 func (s *shelf) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
+	if s.waits != nil {
+		s.waits()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []kafka.Mark
@@ -337,6 +341,31 @@ func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
 	}
 	if distinct, all := s.distinct(); distinct != 5 || all != 5 {
 		t.Errorf("%d distinct of %d stored, want the 5 that were left", distinct, all)
+	}
+}
+
+// A store that has to wait for the writer before it stands further than the log
+// did when the wait began.
+func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
+	cfg := cluster(t, 1, "in")
+	produce(t, cfg, "in", 0, 10)
+	id, err := kafka.TopicID(t.Context(), cfg, "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shelf{}
+	s.waits = func() {
+		s.waits = nil
+		produce(t, cfg, "in", 10, 15)
+		s.marks = map[int32]kafka.Mark{0: {TopicID: id, Next: 15}}
+	}
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	if err := d.Ring(t.Context(), kafka.Partition{Topic: "in"}, 14); err != nil {
+		t.Fatal(err)
+	}
+	if _, all := s.distinct(); all != 0 {
+		t.Errorf("%d records were stored again", all)
 	}
 }
 

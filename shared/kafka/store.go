@@ -221,13 +221,33 @@ func (s *storing) store(ctx context.Context, p prepared) error {
 	return nil
 }
 
-// resume asks every store where it stands and checks that against the log.
+// resume asks every store where it stands and checks that against the log. The
+// log is asked after the stores: a store may wait for the writer before it, who
+// goes on storing meanwhile.
 func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	topics, err := s.admin.ListTopics(ctx, s.topics...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("describe %v: %w", s.topics, err)
+	}
+	ids, stored := map[string]string{}, map[string][]Mark{}
+	for _, topic := range s.topics {
+		detail := topics[topic]
+		if detail.Err != nil {
+			return nil, nil, fmt.Errorf("describe topic %s: %w", topic, detail.Err)
+		}
+		ids[topic] = hex.EncodeToString(detail.ID[:])
+		var mine []int32
+		for n := range detail.Partitions {
+			if s.share.has(n) {
+				mine = append(mine, n)
+			}
+		}
+		stored[topic], err = s.breaker.resume(func() ([]Mark, error) { return s.stores[topic].Resume(ctx, topic, mine) })
+		if err != nil {
+			return nil, nil, fmt.Errorf("resume %s: %w", topic, err)
+		}
 	}
 	starts, err := s.admin.ListStartOffsets(ctx, s.topics...)
 	if err != nil {
@@ -237,25 +257,9 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the ends of %v: %w", s.topics, err)
 	}
-	from, ids := Offsets{}, map[string]string{}
+	from := Offsets{}
 	for _, topic := range s.topics {
-		detail := topics[topic]
-		if detail.Err != nil {
-			return nil, nil, fmt.Errorf("describe topic %s: %w", topic, detail.Err)
-		}
-		id := hex.EncodeToString(detail.ID[:])
-		ids[topic] = id
-		var mine []int32
-		for n := range detail.Partitions {
-			if s.share.has(n) {
-				mine = append(mine, n)
-			}
-		}
-		marks, err := s.breaker.resume(func() ([]Mark, error) { return s.stores[topic].Resume(ctx, topic, mine) })
-		if err != nil {
-			return nil, nil, fmt.Errorf("resume %s: %w", topic, err)
-		}
-		for n := range detail.Partitions {
+		for n := range topics[topic].Partitions {
 			start, told := starts.Lookup(topic, n)
 			end, toldToo := ends.Lookup(topic, n)
 			if err := errors.Join(start.Err, end.Err); err != nil {
@@ -268,14 +272,14 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 				from[Partition{topic, n}] = start.Offset
 			}
 		}
-		for _, m := range marks {
+		for _, m := range stored[topic] {
 			p := Partition{topic, m.Partition}
 			start := from[p]
 			end, exists := ends.Lookup(topic, m.Partition)
 			switch {
-			case m.TopicID != id:
+			case m.TopicID != ids[topic]:
 				return nil, nil, fmt.Errorf("%w: the store holds offsets of topic %s under id %s, but the broker's %s has id %s: the topic was made again; point the function to its old Kafka, or empty the store",
-					ErrFatal, topic, m.TopicID, topic, id)
+					ErrFatal, topic, m.TopicID, topic, ids[topic])
 			case !exists || m.Next > end.Offset:
 				return nil, nil, fmt.Errorf("%w: the store is at offset %d of %s/%d, but the log ends at %d: the broker has lost records",
 					ErrFatal, m.Next, topic, m.Partition, end.Offset)
