@@ -53,10 +53,9 @@ type pipeline struct {
 	catalog  catalog.Catalog
 	cluster  *knative.Cluster
 
-	mu       sync.Mutex
-	strays   []*stray // replicas beside the cluster's own
-	stopped  []int    // processes that were sent SIGSTOP
-	finished bool
+	mu      sync.Mutex
+	strays  []*stray // replicas beside the cluster's own
+	stopped []int    // processes that were sent SIGSTOP
 }
 
 // functions of which a process may be broken.
