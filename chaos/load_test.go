@@ -54,7 +54,7 @@ func newLoad(t *testing.T, p *pipeline, random *rand.Rand) *load {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &load{p: p, random: random, rest: all, keys: map[repo.Key]bool{}}
+	return &load{p: p, random: random, rest: slices.Clone(all), keys: map[repo.Key]bool{}}
 }
 
 // What a round sends.
