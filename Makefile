@@ -9,7 +9,7 @@ PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean stage stage-test deploy image
+.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test servers-test stage stage-test deploy image
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -39,13 +39,20 @@ chaos: ## Break all that the pipeline stands on, ROUNDS times (50) by a SEED (1)
 	$(GO) test -count 1 -timeout 1h -v -run 'Broken|BackPressure' ./chaos/ -chaos.broken -chaos.down 10m
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
-integration: build ## Open the dashboards in a real browser (needs chromium and Python).
+integration: build ## All that needs real servers, a browser or containers' tools; says what ran and what could not. 15 min the first time.
+	@infra/servers/integration.sh dashboards-test servers-test stage-test
+
+dashboards-test: build ## Open the dashboards in a real browser (needs chromium and Python).
 	@home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach --superset; \
-	for i in $$(seq 600); do grep -q -e 'Superset is up' -e 'No dashboards' $$home/log/up.log && break; sleep 1; done; \
+	for i in $$(seq 900); do grep -q -e 'Superset is up' -e 'No dashboards' $$home/log/up.log && break; sleep 1; done; \
+	if grep 'No dashboards' $$home/log/up.log; then exit 1; fi; \
 	export SUPERSET_URL=$$(sed -n 's/^Superset is up: \([^ ]*\).*/\1/p' $$home/log/up.log) SUPERSET_PASSWORD=$$(cat $$home/superset/admin-password); \
 	set -a; . $$home/env; set +a; \
-	$(GO) test -count 1 -tags integration -timeout 10m ./infra/local/superset/
+	$(GO) test -count 1 -tags integration -timeout 20m -v ./infra/local/superset/
+
+servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg and Trino read it (needs Maven, Java 24).
+	$(GO) test -count 1 -tags integration -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
 # the all-in-one; all four of the others unless one is named.

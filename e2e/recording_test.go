@@ -42,6 +42,14 @@ func TestUpShowsTheRecordingAndASecondUpReplaysNothing(t *testing.T) {
 func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
+	p.replayUnderKills()
+	p.wantRecording()
+}
+
+// replayUnderKills replays the recording while every function is killed again
+// and again.
+func (p *pulse) replayUnderKills() {
+	p.t.Helper()
 	replayed := make(chan error, 1)
 	go func() {
 		out, err := p.try("replay", recording, "--speed", "4000000") // some seconds
@@ -55,7 +63,7 @@ func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
 		select {
 		case err := <-replayed:
 			if err != nil {
-				t.Fatal(err)
+				p.t.Fatal(err)
 			}
 			done = true
 		case <-time.After(700 * time.Millisecond):
@@ -68,11 +76,10 @@ func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
 	}
 	for _, f := range []string{"aggregate", "sink-clickhouse", "sink-iceberg"} {
 		if killed[f] == 0 {
-			t.Errorf("%s was never killed: %v", f, killed)
+			p.t.Errorf("%s was never killed: %v", f, killed)
 		}
 	}
-	t.Logf("killed: %v", killed)
-	p.wantRecording()
+	p.t.Logf("killed: %v", killed)
 }
 
 func TestRecordingReplayedTwiceIsStoredOnce(t *testing.T) {

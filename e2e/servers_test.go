@@ -1,0 +1,234 @@
+//go:build integration
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	sharedaudit "github.com/m7pulse/m7pulse/shared/audit"
+)
+
+// servers are infra/servers in a folder of downloads that lasts, with data that
+// does not.
+func servers(t *testing.T, env []string, command string, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute) // MinIO is built
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "../infra/servers/servers.sh", append([]string{command}, names...)...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("servers.sh %s %v:\n%s", command, names, out)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 4 {
+		t.Skipf("SKIPPED: %s", out)
+	}
+	if err != nil {
+		t.Fatalf("servers.sh %s %v: %v", command, names, err)
+	}
+}
+
+// TestRealServers replays the recording through Apache Kafka, Apicurio, Redis,
+// Nessie and MinIO while functions are killed, and has pyiceberg and Trino read
+// what came of it. ClickHouse is the embedded one, unless the program clickhouse
+// is on PATH.
+func TestRealServers(t *testing.T) {
+	names := []string{"kafka", "registry", "minio", "nessie"}
+	servers(t, nil, "wipe")
+	servers(t, nil, "start", names...)
+	t.Cleanup(func() { servers(t, nil, "wipe") })
+
+	p := newPulse(t)
+	addresses := []string{
+		"KAFKA_BROKERS=127.0.0.1:" + port("KAFKA_PORT", "19092"),
+		"SCHEMA_REGISTRY_URL=http://127.0.0.1:" + port("REGISTRY_PORT", "18481") + "/apis/ccompat/v7",
+		"ICEBERG_CATALOG_URI=http://127.0.0.1:" + port("NESSIE_PORT", "19120") + "/iceberg/main",
+		"S3_ENDPOINT=http://127.0.0.1:" + port("MINIO_PORT", "19000"),
+		"S3_REGION=us-east-1", "S3_ACCESS_KEY_ID=minioadmin", "S3_SECRET_ACCESS_KEY=minioadmin",
+	}
+	p.env = append(p.env, addresses...)
+	out := p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
+	p.env = p.env[:len(p.env)-len(addresses)] // the commands below find them in the home
+	if strings.Contains(out, "kfake") || strings.Contains(out, "srfake") || strings.Contains(out, "SQLite") {
+		t.Fatalf("an embedded server is up:\n%s", out)
+	}
+	p.replayUnderKills()
+	p.wantRecording()
+	if out := p.run("maintain"); !strings.Contains(out, "gc.enabled=false") { // Nessie keeps the past itself
+		t.Errorf("maintain:\n%s", out)
+	}
+	p.wantRecording()
+
+	if !t.Run("pyiceberg", func(t *testing.T) {
+		p.wantPyiceberg(t, map[string]string{"type": "rest", "uri": p.address("ICEBERG_CATALOG_URI"), "s3.endpoint": p.address("S3_ENDPOINT"),
+			"s3.region": "us-east-1", "s3.access-key-id": "minioadmin", "s3.secret-access-key": "minioadmin"})
+	}) {
+		return
+	}
+	t.Run("trino", p.trino)
+}
+
+func TestPyicebergReadsTheEmbeddedWarehouse(t *testing.T) {
+	p := newPulse(t)
+	p.run("up", "--detach")
+	p.wantRecording()
+	path := strings.TrimPrefix(p.address("ICEBERG_CATALOG_URI"), "sqlite://")
+	p.wantPyiceberg(t, map[string]string{"type": "sql", "uri": "sqlite:///" + path, "warehouse": p.address("ICEBERG_WAREHOUSE")})
+}
+
+func port(name, or string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return or
+}
+
+// wantPyiceberg holds what pyiceberg reads against what ClickHouse holds: other
+// code, another store.
+func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
+	t.Helper()
+	conn, err := sinkclickhouse.Open(p.address("CLICKHOUSE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	hot, err := sinkclickhouse.Account(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := func(columns []sharedaudit.Column) [][2]any {
+		out := [][2]any{}
+		for _, c := range columns {
+			out = append(out, [2]any{c.Name, c.Kind == sharedaudit.Moment})
+		}
+		return out
+	}
+	observed := described(sharedaudit.ObservedColumns())
+	asked, err := json.Marshal(map[string]any{"catalog": catalog, "tables": map[string]any{
+		sinkiceberg.TableBase:      [2]any{observed, [][2]any{}},
+		sinkiceberg.TableProcessed: [2]any{observed, described(sharedaudit.VelocityColumns())},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	venv := filepath.Join(t.TempDir(), "venv")
+	for _, args := range [][]string{{"python3", "-m", "venv", venv}, {venv + "/bin/pip", "install", "-q", "-r", "../infra/servers/requirements.txt"}} {
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), venv+"/bin/python", "../infra/servers/read_iceberg.py")
+	var complaints bytes.Buffer
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(asked), &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, complaints.Bytes())
+	}
+	var got map[string]sharedaudit.Tally
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	processed, base := hot.Total, hot.Total
+	base.Velocity = 0
+	if got[sinkiceberg.TableProcessed] != processed || got[sinkiceberg.TableBase] != base {
+		t.Errorf("pyiceberg reads %+v, ClickHouse holds %+v", got, hot.Total)
+	}
+}
+
+// trino reads both stores as their reader may, and finds a row that one lacks.
+func (p *pulse) trino(t *testing.T) {
+	password, err := os.ReadFile(filepath.Join(p.home, "clickhouse-reader"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers(t, []string{
+		"CLICKHOUSE_JDBC_URL=" + strings.Replace(p.address("CLICKHOUSE_URL"), "http://", "jdbc:clickhouse://", 1) + "/",
+		"CLICKHOUSE_READER_PASSWORD=" + string(password),
+	}, "start", "trino")
+	text, err := os.ReadFile("../infra/trino/views.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // safe to repeat
+		for statement := range strings.SplitSeq(strings.TrimSpace(string(text)), ";\n") {
+			trino(t, strings.TrimSuffix(statement, ";"))
+		}
+	}
+	want := func(want, query string) {
+		t.Helper()
+		if got := fmt.Sprint(trino(t, query)); got != want {
+			t.Errorf("%s\nis %s, want %s", query, got, want)
+		}
+	}
+	const hot, cold, both = "clickhouse.pulse.github_metrics_timeseries", "iceberg.github.processed_repos", "iceberg.pulse.observations"
+	want("[[42664]]", "SELECT count(*) FROM "+hot)
+	want("[[42664]]", "SELECT count(*) FROM "+cold)
+	want("[[cold 42664]]", "SELECT store, count(*) FROM "+both+" GROUP BY 1") // the recording is older than the boundary
+	trino(t, "CREATE OR REPLACE VIEW iceberg.pulse.boundary AS SELECT TIMESTAMP '2025-10-01 00:00:00.000000' AS at")
+	sums := "SELECT count(*), sum(stars), count(DISTINCT ROW(repo_id, observed_at)) FROM "
+	for _, half := range [][3]string{
+		{"hot", hot, "observed_at >= TIMESTAMP '2025-10-01 00:00:00'"},
+		{"cold", cold, "observed_at < TIMESTAMP '2025-10-01 00:00:00 UTC'"},
+	} {
+		rows := trino(t, sums+half[1]+" WHERE "+half[2])
+		want(fmt.Sprint(rows), sums+both+" WHERE store = '"+half[0]+"'")
+		if fmt.Sprint(rows[0][0]) == "0" {
+			t.Errorf("nothing is %s", half[0])
+		}
+	}
+	want(fmt.Sprint(trino(t, sums+cold)), sums+both) // neither overlap nor hole
+
+	const differences = "SELECT topic, CAST(day AS varchar), cold_rows - hot_rows, counters_differ FROM iceberg.pulse.differences ORDER BY topic"
+	want("[]", differences)
+	const lost = "toDate(observed_at) = '2025-12-31' AND repo_id = "
+	one := p.query("SELECT min(repo_id) FROM pulse.github_metrics_timeseries WHERE toDate(observed_at) = '2025-12-31'")
+	p.exec("ALTER TABLE pulse.github_metrics_timeseries DELETE WHERE " + lost + one + " SETTINGS mutations_sync = 2")
+	if got := p.query("SELECT count() FROM pulse.github_metrics_timeseries WHERE " + lost + one); got != "0" {
+		t.Fatalf("%s rows are left", got)
+	}
+	want("[[github.base_repos 2025-12-31 1 true] [github.processed_repos 2025-12-31 1 true]]", differences)
+}
+
+// trino runs one statement and returns its rows.
+func trino(t *testing.T, statement string) (rows [][]any) {
+	t.Helper()
+	next, method, body := "http://127.0.0.1:"+port("TRINO_PORT", "18080")+"/v1/statement", http.MethodPost, statement
+	for next != "" {
+		req, err := http.NewRequestWithContext(t.Context(), method, next, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Trino-User", "test")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page struct {
+			NextURI string          `json:"nextUri"`
+			Data    [][]any         `json:"data"`
+			Error   json.RawMessage `json:"error"`
+		}
+		numbers := json.NewDecoder(resp.Body)
+		numbers.UseNumber()
+		err = numbers.Decode(&page)
+		resp.Body.Close()
+		if err != nil || page.Error != nil {
+			t.Fatalf("%s\n%v %s", statement, err, page.Error)
+		}
+		rows = append(rows, page.Data...)
+		next, method, body = page.NextURI, http.MethodGet, ""
+	}
+	return rows
+}
