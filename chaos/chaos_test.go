@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// build makes pulse and the functions' programs.
+// build makes pulse and the functions' programs, with the flags of `make build`,
+// so that what it has compiled is not compiled again.
 func build(dir string, flags ...string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -51,7 +52,7 @@ func build(dir string, flags ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	args := append(append([]string{"build", "-o", dir + "/"}, flags...), "../cmd/pulse", "../cmd/functions/...")
+	args := append(append([]string{"build", "-trimpath", "-o", dir + "/"}, flags...), "../cmd/pulse", "../cmd/functions/...")
 	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

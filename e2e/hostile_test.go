@@ -66,9 +66,11 @@ func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
 			"stars": 1000 - i, "observed_at": "2026-01-02T00:00:00Z", "sweep_id": text, "source": "e2e",
 		})
 		want[int64(i+1)] = read{name, text, text, text, text, text, text, text, text}
+		// The observation names a sweep of its own: a sweep id in a ledger line has
+		// no control characters, so these sweeps saw nothing.
 		event("swept "+clean, "dev.m7pulse.owner.swept.v1", map[string]any{
 			"sweep_id": fmt.Sprint(i, clean), "owner": fmt.Sprint(i, clean), "status": "incomplete", "reason": text, "started_at": "2026-01-02T00:00:00Z", "finished_at": "2026-01-02T00:00:01Z",
-			"seen": 1, "unanswered": 0, "pages": 1, "killed_pages": 0, "points": 1, "seconds": 1,
+			"seen": 0, "unanswered": 0, "pages": 1, "killed_pages": 0, "points": 1, "seconds": 1,
 		})
 	}
 	file := filepath.Join(t.TempDir(), "hostile.jsonl")
