@@ -142,7 +142,7 @@ func TestTheNextTokenIsUsedWhenOneIsSpent(t *testing.T) {
 
 func TestAPageThatGitHubFailsOfIsAskedForAgain(t *testing.T) {
 	w := newWorld(t)
-	w.hurry(20)
+	w.hurry(4)
 	s := w.start()
 	w.github.Fail(nil, githubtest.Killed, nil, githubtest.TimedOut, githubtest.Garbage)
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
