@@ -147,8 +147,12 @@ func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, from, to 
 	return nil
 }
 
-// batchRows bounds the rows that are held in Arrow form at once.
-const batchRows = 8192
+// batchRows bounds the rows that are held in Arrow form at once. cachedRows are
+// put into all columns before the next are: as many as a processor's cache holds.
+const (
+	batchRows  = 8192
+	cachedRows = 64
+)
 
 // write writes the data files of a block. They count for nothing until they are
 // committed.
@@ -185,20 +189,27 @@ func (c *cold[R]) write(ctx context.Context, t *table.Table, rows []*R) ([]icebe
 func (c *cold[R]) batch(schema *arrow.Schema, rows []*R) (arrow.RecordBatch, error) {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
-	filled := 0
+	b.Reserve(len(rows))
+	ours := make([]int, schema.NumFields()) // indexes of our columns, or -1
+	lacking := len(c.columns)
 	for i, f := range schema.Fields() {
-		j := slices.IndexFunc(c.columns, func(c column[R]) bool { return c.name == f.Name })
-		if j < 0 {
-			b.Field(i).AppendNulls(len(rows))
-			continue
-		}
-		filled++
-		for _, r := range rows {
-			c.columns[j].append(b.Field(i), r)
+		if ours[i] = slices.IndexFunc(c.columns, func(c column[R]) bool { return c.name == f.Name }); ours[i] >= 0 {
+			lacking--
 		}
 	}
-	if filled < len(c.columns) {
-		return nil, fmt.Errorf("%w: table %s lacks %d of our columns", kafka.ErrFatal, c.layout.name, len(c.columns)-filled)
+	if lacking > 0 {
+		return nil, fmt.Errorf("%w: table %s lacks %d of our columns", kafka.ErrFatal, c.layout.name, lacking)
+	}
+	for some := range slices.Chunk(rows, cachedRows) {
+		for i, j := range ours {
+			if j < 0 {
+				b.Field(i).AppendNulls(len(some))
+				continue
+			}
+			for _, r := range some {
+				c.columns[j].append(b.Field(i), r)
+			}
+		}
 	}
 	return b.NewRecordBatch(), nil
 }

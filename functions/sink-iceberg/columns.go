@@ -43,15 +43,18 @@ func optional[R, V any](name string, typ iceberg.Type, field func(*R) **V) colum
 // either makes a column of a value that may be missing.
 func either[R, V any](name string, typ iceberg.Type, get func(*R) *V, set func(*R, V)) column[R] {
 	return column[R]{name, typ, false,
-		func(b array.Builder, r *R) {
-			if v := get(r); v != nil {
-				b.(builder[V]).Append(*v)
-				return
-			}
-			b.AppendNull()
-		},
+		func(b array.Builder, r *R) { appendValue(b, get(r)) },
 		func(a arrow.Array, i int, r *R) { set(r, a.(values[V]).Value(i)) },
 	}
+}
+
+// appendValue appends a value, or null.
+func appendValue[V any](to array.Builder, v *V) {
+	if v == nil {
+		to.AppendNull()
+		return
+	}
+	to.(builder[V]).Append(*v)
 }
 
 func text[R any](name string, field func(*R) *string) column[R] {
@@ -88,15 +91,18 @@ func moment[R any](name string, field func(*R) *time.Time) column[R] {
 
 func maybeMoment[R any](name string, get func(*R) *time.Time, set func(*R, time.Time)) column[R] {
 	return column[R]{name, iceberg.PrimitiveTypes.TimestampTz, false,
-		func(b array.Builder, r *R) {
-			if v := get(r); v != nil {
-				b.(*array.TimestampBuilder).Append(arrow.Timestamp(v.UnixMicro()))
-				return
-			}
-			b.AppendNull()
-		},
+		func(b array.Builder, r *R) { appendMoment(b, get(r)) },
 		func(a arrow.Array, i int, r *R) { set(r, momentAt(a, i)) },
 	}
+}
+
+// appendMoment appends a time, or null.
+func appendMoment(to array.Builder, v *time.Time) {
+	if v == nil {
+		to.AppendNull()
+		return
+	}
+	to.(*array.TimestampBuilder).Append(arrow.Timestamp(v.UnixMicro()))
 }
 
 func momentAt(a arrow.Array, i int) time.Time {
@@ -216,19 +222,35 @@ func processedColumns() []column[event.RepoProcessed] {
 		truth("late", func(p *r) *bool { return &p.Late }),
 	)
 	for i, d := range velocity.Definitions() {
-		f := velocity.Field(i)
-		switch f.Kind() {
-		case velocity.Count:
-			cols = append(cols, either(d.Name, iceberg.PrimitiveTypes.Int64, func(p *r) *int64 { return p.Int(f) }, func(p *r, v int64) { p.SetInt(f, v) }))
-		case velocity.Rate:
-			cols = append(cols, either(d.Name, iceberg.PrimitiveTypes.Float64, func(p *r) *float64 { return p.Float(f) }, func(p *r, v float64) { p.SetFloat(f, v) }))
-		case velocity.Moment:
-			cols = append(cols, maybeMoment(d.Name, func(p *r) *time.Time { return p.Time(f) }, func(p *r, v time.Time) { p.SetInt(f, v.UnixMilli()) }))
-		case velocity.Flag:
-			cols = append(cols, either(d.Name, iceberg.PrimitiveTypes.Bool, func(p *r) *bool { return p.Bool(f) }, func(p *r, v bool) { p.SetBool(f, v) }))
-		}
+		cols = append(cols, velocityColumn(d.Name, velocity.Field(i)))
 	}
 	return cols
+}
+
+// velocityColumn is the column of a field. Its value is asked for where it is
+// appended, so that the compiler keeps it off the heap: there are 130 in a row.
+func velocityColumn(name string, f velocity.Field) column[event.RepoProcessed] {
+	type r = event.RepoProcessed
+	c := column[r]{name: name}
+	switch f.Kind() {
+	case velocity.Count:
+		c.typ = iceberg.PrimitiveTypes.Int64
+		c.append = func(b array.Builder, p *r) { appendValue(b, p.Int(f)) }
+		c.read = func(a arrow.Array, i int, p *r) { p.SetInt(f, a.(values[int64]).Value(i)) }
+	case velocity.Rate:
+		c.typ = iceberg.PrimitiveTypes.Float64
+		c.append = func(b array.Builder, p *r) { appendValue(b, p.Float(f)) }
+		c.read = func(a arrow.Array, i int, p *r) { p.SetFloat(f, a.(values[float64]).Value(i)) }
+	case velocity.Moment:
+		c.typ = iceberg.PrimitiveTypes.TimestampTz
+		c.append = func(b array.Builder, p *r) { appendMoment(b, p.Time(f)) }
+		c.read = func(a arrow.Array, i int, p *r) { p.SetInt(f, momentAt(a, i).UnixMilli()) }
+	case velocity.Flag:
+		c.typ = iceberg.PrimitiveTypes.Bool
+		c.append = func(b array.Builder, p *r) { appendValue(b, p.Bool(f)) }
+		c.read = func(a arrow.Array, i int, p *r) { p.SetBool(f, a.(values[bool]).Value(i)) }
+	}
+	return c
 }
 
 // sweepColumns are the columns of sweeps.
