@@ -97,7 +97,7 @@ func TestSuiteFindsEachBrokenPromise(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			dir := t.TempDir()
 			b.build(t, dir)
-			c := newChaos(t, newPipeline(t, dir, 0.7), *seed)
+			c := newChaos(t, newPipeline(t, dir, 0.7, small()), *seed)
 			pattern := regexp.MustCompile(b.faults)
 			var some []fault
 			for _, f := range c.all {

@@ -63,7 +63,7 @@ func build(dir string, flags ...string) error {
 
 func TestPipelineKeepsItsPromisesThroughChaos(t *testing.T) {
 	t.Parallel()
-	c := newChaos(t, newPipeline(t, absolute(t, programs), 0.7), *seed)
+	c := newChaos(t, newPipeline(t, absolute(t, programs), 0.7, small()), *seed)
 	defer c.report()
 	began := time.Now()
 	for n := range *rounds {

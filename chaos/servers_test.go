@@ -43,6 +43,7 @@ type pipeline struct {
 	t        *testing.T
 	dir      string
 	programs string            // folder of pulse and of the functions
+	blocks   map[string]string // what bounds the functions' blocks
 	env      map[string]string // what the functions are given
 	direct   map[string]string // the same addresses, past the links
 	links    map[string]*link
@@ -71,14 +72,14 @@ type advertised struct {
 func (a advertised) Addr() net.Addr { return a.at }
 
 // newPipeline brings all up, with the functions' programs of a folder. bells is
-// the share of bells that ring.
-func newPipeline(t *testing.T, programs string, bells float64) *pipeline {
+// the share of bells that ring, blocks what bounds the functions' blocks.
+func newPipeline(t *testing.T, programs string, bells float64, blocks map[string]string) *pipeline {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pulse-chaos-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipeline{t: t, dir: dir, programs: programs, direct: map[string]string{}, links: map[string]*link{}, disks: map[string]*disk{}}
+	p := &pipeline{t: t, dir: dir, programs: programs, blocks: blocks, direct: map[string]string{}, links: map[string]*link{}, disks: map[string]*disk{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what the functions logged: %s", filepath.Join(dir, "log"))
@@ -247,7 +248,7 @@ func (p *pipeline) startFunctions(bells float64) {
 	p.env["S3_ENDPOINT"] = "http://" + p.links["object store"].addr()
 	own := map[string]map[string]string{}
 	for _, f := range functions {
-		own[f] = p.small()
+		own[f] = p.blocks
 	}
 	p.cluster, err = knative.New(knative.Config{
 		Topology: topology, Kafka: p.kafka, Env: p.env, FunctionEnv: own, LogDir: filepath.Join(p.dir, "log"),
@@ -272,7 +273,7 @@ func (p *pipeline) startFunctions(bells float64) {
 }
 
 // small makes blocks so small that a round has many of each effect.
-func (p *pipeline) small() map[string]string {
+func small() map[string]string {
 	return map[string]string{
 		"AGGREGATE_BLOCK_RECORDS": "40", "SINK_CLICKHOUSE_BLOCK_RECORDS": "50", "SINK_CLICKHOUSE_BLOCK_AGE": "50ms",
 		"SINK_ICEBERG_BLOCK_RECORDS": "80", "SINK_ICEBERG_INTERVAL": "500ms", "SINK_ICEBERG_QUIET": "100ms",
@@ -376,7 +377,7 @@ func (p *pipeline) replica(function string, job ...string) (*stray, error) {
 	for name, value := range p.env {
 		s.cmd.Env = append(s.cmd.Env, name+"="+value)
 	}
-	for name, value := range p.small() {
+	for name, value := range p.blocks {
 		s.cmd.Env = append(s.cmd.Env, name+"="+value)
 	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
