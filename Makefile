@@ -63,8 +63,9 @@ KO := $(GO) run github.com/google/ko@v0.18.0
 stage: ## Lay out each function as func wants it, in .build/stage.
 	@infra/func/stage.sh
 
-stage-test: build stage ## Build what is staged with func's own builder and ko, run it under 64 connections.
-	cd infra/check && GOWORK=off $(GO) test -count 1 -tags stage -timeout 25m -v -run 'Func|Staged|Ko' .
+STARTS ?= 10
+stage-test: build stage ## Build what is staged with func's builder and ko, run it under 64 connections, time STARTS (10) cold starts of each function.
+	cd infra/check && GOWORK=off $(GO) test -count 1 -tags stage -timeout 25m -v -run 'Func|Staged|Ko' . -starts $(STARTS)
 
 deploy: stage ## Deploy with func to the current cluster: make deploy REGISTRY=ghcr.io/you [FUNCTION=…].
 	@test -n "$(REGISTRY)" || { echo "make deploy REGISTRY=ghcr.io/you: where images go"; exit 2; }

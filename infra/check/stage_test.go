@@ -49,6 +49,20 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
+// described is what the func.yaml of a staged folder says.
+func described(t *testing.T, name string) fn.Function {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join(stage, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fn.NewFunction(dir)
+	if err != nil || !f.Initialized() {
+		t.Fatalf("%s: %v; initialized %v", name, err, f.Initialized())
+	}
+	return f
+}
+
 func TestFuncBuildsWhatIsStaged(t *testing.T) {
 	t.Setenv("GOWORK", "off")
 	t.Setenv("GOFLAGS", `-mod=mod -trimpath "-ldflags=-s -w"`) // as make deploy
@@ -57,10 +71,7 @@ func TestFuncBuildsWhatIsStaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := fn.NewFunction(dir)
-		if err != nil || !f.Initialized() {
-			t.Fatalf("%s: %v; initialized %v", name, err, f.Initialized())
-		}
+		f := described(t, name)
 		f.Build.Image = "example.com/m7pulse/" + name
 		began := time.Now()
 		if err := oci.NewBuilder("host", false).Build(t.Context(), f, []fn.Platform{{OS: "linux", Architecture: "amd64"}}); err != nil {
@@ -181,8 +192,9 @@ func TestKoBuildsImages(t *testing.T) {
 // nobody but the test rings its functions.
 type bench struct {
 	t    *testing.T
-	dir  string // manifests without sources and ticks
-	env  []string
+	dir  string   // manifests without sources and ticks
+	env  []string // of pulse
+	told []string // where the servers are
 	self string
 }
 
@@ -215,8 +227,9 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	for _, line := range strings.Fields(string(text)) {
-		b.env = append(b.env, strings.ReplaceAll(line, "'", ""))
+		b.told = append(b.told, strings.ReplaceAll(line, "'", ""))
 	}
+	b.env = append(b.env, b.told...)
 	// Its own sinks were woken once and hold a lease until they are idle.
 	b.until(time.Minute, "the stack's own functions are stopped", func() bool {
 		var status struct {
@@ -261,9 +274,12 @@ func (b *bench) pulse(args ...string) []byte {
 	return out
 }
 
+// period is short, because it is a part of every cold start.
+const period = 3 * time.Millisecond
+
 func (b *bench) until(limit time.Duration, what string, ok func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(limit); !ok(); time.Sleep(period) {
 		if time.Now().After(end) {
 			b.t.Fatalf("not within %s: %s", limit, what)
 		}
@@ -272,14 +288,28 @@ func (b *bench) until(limit time.Duration, what string, ok func() bool) {
 
 // hosted is a function in func's own main.
 type hosted struct {
-	b    *bench
-	name string
-	url  string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
+	b     *bench
+	name  string
+	url   string
+	cmd   *exec.Cmd
+	began time.Time
+	ready time.Duration
+	log   bytes.Buffer
 }
 
+// start runs a function as a process.
 func (b *bench) start(name string) *hosted {
+	b.t.Helper()
+	return b.host(name, func(settings []string) *exec.Cmd {
+		cmd := exec.Command(program(b.t, name))
+		cmd.Env = settings
+		return cmd
+	})
+}
+
+// host runs the command that is made of a function's settings, and waits until
+// the function is ready.
+func (b *bench) host(name string, command func(settings []string) *exec.Cmd) *hosted {
 	b.t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -289,15 +319,31 @@ func (b *bench) start(name string) *hosted {
 	if err := free.Close(); err != nil {
 		b.t.Fatal(err)
 	}
-	h := &hosted{b: b, name: name, url: "http://" + address, cmd: exec.Command(program(b.t, name))}
-	h.cmd.Env = append(b.env, "LISTEN_ADDRESS="+address, "TZ=UTC", "GITHUB_TOKEN=ghp_of_nobody", "OWNERS=acme", "GITHUB_GRAPHQL_URL=http://127.0.0.1:1/graphql",
+	// What func.yaml leaves to a ConfigMap or Secret stands in the image as it is
+	// written there, until somebody fills it in.
+	var settings []string
+	for _, e := range described(b.t, name).Run.Envs {
+		value := *e.Value
+		if strings.Contains(value, "{{") {
+			value = ""
+		}
+		settings = append(settings, *e.Name+"="+value)
+	}
+	settings = append(append(settings, b.told...), "LISTEN_ADDRESS="+address, "TZ=UTC", "KAFKA_TLS=false", "GITHUB_TOKEN=ghp_of_nobody", "OWNERS=acme", "GITHUB_GRAPHQL_URL=http://127.0.0.1:1/graphql",
 		"SINK_ICEBERG_INTERVAL=1s", "SINK_ICEBERG_QUIET=100ms")
+	h := &hosted{b: b, name: name, url: "http://" + address, cmd: command(settings)}
 	h.cmd.Stdout, h.cmd.Stderr = &h.log, &h.log
-	began := time.Now()
+	h.began = time.Now()
 	if err := h.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() { _ = h.cmd.Process.Kill(); _ = h.cmd.Wait() })
+	b.t.Cleanup(func() {
+		_ = h.cmd.Process.Kill()
+		_ = h.cmd.Wait()
+		if b.t.Failed() {
+			b.t.Logf("%s:\n%s", name, head(h.log.String()))
+		}
+	})
 	for _, probe := range []string{"/health/liveness", "/health/readiness"} {
 		b.until(20*time.Second, name+" answers "+probe, func() bool {
 			r, err := http.Get(h.url + probe)
@@ -308,7 +354,7 @@ func (b *bench) start(name string) *hosted {
 			return r.StatusCode == 200
 		})
 	}
-	b.t.Logf("%-16s ready after %s", name, time.Since(began).Round(time.Millisecond))
+	h.ready = time.Since(h.began)
 	return h
 }
 
