@@ -60,7 +60,6 @@ def admin(app, name, password):
 
 def replace(bundles, user):
     from flask import g
-    from sqlalchemy.exc import DBAPIError
     from superset import db
     from superset.commands.exceptions import ImportFailedError
     from superset.commands.importers.v1.assets import ImportAssetsCommand
@@ -74,11 +73,11 @@ def replace(bundles, user):
         try:
             ImportAssetsCommand(files, sparse=False).run()
         except ImportFailedError as failure:
-            # Superset asks Trino for its catalogs. That it does not answer is no reason to be without the other dashboards.
-            if not isinstance(failure.__cause__, DBAPIError):
+            # An import asks Trino for its catalogs. That it is away, or refuses us, is no reason to be without the other dashboards.
+            if files is bundles[0]:
                 raise
-            traceback.print_exception(failure.__cause__)
-            print("later: Trino does not answer, so its dashboard is left as it was until the next start", flush=True)
+            traceback.print_exception(failure)
+            print("later: Trino does not answer, or refuses us; its dashboard is left as it was until the next start", flush=True)
     kept = {yaml.safe_load(text).get("uuid") for files in bundles for text in files.values()}
     databases = {yaml.safe_load(path.read_text())["uuid"] for path in HERE.glob("*/databases/*.yaml")}
     ours = db.session.query(Dashboard).filter_by(certified_by=OWNER).all()
