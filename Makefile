@@ -51,7 +51,7 @@ dashboards-test: build ## Open the dashboards in a real browser (needs chromium 
 	set -a; . $$home/env; set +a; \
 	$(GO) test -count 1 -tags integration -timeout 20m -v ./infra/local/superset/
 
-servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg and Trino read it (needs Maven, Java 24).
+servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
 	$(GO) test -count 1 -tags integration -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is

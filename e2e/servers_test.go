@@ -41,8 +41,8 @@ func servers(t *testing.T, env []string, command string, names ...string) {
 }
 
 // TestRealServers replays the recording through Apache Kafka, Apicurio, Redis,
-// Nessie and MinIO while functions are killed, and has pyiceberg and Trino read
-// what came of it. ClickHouse is the embedded one, unless the program clickhouse
+// Nessie and MinIO while functions are killed, and has pyiceberg, Trino and
+// Superset read what came of it. ClickHouse is the embedded one, unless the program clickhouse
 // is on PATH.
 func TestRealServers(t *testing.T) {
 	names := []string{"kafka", "registry", "minio", "nessie"}
@@ -77,7 +77,7 @@ func TestRealServers(t *testing.T) {
 	}) {
 		return
 	}
-	t.Run("trino", p.trino)
+	t.Run("trino", func(t *testing.T) { p.trino(t, addresses) })
 }
 
 func TestPyicebergReadsTheEmbeddedWarehouse(t *testing.T) {
@@ -147,8 +147,9 @@ func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
 	}
 }
 
-// trino reads both stores as their reader may, and finds a row that one lacks.
-func (p *pulse) trino(t *testing.T) {
+// trino reads both stores as their reader may, by itself and through Superset, and
+// finds a row that one lacks.
+func (p *pulse) trino(t *testing.T, addresses []string) {
 	password, err := os.ReadFile(filepath.Join(p.home, "clickhouse-reader"))
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +193,28 @@ func (p *pulse) trino(t *testing.T) {
 
 	const differences = "SELECT topic, CAST(day AS varchar), cold_rows - hot_rows, counters_differ FROM iceberg.pulse.differences ORDER BY topic"
 	want("[]", differences)
+	for _, forbidden := range []string{"DELETE FROM iceberg.github.sweeps", "DROP VIEW iceberg.pulse.boundary", "CREATE SCHEMA iceberg.mine", "INSERT INTO clickhouse.pulse.sweeps (sweep_id) VALUES ('x')"} {
+		if _, err := ask(t, "reader", forbidden); err == nil || !strings.Contains(err.Error(), "PERMISSION_DENIED") {
+			t.Errorf("the reader: %s: %v", forbidden, err)
+		}
+	}
+	dashboards := p.withSuperset(t, addresses)
+	shown := dashboards.rows(t, "pulse-stores")
+	total := func(rows []map[string]any) (sum float64) {
+		for _, row := range rows {
+			sum += row["observations"].(float64)
+		}
+		return sum
+	}
+	stored, days := p.query("SELECT count() FROM pulse.github_metrics_timeseries"), p.query("SELECT uniqExact(toDate(observed_at)) FROM pulse.github_metrics_timeseries")
+	byStore, byDay := shown["By store"], shown["Observations by store and day"]
+	if len(byStore) != 2 || fmt.Sprint(int(total(byStore))) != stored || fmt.Sprint(int(total(byDay))) != stored || fmt.Sprint(len(byDay)) != days {
+		t.Errorf("ClickHouse has %s observations on %s days; Superset shows by store %v, by day %d rows, sum %.0f", stored, days, byStore, len(byDay), total(byDay))
+	}
+	const verdict, table = "Do the stores hold the same?", "Where the stores differ"
+	if got, rows := fmt.Sprint(shown[verdict]), shown[table]; len(rows) != 0 || got != "[map[missing_in_cold:0 missing_in_hot:0 other_values:0 twice:0 verdict:The stores hold the same]]" {
+		t.Errorf("Superset shows %s, %v", got, rows)
+	}
 	const lost = "toDate(observed_at) = '2025-12-31' AND repo_id = "
 	one := p.query("SELECT min(repo_id) FROM pulse.github_metrics_timeseries WHERE toDate(observed_at) = '2025-12-31'")
 	p.exec("ALTER TABLE pulse.github_metrics_timeseries DELETE WHERE " + lost + one + " SETTINGS mutations_sync = 2")
@@ -199,21 +222,35 @@ func (p *pulse) trino(t *testing.T) {
 		t.Fatalf("%s rows are left", got)
 	}
 	want("[[github.base_repos 2025-12-31 1 true] [github.processed_repos 2025-12-31 1 true]]", differences)
+	shown = dashboards.rows(t, "pulse-stores")
+	if got, rows := fmt.Sprint(shown[verdict]), shown[table]; len(rows) != 2 || got != "[map[missing_in_cold:0 missing_in_hot:2 other_values:0 twice:0 verdict:They differ on 1 day]]" {
+		t.Errorf("with a row lost Superset shows %s, %v", got, rows)
+	}
 }
 
-// trino runs one statement and returns its rows.
-func trino(t *testing.T, statement string) (rows [][]any) {
+// trino runs one statement as one who may do anything, and returns its rows.
+func trino(t *testing.T, statement string) [][]any {
+	t.Helper()
+	rows, err := ask(t, "test", statement)
+	if err != nil {
+		t.Fatalf("%s\n%v", statement, err)
+	}
+	return rows
+}
+
+// ask has Trino run one statement as a user.
+func ask(t *testing.T, user, statement string) (rows [][]any, err error) {
 	t.Helper()
 	next, method, body := "http://127.0.0.1:"+port("TRINO_PORT", "18080")+"/v1/statement", http.MethodPost, statement
 	for next != "" {
 		req, err := http.NewRequestWithContext(t.Context(), method, next, strings.NewReader(body))
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		req.Header.Set("X-Trino-User", "test")
+		req.Header.Set("X-Trino-User", user)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		var page struct {
 			NextURI string          `json:"nextUri"`
@@ -224,11 +261,14 @@ func trino(t *testing.T, statement string) (rows [][]any) {
 		numbers.UseNumber()
 		err = numbers.Decode(&page)
 		resp.Body.Close()
-		if err != nil || page.Error != nil {
-			t.Fatalf("%s\n%v %s", statement, err, page.Error)
+		if err != nil {
+			return nil, err
+		}
+		if page.Error != nil {
+			return nil, fmt.Errorf("trino: %s", page.Error)
 		}
 		rows = append(rows, page.Data...)
 		next, method, body = page.NextURI, http.MethodGet, ""
 	}
-	return rows
+	return rows, nil
 }

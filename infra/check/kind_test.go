@@ -1,6 +1,7 @@
 package check
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -237,6 +238,42 @@ func TestComposeAndKindRunTheSameImages(t *testing.T) {
 	for _, s := range servers {
 		if s.spec != nil && !strings.Contains(string(text), "image: "+s.spec.Containers[0].Image+"\n") {
 			t.Errorf("%s: %s is not in compose.yaml", s.name, s.spec.Containers[0].Image)
+		}
+	}
+}
+
+// Superset reads Trino as a user whom Trino's rules let read and no more.
+func TestSupersetMayOnlyReadInTrino(t *testing.T) {
+	var rules struct {
+		Catalogs []struct{ User, Allow string }
+	}
+	text, err := os.ReadFile(root + "/infra/trino/rules.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &rules); err != nil {
+		t.Fatal(err)
+	}
+	const user = "reader"
+	if len(rules.Catalogs) == 0 || rules.Catalogs[0].User != user || rules.Catalogs[0].Allow != "read-only" {
+		t.Errorf("the first rule is %+v", rules.Catalogs)
+	}
+	_, services := kindServers(t)
+	if services["trino"] == nil || services["trino"].Spec.Ports[0].Port != 8080 {
+		t.Error("Trino is not at trino:8080")
+	}
+	for _, file := range []string{"infra/compose/compose.yaml", "infra/kind/readers.yaml"} {
+		text, err := os.ReadFile(root + "/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "trino://"+user+"@trino:8080/iceberg/pulse") {
+			t.Errorf("%s: Superset does not read Trino as %s", file, user)
+		}
+		for _, mounted := range []string{"/etc/trino/access-control.properties", "/etc/trino/rules.json"} {
+			if !strings.Contains(string(text), mounted) {
+				t.Errorf("%s: Trino has no %s", file, mounted)
+			}
 		}
 	}
 }

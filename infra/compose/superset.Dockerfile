@@ -11,4 +11,4 @@ WORKDIR /home/superset
 ENV SUPERSET_CONFIG_PATH=/superset/superset_config.py \
     SUPERSET_DB=/home/superset/superset.db \
     SUPERSET_CACHE=/home/superset/cache
-CMD ["sh", "-ec", "printf '%s\\n' \"$SUPERSET_ADMIN_PASSWORD\" | python /superset/install.py /superset/bundle admin && exec gunicorn --bind 0.0.0.0:8088 --workers 2 --preload --worker-class gthread --threads 8 --timeout 120 --no-control-socket 'superset.app:create_app()'"]
+CMD ["sh", "-ec", "printf '%s\\n' \"$SUPERSET_ADMIN_PASSWORD\" | python /superset/install.py admin && exec gunicorn --bind 0.0.0.0:8088 --workers 2 --preload --worker-class gthread --threads 8 --timeout 120 --no-control-socket 'superset.app:create_app()'"]

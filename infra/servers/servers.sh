@@ -144,7 +144,8 @@ start_trino() {
   export CLICKHOUSE_JDBC_URL CLICKHOUSE_READER_PASSWORD CLICKHOUSE_READER=${CLICKHOUSE_READER:-reader}
   rm -rf "${dir:?}/etc"
   mkdir -p "$dir/etc/catalog" "$dir/etc/plugin" "$dir/data"
-  cp "$root"/infra/trino/*.properties "$dir/etc/catalog/"
+  cp "$root"/infra/trino/{clickhouse,iceberg}.properties "$dir/etc/catalog/"
+  cp "$root"/infra/trino/{access-control.properties,rules.json} "$dir/etc/"
   ln -s "$dir/$TRINO/plugin/iceberg" "$dir/$TRINO/plugin/clickhouse" "$dir/etc/plugin/" # all 55 would start more slowly
   cat >"$dir/etc/config.properties" <<P
 coordinator=true

@@ -1,25 +1,28 @@
 """Brings Superset's own database to what this folder says, and is safe to repeat.
 
-    install.py BUNDLE ADMIN
+    install.py ADMIN
 
-BUNDLE is the folder with metadata.yaml. The admin's password is read from the
-first line of standard input. CLICKHOUSE_URI in the environment is where the
-dashboards read: clickhousedb://user:password@host:port/pulse. Each step is
-announced on standard output; the first that fails ends the program with its
-error.
+The admin's password is read from the first line of standard input. In the
+environment is where the dashboards read: CLICKHOUSE_URI for those in bundle/,
+clickhousedb://user:password@host:port/pulse; TRINO_URI for those in trino/,
+trino://user@host:port/iceberg/pulse, which are there only if it is set. Each
+step is announced on standard output; the first that fails ends the program with
+its error. A line that begins with "later:" says what another run may still do.
 
-What the bundle holds replaces what Superset has of it, and what an earlier
-bundle had and this one has not is deleted. Charts and dashboards that people
-made themselves stay: ours are marked as certified by M7 Pulse.
+What the bundles hold replaces what Superset has of it, and what earlier ones
+had and these have not is deleted. Charts and dashboards that people made
+themselves stay: ours are marked as certified by M7 Pulse.
 """
 
 import os
 import pathlib
 import sys
+import traceback
 
 import yaml
 
 OWNER = "M7 Pulse"
+HERE = pathlib.Path(__file__).parent
 
 
 def step(text):
@@ -27,7 +30,9 @@ def step(text):
 
 
 def contents(bundle, uri):
-    """The bundle's files by name, with the address of ClickHouse put in."""
+    """The bundle's files by name, with the address of its database put in."""
+    from sqlalchemy.engine.url import make_url
+
     files = {}
     for path in sorted(bundle.rglob("*.yaml")):
         name = str(path.relative_to(bundle))
@@ -35,6 +40,9 @@ def contents(bundle, uri):
         if name.startswith("databases/"):
             database = yaml.safe_load(text)
             database["sqlalchemy_uri"] = uri
+            if bundle.name == "trino" and make_url(uri).password:
+                # Trino's client takes every port but 443 for plain HTTP, where it refuses to send a password.
+                database["extra"]["engine_params"]["connect_args"]["http_scheme"] = "https"
             text = yaml.safe_dump(database)
         files[name] = text
     return files
@@ -50,18 +58,28 @@ def admin(app, name, password):
         manager.reset_password(user.id, password)
 
 
-def replace(files, user):
+def replace(bundles, user):
     from flask import g
     from superset import db
+    from superset.commands.exceptions import ImportFailedError
     from superset.commands.importers.v1.assets import ImportAssetsCommand
     from superset.connectors.sqla.models import SqlaTable
+    from superset.models.core import Database
     from superset.models.dashboard import Dashboard
     from superset.models.slice import Slice
 
     g.user = user
-    ImportAssetsCommand(files, sparse=False).run()
-    kept = {yaml.safe_load(text).get("uuid") for text in files.values()}
-    databases = {yaml.safe_load(text)["uuid"] for name, text in files.items() if name.startswith("databases/")}
+    for files in bundles:
+        try:
+            ImportAssetsCommand(files, sparse=False).run()
+        except ImportFailedError as failure:
+            # An import asks Trino for its catalogs. That it is away, or refuses us, is no reason to be without the other dashboards.
+            if files is bundles[0]:
+                raise
+            traceback.print_exception(failure)
+            print("later: Trino does not answer, or refuses us; its dashboard is left as it was until the next start", flush=True)
+    kept = {yaml.safe_load(text).get("uuid") for files in bundles for text in files.values()}
+    databases = {yaml.safe_load(path.read_text())["uuid"] for path in HERE.glob("*/databases/*.yaml")}
     ours = db.session.query(Dashboard).filter_by(certified_by=OWNER).all()
     ours += db.session.query(Slice).filter_by(certified_by=OWNER).all()
     ours += [t for t in db.session.query(SqlaTable) if str(t.database.uuid) in databases and OWNER in (t.extra or "")]
@@ -70,9 +88,15 @@ def replace(files, user):
             step(f"removed {item}")
             db.session.delete(item)
     db.session.commit()
+    for item in db.session.query(Database).all():
+        # With a database goes what people made on it, so then it stays.
+        if str(item.uuid) in databases - kept and not item.tables and not item.saved_queries:
+            step(f"removed {item}")
+            db.session.delete(item)
+    db.session.commit()
 
 
-def main(bundle, name):
+def main(name):
     password = sys.stdin.readline().strip()
     from flask_migrate import upgrade
     from superset.app import create_app
@@ -88,7 +112,10 @@ def main(bundle, name):
         admin(app, name, password)
     with app.test_request_context():
         step("dashboards")
-        replace(contents(pathlib.Path(bundle), os.environ["CLICKHOUSE_URI"]), app.appbuilder.sm.find_user(name))
+        bundles = [contents(HERE / "bundle", os.environ["CLICKHOUSE_URI"])]
+        if uri := os.environ.get("TRINO_URI"):
+            bundles.append(contents(HERE / "trino", uri))
+        replace(bundles, app.appbuilder.sm.find_user(name))
 
 
 main(*sys.argv[1:])

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,23 +65,19 @@ func (p *person) call(method, path string, body, answer any) {
 	}
 }
 
-// charts are the names of all charts.
-func (p *person) charts() (names []string) {
+// names are those of all charts, datasets, databases or dashboards.
+func (p *person) names(kind, field string) (names []string) {
 	p.t.Helper()
-	var list struct {
-		Result []struct {
-			Name string `json:"slice_name"`
-		}
-	}
-	p.call("GET", "/api/v1/chart/?q=(page_size:500)", nil, &list)
-	for _, c := range list.Result {
-		names = append(names, c.Name)
+	var list struct{ Result []map[string]any }
+	p.call("GET", "/api/v1/"+kind+"/?q=(page_size:500)", nil, &list)
+	for _, item := range list.Result {
+		names = append(names, fmt.Sprint(item[field]))
 	}
 	return names
 }
 
 // serve runs Superset with the dashboards of a folder until stop is called.
-func serve(t *testing.T, source, dir string) (p *person, stop func()) {
+func serve(t *testing.T, source, dir, trino string) (p *person, stop func()) {
 	t.Helper()
 	cache := os.Getenv("PULSE_CACHE")
 	if cache == "" {
@@ -96,7 +93,7 @@ func serve(t *testing.T, source, dir string) (p *person, stop func()) {
 	}
 	port := free.Addr().(*net.TCPAddr).Port
 	free.Close()
-	cfg := superset.Config{Source: source, Dir: dir, Cache: cache, ClickHouse: must(t, "CLICKHOUSE_READER_URL"), Port: port, Say: func(string, ...any) {}}
+	cfg := superset.Config{Source: source, Dir: dir, Cache: cache, ClickHouse: must(t, "CLICKHOUSE_READER_URL"), Trino: trino, Port: port, Say: func(string, ...any) {}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- superset.Run(ctx, cfg) }()
@@ -138,7 +135,20 @@ func serve(t *testing.T, source, dir string) (p *person, stop func()) {
 	return p, stop
 }
 
-func TestAnImportReplacesOurChartsAndLeavesThoseOfPeople(t *testing.T) {
+// standIn answers each question with one name, as Trino does: an import asks for
+// no more than which catalogs, schemas and tables there are.
+func standIn(t *testing.T) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"id": "1", "infoUri": "", "stats": {"state": "FINISHED"}, "data": [["iceberg"]],
+			"columns": [{"name": "name", "type": "varchar", "typeSignature": {"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 99}]}}]}`)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestAnImportReplacesWhatIsOursAndLeavesWhatPeopleMade(t *testing.T) {
 	source, dir := filepath.Join(t.TempDir(), "superset"), t.TempDir()
 	if err := os.CopyFS(source, os.DirFS("../../superset")); err != nil {
 		t.Fatal(err)
@@ -153,23 +163,41 @@ func TestAnImportReplacesOurChartsAndLeavesThoseOfPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p, stop := serve(t, source, dir)
-	before := p.charts()
-	if !slices.Contains(before, "Gone tomorrow") {
+	trino := standIn(t)
+	address := strings.Replace(trino.URL, "http://", "http://reader@", 1)
+	p, stop := serve(t, source, dir, address)
+	before := p.names("chart", "slice_name")
+	if !slices.Contains(before, "Gone tomorrow") || !slices.Contains(before, "Where the stores differ") {
 		t.Fatalf("charts: %q", before)
 	}
 	var datasets struct{ IDs []int }
-	p.call("GET", "/api/v1/dataset/", nil, &datasets)
+	p.call("GET", "/api/v1/dataset/?q=(filters:!((col:table_name,opr:eq,value:daily)))", nil, &datasets)
 	p.call("POST", "/api/v1/chart/", map[string]any{"slice_name": "Made by a person", "viz_type": "table", "datasource_id": datasets.IDs[0], "datasource_type": "table"}, &struct{}{})
 	stop()
 
+	// Trino is away: all else is replaced, and what it has stays.
+	trino.Close()
 	if err := os.Remove(gone); err != nil {
 		t.Fatal(err)
 	}
-	p, stop = serve(t, source, dir)
-	defer stop()
-	after := p.charts()
-	if slices.Contains(after, "Gone tomorrow") || !slices.Contains(after, "Made by a person") || len(after) != len(before) {
+	p, stop = serve(t, source, dir, address)
+	after := p.names("chart", "slice_name")
+	if slices.Contains(after, "Gone tomorrow") || !slices.Contains(after, "Made by a person") || !slices.Contains(after, "Where the stores differ") || len(after) != len(before) {
 		t.Errorf("%d charts before, after: %d, %q", len(before), len(after), after)
+	}
+	stop()
+
+	// There is no Trino any more.
+	p, stop = serve(t, source, dir, "")
+	defer stop()
+	charts, datasetNames := p.names("chart", "slice_name"), p.names("dataset", "table_name")
+	if slices.Contains(charts, "Where the stores differ") || !slices.Contains(charts, "Made by a person") || slices.Contains(datasetNames, "differences") || !slices.Contains(datasetNames, "daily") {
+		t.Errorf("charts %q, datasets %q", charts, datasetNames)
+	}
+	if got := p.names("database", "database_name"); !slices.Equal(got, []string{"M7 Pulse ClickHouse"}) {
+		t.Errorf("databases: %q", got)
+	}
+	if got := p.names("dashboard", "dashboard_title"); len(got) != 4 {
+		t.Errorf("dashboards: %q", got)
 	}
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Dir        string // of this stack: Superset's database, secrets, cache and log
 	Cache      string // of this user: the Python environment
 	ClickHouse string // http://user:password@host:port of a user who can only read
+	Trino      string // http://user@host:port or https://user:password@host:port; empty where there is none
 	Port       int    // on the loopback
 	Say        func(format string, args ...any)
 	Attributes *syscall.SysProcAttr // of the processes it starts
@@ -209,11 +210,15 @@ func settings(cfg Config) ([]string, error) {
 
 // install brings Superset's own database to what the bundle says, unless it is there already.
 func install(ctx context.Context, cfg Config, python string, env []string, password string, log io.Writer) error {
-	uri, err := sqlAlchemy(cfg.ClickHouse)
+	clickHouse, err := clickHouseURI(cfg.ClickHouse)
 	if err != nil {
 		return err
 	}
-	state, err := digest(cfg.Source, python, uri)
+	trino, err := trinoURI(cfg.Trino)
+	if err != nil {
+		return err
+	}
+	state, err := digest(cfg.Source, python, clickHouse, trino)
 	if err != nil {
 		return err
 	}
@@ -221,7 +226,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if b, err := os.ReadFile(marker); err == nil && string(b) == state {
 		return nil
 	}
-	cmd := command(ctx, cfg, append(env, "CLICKHOUSE_URI="+uri), python, filepath.Join(cfg.Source, "install.py"), filepath.Join(cfg.Source, "bundle"), AdminUser)
+	cmd := command(ctx, cfg, append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino), python, filepath.Join(cfg.Source, "install.py"), AdminUser)
 	cmd.Stdin = strings.NewReader(password + "\n")
 	cmd.Stderr = log
 	steps, err := cmd.StdoutPipe()
@@ -231,21 +236,28 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if err := cmd.Start(); err != nil {
 		return failed(cfg, "prepare it", err)
 	}
-	last := "start"
+	last, complete := "start", true
 	for lines := bufio.NewScanner(steps); lines.Scan(); {
 		if step, ok := strings.CutPrefix(lines.Text(), "step: "); ok {
 			last = step
 			cfg.Say("Superset: %s …", step)
 		}
+		if left, ok := strings.CutPrefix(lines.Text(), "later: "); ok {
+			complete = false
+			cfg.Say("Superset: %s.", left)
+		}
 	}
 	if err := cmd.Wait(); err != nil {
 		return failed(cfg, last, err)
 	}
+	if !complete {
+		return nil
+	}
 	return os.WriteFile(marker, []byte(state), 0o600)
 }
 
-// sqlAlchemy writes the address of ClickHouse as Superset wants it. Without sessions: Superset would leave one behind for each query.
-func sqlAlchemy(address string) (string, error) {
+// clickHouseURI writes the address of ClickHouse as Superset wants it. Without sessions: Superset would leave one behind for each query.
+func clickHouseURI(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil || u.Host == "" {
 		return "", errors.New("superset: CLICKHOUSE_READER_URL must be http://user:password@host:port")
@@ -255,6 +267,22 @@ func sqlAlchemy(address string) (string, error) {
 		q.Set("secure", "true")
 	}
 	return (&url.URL{Scheme: "clickhousedb", User: u.User, Host: u.Host, Path: "/pulse", RawQuery: q.Encode()}).String(), nil
+}
+
+// trinoURI writes the address of Trino as Superset wants it, with the place of the views. No address stays none. Trino's client sends no password in the
+// clear, and takes https to be meant only by a password or by port 443.
+func trinoURI(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	u, err := url.Parse(address)
+	if err == nil && u.Host != "" && u.User.Username() != "" {
+		_, password := u.User.Password()
+		if u.Scheme == "http" && !password || u.Scheme == "https" && password {
+			return (&url.URL{Scheme: "trino", User: u.User, Host: u.Host, Path: "/iceberg/pulse"}).String(), nil
+		}
+	}
+	return "", errors.New("superset: TRINO_URL must be http://user@host:port or https://user:password@host:port")
 }
 
 // digest is of all that an installation depends on.
