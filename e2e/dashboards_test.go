@@ -23,7 +23,7 @@ func TestWithoutPythonAndWithItsPortTakenTheStackComesUpAndSaysSo(t *testing.T) 
 		}
 		said = string(text)
 	}
-	for _, want := range []string{"port 8088 is taken, so it will be at http://localhost:", "No dashboards: ", "Python 3.10", "Everything else goes on"} {
+	for _, want := range []string{"port 8088 is taken, so it will be at http://localhost:", "No dashboards: ", "Python 3.11", "Everything else goes on"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not said:\n%s", want, said)
 		}

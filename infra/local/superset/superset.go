@@ -1,7 +1,7 @@
 // Package superset runs the dashboards of infra/superset on one machine: a Python environment in the user's cache, Superset's own database and secrets
 // in the home of the stack, and a server on the loopback.
 //
-// Limits: Python 3.10 to 3.12 with venv, and a package index for the first time (about 700 MB in the cache). Nothing of it is needed by the pipeline: an
+// Limits: Python 3.11 or 3.12 with venv, and a package index for the first time (about 700 MB in the cache). Nothing of it is needed by the pipeline: an
 // error here is reported, and all else goes on.
 package superset
 
@@ -147,17 +147,17 @@ func environment(ctx context.Context, cfg Config, log io.Writer) (string, error)
 
 // findPython looks for a Python that Superset supports.
 func findPython(ctx context.Context) (path, version string, err error) {
-	for _, name := range []string{"python3.11", "python3.12", "python3.10", "python3"} {
+	for _, name := range []string{"python3.11", "python3.12", "python3"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			continue
 		}
 		out, err := exec.CommandContext(ctx, path, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])").Output()
-		if version := strings.TrimSpace(string(out)); err == nil && slices.Contains([]string{"3.10", "3.11", "3.12"}, version) {
+		if version := strings.TrimSpace(string(out)); err == nil && slices.Contains([]string{"3.11", "3.12"}, version) {
 			return path, version, nil
 		}
 	}
-	return "", "", errors.New("superset: it needs Python 3.10, 3.11 or 3.12 with venv, and there is none on PATH")
+	return "", "", errors.New("superset: it needs Python 3.11 or 3.12 with venv, and there is none on PATH")
 }
 
 // lock waits until no other process holds the file.
