@@ -78,7 +78,7 @@ var breaches = []breach{
 		name: "Redis before Kafka", file: "functions/aggregate/engine.go",
 		old:    []string{"	return func(ctx context.Context) error {\n		h.keep("},
 		new:    []string{"	early := map[int32]int64{}\n	for p, next := range b.Next {\n		early[p.Number] = next\n	}\n	if err := e.memory.save(ctx, e.topicID, w.histories, early); err != nil {\n		return nil, err\n	}\n	return func(ctx context.Context) error {\n		h.keep("},
-		faults: "^kill -9 before (AddOffsetsToTxn|TxnOffsetCommit|EndTxn): aggregate",
+		faults: "^kill -9 before (TxnOffsetCommit|EndTxn): aggregate",
 	},
 	{
 		name: "poison is passed over", file: "shared/kafka/bury.go",
