@@ -17,7 +17,8 @@ const mostMemory = 500 << 20
 // observations flow: whatever waits, waits in Kafka.
 func TestBackPressureIsBoundedAndEndsByItself(t *testing.T) {
 	t.Parallel()
-	// Blocks as large as they are: how much of the backlog is in hand is the question.
+	// Blocks of ordinary size, committed sooner than in a cluster (60 s): how much of
+	// the backlog is in hand is the question.
 	p := newPipeline(t, absolute(t, programs), 1, map[string]string{"SINK_ICEBERG_INTERVAL": "10s", "SINK_ICEBERG_QUIET": "1s"})
 	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 4)))
 	if err := l.batch(t.Context()); err != nil {

@@ -228,7 +228,7 @@ func processedColumns() []column[event.RepoProcessed] {
 }
 
 // velocityColumn is the column of a field. Its value is asked for where it is
-// appended, so that the compiler keeps it off the heap: there are 130 in a row.
+// appended, so that the compiler keeps it off the heap: there are over a hundred in a row.
 func velocityColumn(name string, f velocity.Field) column[event.RepoProcessed] {
 	type r = event.RepoProcessed
 	c := column[r]{name: name}
