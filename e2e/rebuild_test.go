@@ -23,7 +23,7 @@ func (p *pulse) wantDerived() {
 func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "2s")
-	p.run("replay", recording, "--until", "2025-12-01")
+	p.run("replay", recording, "--from", "2025-10-01", "--until", "2025-12-01")
 	p.audit()
 
 	damage := func(statements ...string) {
@@ -45,7 +45,7 @@ func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	killed := make(chan error, 1)
 	go func() { killed <- p.command(ctx, "rebuild", "hot", "--from", "cold").Run() }()
-	for began := time.Now(); p.query("SELECT sum(total_rows) FROM system.tables WHERE name LIKE 'new_%'") == "0" && time.Since(began) < time.Minute; {
+	for began := time.Now(); p.query("SELECT ifNull(sum(total_rows), 0) FROM system.tables WHERE name LIKE 'new_%'") == "0" && time.Since(began) < time.Minute; {
 		time.Sleep(20 * time.Millisecond)
 	}
 	cancel() // kill -9
@@ -70,8 +70,8 @@ func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 		t.Errorf("%s rows were written to a store without markers", got)
 	}
 	p.run("rebuild", "hot", "--from", "cold")
-	p.wantRecording()
+	p.want(11_597, 142)
 	p.run("replay", recording, "--from", "2025-12-30")
-	p.wantRecording()
+	p.want(11_597, 142)
 	p.wantDerived()
 }

@@ -155,11 +155,14 @@ func (d *Draft) Publish(ctx context.Context, partitions []int32, days []string, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.writer.leave()) }()
-	ctx, cancel, err := d.writer.fence(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
+	err = d.writer.write(ctx, func(ctx context.Context) error {
+		changed, err = d.publish(ctx, days, progress)
+		return err
+	})
+	return changed, err
+}
+
+func (d *Draft) publish(ctx context.Context, days []string, progress func(day string)) (changed []string, err error) {
 	differ, err := d.differing(ctx, days)
 	if err != nil {
 		return nil, err

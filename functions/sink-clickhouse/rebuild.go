@@ -168,6 +168,7 @@ func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
 func (r *Rebuild) exec(statements ...string) error {
 	for _, s := range statements {
 		if err := r.store.conn.Exec(r.fenced, s); err != nil {
+			r.writer.doubt(err)
 			return fmt.Errorf("rebuild: %s: %w", s, err)
 		}
 	}

@@ -2,6 +2,7 @@ package sinkclickhouse
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -35,17 +36,28 @@ type repos struct {
 
 // Resume implements kafka.Store.
 func (r *repos) Resume(ctx context.Context, topic string, partitions []int32) ([]kafka.Mark, error) {
-	if err := r.prepare(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.writer.take(ctx, partitions); err != nil {
-		return nil, err
-	}
-	marks, err := r.marks(ctx, topic)
+	marks, err := r.resume(ctx, r.writer, topic, partitions)
 	if err != nil {
 		return nil, err
 	}
 	r.marked, r.partitions, r.present = marks, partitions, nil
+	return marks, nil
+}
+
+// resume makes this process the only writer of some partitions and reads the
+// marks. A writer that cannot read them keeps nobody waiting: whoever rebuilds a
+// store without markers has to come in.
+func (s *store) resume(ctx context.Context, w *writer, topic string, partitions []int32) ([]kafka.Mark, error) {
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.take(ctx, partitions); err != nil {
+		return nil, err
+	}
+	marks, err := s.marks(ctx, topic)
+	if err != nil {
+		return nil, errors.Join(err, w.leave())
+	}
 	return marks, nil
 }
 
@@ -76,15 +88,12 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := r.writer.fence(ctx)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	if err := r.add(ctx, "pulse.", rows, series); err != nil {
-		return err
-	}
-	return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
+	return r.writer.write(ctx, func(ctx context.Context) error {
+		if err := r.add(ctx, "pulse.", rows, series); err != nil {
+			return err
+		}
+		return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
+	})
 }
 
 // row reads a record.
@@ -178,13 +187,7 @@ type sweeps struct {
 
 // Resume implements kafka.Store.
 func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) ([]kafka.Mark, error) {
-	if err := s.prepare(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.writer.take(ctx, partitions); err != nil {
-		return nil, err
-	}
-	return s.marks(ctx, topic)
+	return s.resume(ctx, s.writer, topic, partitions)
 }
 
 // Prepare implements kafka.Store.
@@ -200,14 +203,11 @@ func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (fu
 		if err := bad.Bury(ctx, s.letters, stage); err != nil {
 			return err
 		}
-		ctx, cancel, err := s.writer.fence(ctx)
-		if err != nil {
-			return err
-		}
-		defer cancel()
-		if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
-			return err
-		}
-		return s.commit(ctx, event.TopicSweeps, topicID, b)
+		return s.writer.write(ctx, func(ctx context.Context) error {
+			if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
+				return err
+			}
+			return s.commit(ctx, event.TopicSweeps, topicID, b)
+		})
 	}, nil
 }

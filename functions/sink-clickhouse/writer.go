@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/m7pulse/m7pulse/shared/lease"
@@ -35,10 +37,11 @@ type writer struct {
 	redis redis.UniversalClient
 	store *store
 
-	mu   sync.Mutex
-	held map[int32]held
-	work context.Context // ends when a lease is lost
-	lost context.CancelCauseFunc
+	mu     sync.Mutex
+	held   map[int32]held
+	work   context.Context // ends when a lease is lost
+	lost   context.CancelCauseFunc
+	unsure time.Time // until then a statement that was not answered may still land
 }
 
 // held is the lease of one partition.
@@ -48,7 +51,8 @@ type held struct {
 }
 
 // take makes sure that this process is the only writer of some partitions, and
-// waits for as long as a predecessor may still be at it. Leases are taken in the
+// waits for as long as a predecessor, or a statement of its own that was not
+// answered, may still be at it. Leases are taken in the
 // order of the partitions, so that two writers never wait for each other.
 func (w *writer) take(ctx context.Context, partitions []int32) error {
 	w.mu.Lock()
@@ -98,8 +102,8 @@ func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) 
 	}
 }
 
-// outlive waits until no insert of an earlier writer can land any more. One that
-// released its lease had none under way. If Redis remembers nobody, there was
+// outlive waits until no insert of an earlier writer can land any more, nor one
+// of this. One that released its lease had none under way. If Redis remembers nobody, there was
 // none only if ClickHouse has no markers either.
 func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
 	var last time.Time
@@ -120,17 +124,46 @@ func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
 			last = time.Now().Add(leaseTTL)
 		}
 	}
-	wait := time.Until(last.Add(landing))
-	if last.IsZero() || wait <= 0 {
+	until := w.unsure
+	if !last.IsZero() && last.Add(landing).After(until) {
+		until = last.Add(landing)
+	}
+	wait := time.Until(until)
+	if wait <= 0 {
 		return nil
 	}
-	slog.Info("the writer before did not take its leave: waiting until none of its inserts can land", "wait", wait)
+	slog.Info("an insert may be on its way, of a writer that did not take its leave or by a connection that broke: waiting until it can no longer land", "wait", wait)
 	select {
 	case <-time.After(wait):
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the writer before: %w", ctx.Err())
+		return fmt.Errorf("wait until no earlier insert can land: %w", ctx.Err())
 	}
+}
+
+// write runs statements that end when a lease does.
+func (w *writer) write(ctx context.Context, statements func(context.Context) error) error {
+	ctx, cancel, err := w.fence(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	err = statements(ctx)
+	w.doubt(err)
+	return err
+}
+
+// doubt notes that a statement failed. One that ClickHouse did not answer may
+// still be executed: until it cannot, take waits and no lease is given back.
+func (w *writer) doubt(err error) {
+	var answer *clickhouse.Exception
+	var dialed *net.OpError
+	if err == nil || errors.As(err, &answer) || errors.As(err, &dialed) && dialed.Op == "dial" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unsure = time.Now().Add(landing)
 }
 
 // fence returns a context for inserts: it ends when the lease does.
@@ -148,7 +181,7 @@ func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc
 	return fenced, func() { unhook(); cancel(nil) }, nil
 }
 
-// leave gives the leases back, so that a successor need not wait.
+// leave gives the leases back, so that a successor need not wait, unless it must.
 func (w *writer) leave() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,6 +193,9 @@ func (w *writer) giveUp() (err error) {
 	defer cancel()
 	for _, h := range w.held {
 		h.stop()
+		if time.Now().Before(w.unsure) {
+			continue // it runs out, and a successor waits
+		}
 		if e := h.Release(ctx); !errors.Is(e, lease.ErrLost) {
 			err = errors.Join(err, e)
 		}

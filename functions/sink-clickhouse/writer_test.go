@@ -2,22 +2,26 @@ package sinkclickhouse
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/m7pulse/m7pulse/shared/lease"
 )
 
-// A writer that leaves, as at SIGTERM, lets the next one begin at once; one that
-// was killed makes it wait for its lease and its last insert, 22 s.
-func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
+// remembering is a Redis that has known a writer of some partitions, so that
+// ClickHouse need not be asked.
+func remembering(t *testing.T, partitions []int32) redis.UniversalClient {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { client.Close() })
-	partitions := []int32{0, 1, 2}
-	for _, p := range partitions { // Redis remembers a writer, so ClickHouse need not be asked
+	for _, p := range partitions {
 		l, err := lease.Acquire(t.Context(), client, leaseKey(p), leaseTTL)
 		if err != nil {
 			t.Fatal(err)
@@ -26,6 +30,14 @@ func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return client
+}
+
+// A writer that leaves, as at SIGTERM, lets the next one begin at once; one that
+// was killed makes it wait for its lease and its last insert, 22 s.
+func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
+	partitions := []int32{0, 1, 2}
+	client := remembering(t, partitions)
 	first, second := &writer{redis: client}, &writer{redis: client}
 	if err := first.take(t.Context(), partitions); err != nil {
 		t.Fatal(err)
@@ -55,5 +67,44 @@ func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
 	}
 	if err := second.leave(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNobodyWritesWhileAnInsertThatWasNotAnsweredMayLand(t *testing.T) {
+	partitions := []int32{0}
+	soon := func(w *writer) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		return w.take(ctx, partitions)
+	}
+	for name, c := range map[string]struct {
+		err  error
+		lost bool
+	}{
+		"stored":        {nil, false},
+		"refused":       {fmt.Errorf("insert: %w", &clickhouse.Exception{Code: 60}), false},
+		"not reached":   {fmt.Errorf("insert: %w", &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), false},
+		"broken off":    {fmt.Errorf("insert: %w", &net.OpError{Op: "read", Err: syscall.ECONNRESET}), true},
+		"took too long": {fmt.Errorf("insert: %w", context.DeadlineExceeded), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := remembering(t, partitions)
+			first, second := &writer{redis: client}, &writer{redis: client}
+			if err := first.take(t.Context(), partitions); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.write(t.Context(), func(context.Context) error { return c.err }); !errors.Is(err, c.err) {
+				t.Fatal(err)
+			}
+			if err := soon(first); (err != nil) != c.lost {
+				t.Errorf("the writer itself: %v", err)
+			}
+			if err := first.leave(); err != nil {
+				t.Fatal(err)
+			}
+			if err := soon(second); (err != nil) != c.lost {
+				t.Errorf("another writer: %v", err)
+			}
+		})
 	}
 }
