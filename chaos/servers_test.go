@@ -250,8 +250,12 @@ func (p *pipeline) startFunctions(bells float64) {
 	for _, f := range functions {
 		own[f] = p.blocks
 	}
+	logs := filepath.Join(p.dir, "log")
+	if err := os.Mkdir(logs, 0o755); err != nil { // a replica may be thrown in before the first function wakes
+		p.t.Fatal(err)
+	}
 	p.cluster, err = knative.New(knative.Config{
-		Topology: topology, Kafka: p.kafka, Env: p.env, FunctionEnv: own, LogDir: filepath.Join(p.dir, "log"),
+		Topology: topology, Kafka: p.kafka, Env: p.env, FunctionEnv: own, LogDir: logs,
 		Command:   func(f string) []string { return []string{filepath.Join(p.programs, f)} },
 		IdleAfter: 5 * time.Second, DropBells: 1 - bells, Seed: 1,
 	})

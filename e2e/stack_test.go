@@ -65,7 +65,9 @@ func (p *pulse) try(args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := p.command(ctx, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
+	began := time.Now()
 	err := cmd.Run()
+	p.t.Logf("%.1f s: pulse %s", time.Since(began).Seconds(), strings.Join(args, " "))
 	return out.String(), err
 }
 
@@ -115,10 +117,17 @@ func (p *pulse) audit() (a audit) {
 
 func (p *pulse) wantRecording() {
 	p.t.Helper()
+	p.want(42_664, 154)
+}
+
+// want says what is wrong if the stores do not hold so many observations of so
+// many repositories, each once.
+func (p *pulse) want(observations, repos int64) {
+	p.t.Helper()
 	a := p.audit()
-	if a.Observations != 42_664 || a.Kafka != 42_664 || a.ClickHouse != 42_664 || a.IcebergRaw != 42_664 || a.IcebergProcessed != 42_664 ||
-		a.Repos != 154 || a.Duplicates != 0 || !a.Clean {
-		p.t.Errorf("audit: %+v", a)
+	if a.Observations != observations || a.Kafka != observations || a.ClickHouse != observations || a.IcebergRaw != observations || a.IcebergProcessed != observations ||
+		a.Repos != repos || a.Duplicates != 0 || !a.Clean {
+		p.t.Errorf("audit: %+v, want %d observations of %d repositories", a, observations, repos)
 	}
 }
 
