@@ -39,7 +39,7 @@ func counter(seed int, base, slope string, at string) string {
 // fill makes the readings of so many days, those that are not there.
 func (b *bench) fill(ctx context.Context, days int) error {
 	began := time.Now()
-	answer, err := b.ask(ctx, "SELECT toString(min(observed_at)) FROM pulse.github_metrics_timeseries HAVING count() > 0 FORMAT TSV", nil)
+	answer, err := b.ask(ctx, "SELECT toString(min(observed_at)) FROM pulse.github_metrics_timeseries HAVING count() > 0 FORMAT TSV", forever, nil)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (b *bench) fill(ctx context.Context, days int) error {
 	}
 	for day := oldest.AddDate(0, 0, -1); !day.Before(last.AddDate(0, 0, 1-days)); day = day.AddDate(0, 0, -1) {
 		for _, statement := range b.day(day) {
-			if _, err := b.ask(ctx, statement, nil); err != nil {
+			if _, err := b.ask(ctx, statement, forever, nil); err != nil {
 				return fmt.Errorf("fill %s: %w", day.Format(time.DateOnly), err)
 			}
 		}

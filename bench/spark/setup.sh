@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares the Spark side once, in a folder: virtual environment, jars, the one Java class.
+# Prepares the Spark side once, in a folder: virtual environment, jars, the Java classes.
 # usage: setup.sh FOLDER      needs Python 3, Java 17 with javac, Maven
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,5 +10,5 @@ ls "$to"/jars/iceberg-spark-runtime-*.jar >/dev/null 2>&1 ||
   mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$to/jars"
 spark=$("$to/venv/bin/python" -c 'import os,pyspark;print(os.path.dirname(pyspark.__file__))')
 classes=$(mktemp -d); trap 'rm -rf "$classes"' EXIT
-javac -nowarn -cp "$spark/jars/*" -d "$classes" "$here/java/baseline/RepoDeltas.java"
+javac -nowarn -cp "$spark/jars/*" -d "$classes" "$here"/java/baseline/*.java
 jar cf "$to/jars/baseline.jar" -C "$classes" .
