@@ -120,21 +120,34 @@ func TestSuiteFindsEachBrokenPromise(t *testing.T) {
 	}
 }
 
-// build makes programs of the sources with the breach in them.
-func (b breach) build(t *testing.T, dir string) {
+func TestLinesOfEachBrokenPromiseAreThere(t *testing.T) {
+	for _, b := range breaches {
+		b.source(t)
+	}
+}
+
+// source is the file with the breach in it.
+func (b breach) source(t *testing.T) (path, source string) {
 	t.Helper()
-	path := absolute(t, filepath.Join("..", b.file))
+	path = absolute(t, filepath.Join("..", b.file))
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := string(text)
+	source = string(text)
 	for i, old := range b.old {
 		if strings.Count(source, old) != 1 {
 			t.Fatalf("%s has not once: %s", b.file, old)
 		}
 		source = strings.Replace(source, old, b.new[i], 1)
 	}
+	return path, source
+}
+
+// build makes programs of the sources with the breach in them.
+func (b breach) build(t *testing.T, dir string) {
+	t.Helper()
+	path, source := b.source(t)
 	replaced := filepath.Join(dir, "replaced.go")
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: replaced}})
 	if err != nil {

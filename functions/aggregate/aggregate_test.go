@@ -135,7 +135,7 @@ func (w *world) rows() []event.RepoProcessed {
 				if err != nil {
 					return err
 				}
-				out = append(out, row)
+				out = append(out, *row)
 			}
 			return nil
 		})

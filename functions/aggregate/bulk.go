@@ -19,7 +19,7 @@ const (
 	bulkRepositories = 60_000
 	// bulkGC is how much garbage, in percent of what is held, may gather: less
 	// than usual, because what is held is most of it and holds no pointers.
-	bulkGC = 50
+	bulkGC = 75
 )
 
 // Drain is the bulk door: it computes all that stands in the topic when it

@@ -213,12 +213,13 @@ func (w *work) run(ctx context.Context, records []*kgo.Record) error {
 // the last on all cores, each repository on one.
 func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	cores := runtime.GOMAXPROCS(0)
-	observations := make([]event.RepoObserved, len(records)) // one without an id is of a record that was buried
+	observations := make([]*event.RepoObserved, len(records)) // nil: the record was buried
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
-				if err := w.decode(decodingCtx, records[i], &observations[i]); err != nil {
+				var err error
+				if observations[i], err = w.decode(decodingCtx, records[i]); err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
 			}
@@ -236,8 +237,8 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 		observing.Go(func() error {
 			var row event.RepoProcessed
 			for i := range observations {
-				o := &observations[i]
-				if o.ID == 0 || uint64(o.ID)%uint64(cores) != uint64(core) {
+				o := observations[i]
+				if o == nil || uint64(o.ID)%uint64(cores) != uint64(core) {
 					continue
 				}
 				if err := w.observe(observingCtx, records[i], o, &row); err != nil {
@@ -250,25 +251,24 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	return observing.Wait()
 }
 
-// decode reads an observation, or buries the record and leaves it without an id.
-func (w *work) decode(ctx context.Context, r *kgo.Record, o *event.RepoObserved) (err error) {
-	*o, err = w.engine.codec.Observed(ctx, r)
+// decode reads an observation, or buries the record and returns nil.
+func (w *work) decode(ctx context.Context, r *kgo.Record) (*event.RepoObserved, error) {
+	o, err := w.engine.codec.Observed(ctx, r)
 	if errors.Is(err, event.ErrInvalid) {
-		*o = event.RepoObserved{}
-		return w.bury(r, err)
+		return nil, w.bury(r, err)
 	}
-	return err
+	return o, err
 }
 
 // gather finds the histories of the observed repositories: in hand, held, or
 // in Redis.
-func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []event.RepoObserved) error {
+func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []*event.RepoObserved) error {
 	var missing []int64
-	for i := range observations {
-		id := observations[i].ID
-		if id == 0 || w.histories[id] != nil {
+	for i, o := range observations {
+		if o == nil || w.histories[o.ID] != nil {
 			continue
 		}
+		id := o.ID
 		if h := w.held.history(id, records[i].Partition); h != nil {
 			w.histories[id] = h
 			continue
@@ -307,8 +307,9 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	h.Known++
 	h.points = h.points.Insert(p)
 	if w.produce != nil {
-		*row = event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Late: late, Velocities: h.points.Measure(p)}
-		if err := w.emit(ctx, row, late || w.resumed[r.Partition] || event.Header(r, "ce_"+event.MayRepeat) == "true"); err != nil {
+		row.Observation, row.ProcessedAt, row.Revision, row.Late = *o, w.at, h.Known, late
+		row.Velocities = h.points.Measure(p)
+		if err := w.emit(ctx, row, late || w.resumed[r.Partition] || event.Repeats(r)); err != nil {
 			return err
 		}
 	}
@@ -330,7 +331,7 @@ func (w *work) restate(ctx context.Context, h *history, v velocity.Velocities) e
 	if err != nil {
 		return fmt.Errorf("read the newest observation again: %w", err)
 	}
-	row := event.RepoProcessed{Observation: o, ProcessedAt: w.at, Revision: h.Known, Velocities: v}
+	row := event.RepoProcessed{Observation: *o, ProcessedAt: w.at, Revision: h.Known, Velocities: v}
 	return w.emit(ctx, &row, true)
 }
 

@@ -207,7 +207,7 @@ func judge(t *testing.T, codec *event.Codec, github *githubtest.Server, base, sw
 			seen[p] = map[int64]bool{}
 		}
 		seen[p][o.ID] = true
-		if !had(github, o) {
+		if !had(github, *o) {
 			t.Errorf("repository %d never had %d stars about %s", o.ID, o.Stars, o.ObservedAt)
 		}
 	}
@@ -219,10 +219,10 @@ func judge(t *testing.T, codec *event.Codec, github *githubtest.Server, base, sw
 			t.Fatal(err)
 		}
 		p := part{line.SweepID, strings.ToLower(line.Owner)}
-		if was, ok := lines[p]; ok && !same(was, line) {
-			t.Errorf("two ledger lines of %v:\n%+v\n%+v", p, was, line)
+		if was, ok := lines[p]; ok && !same(was, *line) {
+			t.Errorf("two ledger lines of %v:\n%+v\n%+v", p, was, *line)
 		}
-		lines[p], last = line, max(last, line.SweepID)
+		lines[p], last = *line, max(last, line.SweepID)
 	}
 	for p, line := range lines {
 		truth := github.Truth(p.owner, line.StartedAt, line.FinishedAt)

@@ -93,7 +93,7 @@ func (f figure) measure(t *testing.T, codec *event.Codec) {
 			sum.Seen += l.Seen
 			sum.Points += l.Points
 			if l.Status != event.StatusComplete {
-				t.Errorf("%s of %s: %s", name, l.Owner, show(l))
+				t.Errorf("%s of %s: %s", name, l.Owner, show(*l))
 			}
 		}
 		if lines != f.owners {

@@ -218,7 +218,7 @@ func (w *world) observed() map[int64][]event.RepoObserved {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		all[o.ID] = append(all[o.ID], o)
+		all[o.ID] = append(all[o.ID], *o)
 	}
 	return all
 }
@@ -237,7 +237,7 @@ func (w *world) ledger() map[string][]event.OwnerSwept {
 		} else {
 			seen[id] = true
 		}
-		all[line.Owner] = append(all[line.Owner], line)
+		all[line.Owner] = append(all[line.Owner], *line)
 	}
 	return all
 }

@@ -11,7 +11,7 @@ import (
 
 // row is one processed observation and the record it came from.
 type row struct {
-	event.RepoProcessed
+	*event.RepoProcessed
 	topicID   string
 	partition int32
 	offset    int64

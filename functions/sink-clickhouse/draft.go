@@ -104,7 +104,7 @@ func (d *Draft) Drop(ctx context.Context) error {
 func (d *Draft) Write(ctx context.Context, rows []*event.RepoProcessed) error {
 	out := make([]*row, len(rows))
 	for i, p := range rows {
-		out[i] = &row{RepoProcessed: *p}
+		out[i] = &row{RepoProcessed: p}
 	}
 	return insert(ctx, d.store, draft, seriesColumns(), out)
 }

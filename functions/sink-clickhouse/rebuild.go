@@ -93,7 +93,7 @@ func (r *Rebuild) begin(ctx context.Context, partitions int) error {
 func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
 	for _, p := range rows {
 		// Their origin is not known, and need not be: the markers cover them.
-		r.pending = append(r.pending, &row{RepoProcessed: *p, partition: -1, offset: -1})
+		r.pending = append(r.pending, &row{RepoProcessed: p, partition: -1, offset: -1})
 		if len(r.pending) == bulkBlock {
 			if err := r.flush(); err != nil {
 				return err

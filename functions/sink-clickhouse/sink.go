@@ -102,10 +102,7 @@ func (r *repos) row(ctx context.Context, topicID string, rec *kgo.Record) (*row,
 	if err != nil {
 		return nil, err
 	}
-	return &row{
-		RepoProcessed: p, topicID: topicID, partition: rec.Partition, offset: rec.Offset,
-		mayRepeat: event.Header(rec, "ce_"+event.MayRepeat) == "true",
-	}, nil
+	return &row{RepoProcessed: p, topicID: topicID, partition: rec.Partition, offset: rec.Offset, mayRepeat: event.Repeats(rec)}, nil
 }
 
 // fresh keeps the rows that the time series lacks: neither their record is
@@ -192,10 +189,7 @@ func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (
 
 // Prepare implements kafka.Store.
 func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*event.OwnerSwept, error) {
-		line, err := s.codec.Swept(ctx, rec)
-		return &line, err
-	})
+	rows, bad, err := kafka.Decode(ctx, b.Records, s.codec.Swept)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func at(day int, revision int64) *row {
-	r := &row{RepoProcessed: event.RepoProcessed{Revision: revision}}
+	r := &row{RepoProcessed: &event.RepoProcessed{Revision: revision}}
 	r.ID = 1
 	r.ObservedAt = time.Date(2025, 1, day, 0, 0, 0, 0, time.UTC)
 	return r

@@ -105,10 +105,7 @@ func load(b *testing.B, cfg Config, codec *event.Codec) (blocks [][]*event.RepoP
 	var rows []*event.RepoProcessed
 	for p, end := range ends {
 		err := kafka.ReadRange(ctx, cfg.Kafka, p, 0, end, func(records []*kgo.Record, _ int64) error {
-			some, _, err := kafka.Decode(ctx, records, func(ctx context.Context, rec *kgo.Record) (*event.RepoProcessed, error) {
-				r, err := codec.Processed(ctx, rec)
-				return &r, err
-			})
+			some, _, err := kafka.Decode(ctx, records, codec.Processed)
 			rows = append(rows, some...)
 			return err
 		})

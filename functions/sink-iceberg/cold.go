@@ -29,7 +29,7 @@ type cold[R any] struct {
 	letters *kgo.Client // writes dead letters
 	layout  layout
 	columns []column[R]
-	decode  func(context.Context, *kgo.Record) (R, error)
+	decode  func(context.Context, *kgo.Record) (*R, error)
 	day     func(*R) time.Time // by which the table is partitioned
 	key     func(*R) repo.Key  // nil where a repeat is told by nothing but its offset
 }
@@ -57,10 +57,7 @@ func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
 
 // Prepare implements kafka.Store.
 func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*R, error) {
-		r, err := c.decode(ctx, rec)
-		return &r, err
-	})
+	rows, bad, err := kafka.Decode(ctx, b.Records, c.decode)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purg
 		if purged.has(o.Owner, o.ObservedAt) {
 			return nil
 		}
-		to.Add(o.Key(), o.SweepID, Observed(&o), 0)
+		to.Add(o.Key(), o.SweepID, Observed(o), 0)
 		return nil
 	})
 }
@@ -48,7 +48,7 @@ func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged
 		if purged.has(p.Owner, p.ObservedAt) {
 			return nil
 		}
-		to.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(&p))
+		to.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(p))
 		return nil
 	})
 }
@@ -64,7 +64,7 @@ func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Pu
 		if purged.has(line.Owner, line.FinishedAt) {
 			return nil
 		}
-		newest[[2]string{line.SweepID, line.Owner}] = line
+		newest[[2]string{line.SweepID, line.Owner}] = *line
 		return nil
 	})
 	out := map[string][]event.OwnerSwept{}

@@ -169,19 +169,23 @@ func (c *Codec) record(ctx context.Context, contract Contract, p payload, o orig
 	if err != nil {
 		return nil, fmt.Errorf("encode %s %s: %w", contract.Type, o.id, err)
 	}
-	headers := make([]kgo.RecordHeader, 0, len(enc.headers)+5)
-	headers = append(headers, enc.headers...)
+	r := &struct { // one allocation for both
+		kgo.Record
+		headers [8]kgo.RecordHeader
+	}{Record: kgo.Record{Topic: contract.Topic, Key: []byte(a.key), Value: value}}
+	headers := append(r.headers[:0], enc.headers...)
 	headers = append(headers, kgo.RecordHeader{Key: "ce_id", Value: []byte(o.id)}, kgo.RecordHeader{Key: "ce_source", Value: []byte(o.source)})
 	if a.subject != "" {
 		headers = append(headers, kgo.RecordHeader{Key: "ce_subject", Value: []byte(a.subject)})
 	}
 	if !a.time.IsZero() {
-		headers = append(headers, kgo.RecordHeader{Key: "ce_time", Value: a.time.UTC().AppendFormat(nil, time.RFC3339Nano)})
+		headers = append(headers, kgo.RecordHeader{Key: "ce_time", Value: a.time.UTC().AppendFormat(make([]byte, 0, len(time.RFC3339Nano)), time.RFC3339Nano)})
 	}
 	if o.mayRepeat {
 		headers = append(headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
 	}
-	return &kgo.Record{Topic: contract.Topic, Key: []byte(a.key), Value: value, Headers: headers}, nil
+	r.Headers = headers
+	return &r.Record, nil
 }
 
 // encode returns a payload in the Confluent frame.
@@ -223,20 +227,21 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 }
 
 // Observed reads a RepoObserved record.
-func (c *Codec) Observed(ctx context.Context, r *kgo.Record) (RepoObserved, error) {
-	var p observed
-	err := c.read(ctx, TypeRepoObserved, r, &p)
-	return RepoObserved(p), err
+func (c *Codec) Observed(ctx context.Context, r *kgo.Record) (*RepoObserved, error) {
+	o := &RepoObserved{}
+	return o, c.read(ctx, TypeRepoObserved, r, (*observed)(o))
 }
 
 // Processed reads a RepoProcessed record.
-func (c *Codec) Processed(ctx context.Context, r *kgo.Record) (p RepoProcessed, err error) {
-	return p, c.read(ctx, TypeRepoProcessed, r, &p)
+func (c *Codec) Processed(ctx context.Context, r *kgo.Record) (*RepoProcessed, error) {
+	p := &RepoProcessed{}
+	return p, c.read(ctx, TypeRepoProcessed, r, p)
 }
 
 // Swept reads an OwnerSwept record.
-func (c *Codec) Swept(ctx context.Context, r *kgo.Record) (p OwnerSwept, err error) {
-	return p, c.read(ctx, TypeOwnerSwept, r, &p)
+func (c *Codec) Swept(ctx context.Context, r *kgo.Record) (*OwnerSwept, error) {
+	l := &OwnerSwept{}
+	return l, c.read(ctx, TypeOwnerSwept, r, l)
 }
 
 // Requested reads a FetchRequested event as a KafkaSource delivers it.
@@ -263,25 +268,33 @@ func (c *Codec) JSON(ctx context.Context, r *kgo.Record) ([]byte, error) {
 }
 
 // Header returns a record's header, or "".
-func Header(r *kgo.Record, key string) string {
-	for _, h := range r.Headers {
-		// Most keys differ in their length or their end: that is cheap to see.
-		if n := len(key); len(h.Key) == n && n > 0 && (h.Key[n-1]^key[n-1])&^0x20 == 0 && strings.EqualFold(h.Key, key) {
-			return string(h.Value)
+func Header(r *kgo.Record, key string) string { return string(header(r, key)) }
+
+func header(r *kgo.Record, key string) []byte {
+	for i := range r.Headers {
+		if h := &r.Headers[i]; len(h.Key) == len(key) && (h.Key == key || strings.EqualFold(h.Key, key)) {
+			return h.Value
 		}
 	}
-	return ""
+	return nil
 }
+
+// Repeats says whether a record is marked as one that may repeat.
+func Repeats(r *kgo.Record) bool { return string(header(r, "ce_"+MayRepeat)) == "true" }
 
 func (c *Codec) read(ctx context.Context, ceType string, r *kgo.Record, p payload) error {
 	contract, err := ContractOf(ceType)
 	if err != nil {
 		return err
 	}
-	if t := Header(r, "ce_type"); t != "" && t != ceType {
+	if t := header(r, "ce_type"); len(t) > 0 && string(t) != ceType {
 		return Invalid("event type %q in a topic of %s", t, ceType)
 	}
-	return c.decode(ctx, contract, Header(r, "content-type"), r.Value, p)
+	media := ContentAvro
+	if t := header(r, "content-type"); string(t) != ContentAvro {
+		media = string(t)
+	}
+	return c.decode(ctx, contract, media, r.Value, p)
 }
 
 // decode fills p from a body and checks it. Its error wraps ErrInvalid when the

@@ -58,8 +58,8 @@ func TestRecordReadsBackAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, o) {
-		t.Errorf("got %+v, want %+v", got, o)
+	if !reflect.DeepEqual(*got, o) {
+		t.Errorf("got %+v, want %+v", *got, o)
 	}
 	p := event.RepoProcessed{Observation: o, ProcessedAt: o.ObservedAt, Revision: 3, Late: true}
 	p.SetInt(velocity.Delta(velocity.Stars, velocity.Week), -5)
@@ -74,8 +74,8 @@ func TestRecordReadsBackAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(back, p) {
-		t.Errorf("got %+v, want %+v", back, p)
+	if !reflect.DeepEqual(*back, p) {
+		t.Errorf("got %+v, want %+v", *back, p)
 	}
 	if event.Header(r, "ce_mayrepeat") != "true" || event.Header(r, "ce_id") != "42@1740830400000#3" {
 		t.Errorf("headers %v", r.Headers)
@@ -104,8 +104,8 @@ func TestPostedEventOfTheSameContentIsTheSameRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, o) {
-		t.Errorf("got %+v, want %+v", got, o)
+	if !reflect.DeepEqual(*got, o) {
+		t.Errorf("got %+v, want %+v", *got, o)
 	}
 	if event.Header(r, "ce_id") != "mine" || event.Header(r, "ce_source") != "/hand" || event.Header(r, "ce_mayrepeat") != "true" {
 		t.Errorf("headers %v", r.Headers)
@@ -138,7 +138,7 @@ func TestProcessedReadsItsJSONForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Processed(ctx, r); err != nil || !reflect.DeepEqual(got, p) {
+	if got, err := c.Processed(ctx, r); err != nil || !reflect.DeepEqual(*got, p) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -1,7 +1,9 @@
 package event
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 
@@ -19,6 +21,7 @@ type run struct {
 	part   int // index in payload.parts
 	schema avro.Schema
 	fields []velocity.Field // of velocities, instead of a schema
+	kinds  []velocity.Kind  // of the fields
 }
 
 // layout cuts a record's schema into runs. wrote is the schema that a resolved
@@ -68,7 +71,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 				runs = append(runs, run{part: velocities})
 			}
 			last := &runs[len(runs)-1]
-			last.fields = append(last.fields, v)
+			last.fields, last.kinds = append(last.fields, v), append(last.kinds, v.Kind())
 			continue
 		}
 		i := max(0, slices.IndexFunc(parts, func(part any) bool { return holds(reflect.TypeOf(part).Elem(), f.Name()) }))
@@ -111,21 +114,26 @@ func (r *run) write(w *avro.Writer, parts []any) {
 		return
 	}
 	v := parts[r.part].(*velocity.Velocities)
-	for _, f := range r.fields {
+	b := make([]byte, 0, 1024) // enough for most, on the stack
+	for i, f := range r.fields {
 		if !v.Has(f) {
-			w.WriteLong(0)
+			b = append(b, 0) // the branch null
 			continue
 		}
-		w.WriteLong(1)
-		switch f.Kind() {
+		b = append(b, 2) // the other, as a zigzag 1
+		switch r.kinds[i] {
 		case velocity.Rate:
-			w.WriteDouble(*v.Float(f))
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(*v.Float(f)))
 		case velocity.Flag:
-			w.WriteBool(*v.Bool(f))
+			b = append(b, 0)
+			if *v.Bool(f) {
+				b[len(b)-1] = 1
+			}
 		default:
-			w.WriteLong(*v.Int(f))
+			b = binary.AppendVarint(b, *v.Int(f))
 		}
 	}
+	_, _ = w.Write(b) // into memory
 }
 
 // read takes the fields of a run.
@@ -135,14 +143,14 @@ func (r *run) read(from *avro.Reader, parts []any) {
 		return
 	}
 	v := parts[r.part].(*velocity.Velocities)
-	for _, f := range r.fields {
+	for i, f := range r.fields {
 		switch branch := from.ReadLong(); {
 		case from.Error != nil || branch == 0:
 		case branch != 1:
 			from.ReportError("decode union", fmt.Sprintf("branch %d of two", branch))
-		case f.Kind() == velocity.Rate:
+		case r.kinds[i] == velocity.Rate:
 			v.SetFloat(f, from.ReadDouble())
-		case f.Kind() == velocity.Flag:
+		case r.kinds[i] == velocity.Flag:
 			v.SetBool(f, from.ReadBool())
 		default:
 			v.SetInt(f, from.ReadLong())
