@@ -58,6 +58,7 @@ type bench struct {
 	program  string // of the function
 	spark    string // folder made by bench/spark/setup.sh, or empty
 	records  int
+	bare     bool
 }
 
 func main() {
@@ -70,6 +71,7 @@ func main() {
 	recording := flag.String("recording", "data/m7-2025.jsonl.gz", "recorded events")
 	rounds := flag.Int("rounds", 3, "rounds")
 	sinks := flag.Bool("sinks", false, "measure the sinks, with what aggregate makes of the records")
+	flag.BoolVar(&b.bare, "bare", true, "with -sinks: measure the stores' bare writers too, which take all records into memory")
 	whole := flag.Bool("whole", false, "measure aggregate and both sinks at once, and audit, rebuild and maintain what they made")
 	keep := flag.Bool("keep", false, "use the records that stand in the topic already")
 	flag.Parse()

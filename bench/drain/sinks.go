@@ -40,11 +40,17 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, at.close()) }()
 	env, cold := at.env, at.cold
 	for _, name := range []string{"sink-clickhouse", "sink-iceberg"} {
+		if !b.bare {
+			break
+		}
 		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BulkDoor", "-benchtime", "1x", "-timeout", "1h", "./functions/"+name)
 		test.Env, test.Stdout, test.Stderr = env, os.Stdout, os.Stderr
 		if err := test.Run(); err != nil {
 			return fmt.Errorf("benchmark of %s: %w", name, err)
 		}
+	}
+	if err := sinkclickhouse.Prepare(ctx, at.hot); err != nil {
+		return err
 	}
 	conn, err := sinkclickhouse.Open(at.hot)
 	if err != nil {

@@ -71,7 +71,7 @@ const blockBytes = 128 << 20
 // less garbage than usual, in percent of what is held, that is about 500 MB.
 const (
 	bulkBlock = 30_000
-	bulkGC    = 50
+	bulkGC    = 40
 	bulkAge   = time.Minute
 	bulkQuiet = 500 * time.Millisecond
 )
