@@ -168,13 +168,16 @@ func (b *bench) measure(ctx context.Context, queries []query, before map[string]
 		row := table.Row{i + 1, q.Dashboard, kind, ms(f.p50), ms(f.p95), ms(f.cold), fmt.Sprintf("%.1f", float64(f.bytes)/1e6), "", "", ""}
 		if plain := overSeries(comment.ReplaceAllString(sql, "")); b.patience > 0 && plain != comment.ReplaceAllString(sql, "") {
 			took, err := b.once(ctx, plain, b.patience)
-			more := ""
-			if errors.Is(err, errPatience) {
-				took, more = b.patience, "> "
-			} else if err != nil {
+			switch {
+			case err == nil:
+				row[7], row[8] = ms(took), fmt.Sprintf("%.1f", float64(took)/float64(f.p50))
+			case errors.Is(err, errPatience):
+				row[7], row[8] = "> "+ms(b.patience), fmt.Sprintf("> %.1f", float64(b.patience)/float64(f.p50))
+			case errors.Is(err, errMemory):
+				row[7], row[8] = "no memory", ""
+			default:
 				return nil, fmt.Errorf("query %d of %s over the time series: %w\n%s", i+1, q.Dashboard, err, plain)
 			}
-			row[7], row[8] = more+ms(took), fmt.Sprintf("%s%.1f", more, float64(took)/float64(f.p50))
 		}
 		if was, ok := before[q.SQL]; ok {
 			row[9] = fmt.Sprintf("%.1f", float64(f.p50)/float64(was.p50))
@@ -248,8 +251,11 @@ func (b *bench) forget(ctx context.Context) error {
 // forever is as long as a statement may take where nothing else is said.
 const forever = time.Hour
 
-// errPatience: a statement took longer than it was given.
-var errPatience = errors.New("out of patience")
+// A statement took longer, or more memory, than it was given.
+var (
+	errPatience = errors.New("out of patience")
+	errMemory   = errors.New("out of memory")
+)
 
 // ask runs a statement; read is set to the bytes that it read.
 func (b *bench) ask(ctx context.Context, sql string, patience time.Duration, read *int64) (string, error) {
@@ -269,6 +275,9 @@ func (b *bench) ask(ctx context.Context, sql string, patience time.Duration, rea
 	}
 	if strings.Contains(string(body), "TIMEOUT_EXCEEDED") {
 		return "", errPatience
+	}
+	if strings.Contains(string(body), "memory limit exceeded") {
+		return "", errMemory
 	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s: %.600s", resp.Status, body)
