@@ -52,8 +52,8 @@ type held struct {
 
 // take makes sure that this process is the only writer of some partitions, and
 // waits for as long as a predecessor, or a statement of its own that was not
-// answered, may still be at it. Leases are taken in the
-// order of the partitions, so that two writers never wait for each other.
+// answered, may still be at it. Leases are taken in the order of the partitions,
+// so that two writers never wait for each other.
 func (w *writer) take(ctx context.Context, partitions []int32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,8 +103,8 @@ func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) 
 }
 
 // outlive waits until no insert of an earlier writer can land any more, nor one
-// of this. One that released its lease had none under way. If Redis remembers nobody, there was
-// none only if ClickHouse has no markers either.
+// of this. One that released its lease had none under way. If Redis remembers
+// nobody, there was none only if ClickHouse has no markers either.
 func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
 	var last time.Time
 	forgotten := false
@@ -181,7 +181,8 @@ func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc
 	return fenced, func() { unhook(); cancel(nil) }, nil
 }
 
-// leave gives the leases back, so that a successor need not wait, unless it must.
+// leave gives the leases back, so that a successor need not wait. While a
+// statement that was not answered may still land, they run out instead.
 func (w *writer) leave() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
