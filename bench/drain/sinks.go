@@ -22,8 +22,9 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// sinks runs each sink's benchmark against its store's bare writer, and then its
-// bulk door as a process of its own, over all records.
+// sinks runs each sink's benchmark against its store's bare writer, then its bulk
+// door as a process of its own, over all records, and audits, rebuilds and
+// maintains what came out.
 func (b *bench) sinks(ctx context.Context) (err error) {
 	client, err := kgo.NewClient(b.kafka.Options()...)
 	if err != nil {
@@ -74,7 +75,7 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 		}
 		r.print()
 	}
-	return nil
+	return b.prove(ctx, env)
 }
 
 // stores are empty stores, and the environment in which a process finds them and

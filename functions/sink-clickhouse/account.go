@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -12,9 +13,12 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
+// readLimit is the longest that a query over all of the time series may take.
+const readLimit = time.Hour
+
 // Open connects to a hot store, for reading it.
 func Open(address string) (driver.Conn, error) {
-	s, err := newStore(address)
+	s, err := newStore(address, readLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +27,7 @@ func Open(address string) (driver.Conn, error) {
 
 // Prepare makes the schema of a hot store, or brings it up to this version.
 func Prepare(ctx context.Context, address string) error {
-	s, err := newStore(address)
+	s, err := newStore(address, answerLimit)
 	if err != nil {
 		return err
 	}
@@ -33,7 +37,7 @@ func Prepare(ctx context.Context, address string) error {
 // longRead is for queries over all of the time series: they take their time, and
 // go along the sort key instead of holding every key in memory.
 func longRead(ctx context.Context) context.Context {
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_execution_time": 3600, "optimize_aggregation_in_order": 1, "max_threads": 2}))
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_execution_time": int(readLimit.Seconds()), "optimize_aggregation_in_order": 1, "max_threads": 2}))
 }
 
 // made says whether there is a schema: a store to which nothing was written yet

@@ -29,7 +29,7 @@ func BenchmarkBulkDoor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := newStore(cfg.ClickHouse)
+	s, err := newStore(cfg.ClickHouse, answerLimit)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -30,12 +30,14 @@ type column[R any] struct {
 	append func(to driver.BatchColumn, rows []*R) error
 }
 
-// col makes a column of any type from a getter.
+// col makes a column of any type from a getter. What is appended is copied, so
+// one slice serves all rows of an insert.
 func col[R, V any](name string, get func(*R) V) column[R] {
+	var values []V
 	return column[R]{name, func(to driver.BatchColumn, rows []*R) error {
-		values := make([]V, len(rows))
-		for i, r := range rows {
-			values[i] = get(r)
+		values = values[:0]
+		for _, r := range rows {
+			values = append(values, get(r))
 		}
 		return to.Append(values)
 	}}

@@ -37,7 +37,7 @@ func OpenDraft(address, redisURL string) (*Draft, error) {
 	if err != nil {
 		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
 	}
-	s, err := newStore(address)
+	s, err := newStore(address, answerLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	if err != nil {
 		return nil, err
 	}
-	hot, err := newStore(cfg.ClickHouse)
+	hot, err := newStore(cfg.ClickHouse, answerLimit)
 	if err != nil {
 		return nil, err
 	}

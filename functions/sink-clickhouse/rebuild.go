@@ -39,7 +39,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 		return nil, err
 	}
 	debug.SetGCPercent(bulkGC)
-	hot, err := newStore(cfg.ClickHouse)
+	hot, err := newStore(cfg.ClickHouse, answerLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,10 @@ import (
 // of a writer that died cannot land later than this after it was sent.
 const insertLimit = 10 * time.Second
 
+// answerLimit is how long the function waits for an answer: what it asks is
+// bounded, an insert by insertLimit.
+const answerLimit = 30 * time.Second
+
 // store is the hot store: how rows and markers get into ClickHouse, and what it
 // says of those that are there.
 type store struct {
@@ -33,8 +37,9 @@ type store struct {
 
 // newStore returns a store at http://user:password@host:port,
 // https://user:password@host:port or clickhouse://user:password@host:port, the
-// last with ?secure=true for TLS. It does not connect yet.
-func newStore(address string) (*store, error) {
+// last with ?secure=true for TLS. It does not connect yet. An answer may be
+// patience in coming.
+func newStore(address string, patience time.Duration) (*store, error) {
 	if strings.HasPrefix(address, "https://") && !strings.Contains(address, "secure=") { // the driver wants to hear it twice
 		mark := "?"
 		if strings.Contains(address, "?") {
@@ -52,7 +57,7 @@ func newStore(address string) (*store, error) {
 		"async_insert": 0, "max_insert_block_size": 1_048_576, "max_partitions_per_insert_block": 1000,
 	}
 	opts.DialTimeout = 5 * time.Second
-	opts.ReadTimeout = 30 * time.Second
+	opts.ReadTimeout = patience
 	conn, err := clickhouse.Open(opts)
 	if err != nil {
 		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
@@ -193,6 +198,10 @@ func (s *store) lookup(ctx context.Context, keys []repo.Key, found map[repo.Key]
 	return rows.Err()
 }
 
+// together is how many rows are turned into columns at a time: few enough to
+// stay in the processor's cache from one column to the next.
+const together = 128
+
 // insert adds rows to a table in one block.
 func insert[R any](ctx context.Context, s *store, table string, columns []column[R], rows []*R) error {
 	if len(rows) == 0 {
@@ -207,9 +216,15 @@ func insert[R any](ctx context.Context, s *store, table string, columns []column
 		return fmt.Errorf("prepare an insert into %s: %w", table, err)
 	}
 	defer batch.Close()
-	for i, c := range columns {
-		if err := c.append(batch.Column(i), rows); err != nil {
-			return fmt.Errorf("insert into %s, column %s: %w", table, c.name, err)
+	into := make([]driver.BatchColumn, len(columns))
+	for i := range columns {
+		into[i] = batch.Column(i)
+	}
+	for some := range slices.Chunk(rows, together) {
+		for i, c := range columns {
+			if err := c.append(into[i], some); err != nil {
+				return fmt.Errorf("insert into %s, column %s: %w", table, c.name, err)
+			}
 		}
 	}
 	if err := batch.Send(); err != nil {
