@@ -77,7 +77,7 @@ def replace(bundles, user):
             if files is bundles[0]:
                 raise
             traceback.print_exception(failure)
-            print("later: Trino does not answer, or refuses us; its dashboard is left as it was until the next start", flush=True)
+            print("later: Trino's dashboard could not be imported and is left as it was until the next start; superset.log says why, most often that Trino does not answer or refuses us", flush=True)
     kept = {yaml.safe_load(text).get("uuid") for files in bundles for text in files.values()}
     databases = {yaml.safe_load(path.read_text())["uuid"] for path in HERE.glob("*/databases/*.yaml")}
     ours = db.session.query(Dashboard).filter_by(certified_by=OWNER).all()

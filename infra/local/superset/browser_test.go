@@ -45,27 +45,31 @@ func TestDashboards(t *testing.T) {
 	})
 	run(t, browser, network.Enable(),
 		chromedp.Navigate(base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
-		chromedp.SendKeys("#password", password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"))
+		chromedp.SendKeys("#password", password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"), quiet())
 
-	for _, d := range []struct {
-		slug   string
-		charts int
-	}{{"organization", 19}, {"repository", 17}, {"market", 15}, {"comparison", 13}} {
+	for _, d := range dashboards() {
 		for _, width := range []int64{1440, 1920} {
 			t.Run(fmt.Sprintf("%s at %d", d.slug, width), func(t *testing.T) {
-				took := open(t, browser, base+"/superset/dashboard/pulse-"+d.slug+"/", width, d.charts)
-				t.Logf("complete in %s", took.Round(time.Millisecond))
-				asked.collect(t, browser, d.slug)
-				var cut []string
-				run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("[data-test=chart-grid-component]")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 40))`, &cut))
-				if len(cut) != 0 {
-					t.Errorf("cut at the right: %q", cut)
-				}
-				if dir := os.Getenv("SCREENSHOTS"); dir != "" {
-					var picture []byte
-					run(t, browser, chromedp.EmulateViewport(width, height(t, browser)), chromedp.Sleep(time.Second), chromedp.CaptureScreenshot(&picture))
-					if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", d.slug, width)), picture, 0o644); err != nil {
-						t.Error(err)
+				for i := range d.tabs {
+					var took time.Duration
+					if i == 0 {
+						took = d.open(t, browser, base, "", width)
+					} else {
+						took = d.turn(t, browser, i)
+					}
+					t.Logf("%s complete in %s", d.tabs[i].name, took.Round(time.Millisecond))
+					asked.collect(t, browser, d.slug)
+					var cut []string
+					run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("[data-test=chart-grid-component]")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 40))`, &cut))
+					if len(cut) != 0 {
+						t.Errorf("cut at the right: %q", cut)
+					}
+					if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+						var picture []byte
+						run(t, browser, chromedp.EmulateViewport(width, height(t, browser)), chromedp.Sleep(time.Second), chromedp.CaptureScreenshot(&picture), chromedp.EmulateViewport(width, 900))
+						if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%d.png", d.slug, i+1, width)), picture, 0o644); err != nil {
+							t.Error(err)
+						}
 					}
 				}
 			})
@@ -75,7 +79,12 @@ func TestDashboards(t *testing.T) {
 	t.Run("the queries are those that are measured", asked.compare)
 
 	t.Run("the values on screen are those of a query", func(t *testing.T) {
-		open(t, browser, base+"/superset/dashboard/pulse-organization/", 1440, 19)
+		d := dashboards()[organization]
+		d.open(t, browser, base, "", 1440)
+		if repos := ask(t, reader, "SELECT count() FROM pulse.github_processed_repos FINAL WHERE company = 'meta'"); !strings.Contains(text(t, browser, "Repositories"), repos) {
+			t.Errorf("%s repositories are not in %q", repos, text(t, browser, "Repositories"))
+		}
+		d.turn(t, browser, 1)
 		table := text(t, browser, "Totals and change")
 		for _, counter := range []string{"stars", "forks", "open_issues"} {
 			want := "+" + ask(t, reader, "SELECT sum("+counter+"_delta_7d) FROM pulse.github_processed_repos FINAL WHERE company = 'meta' AND observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY")
@@ -83,15 +92,12 @@ func TestDashboards(t *testing.T) {
 				t.Errorf("%s over 7 days: %s is not in %q", counter, want, table)
 			}
 		}
-		if repos := ask(t, reader, "SELECT count() FROM pulse.github_processed_repos FINAL WHERE company = 'meta'"); !strings.Contains(text(t, browser, "Repositories"), repos) {
-			t.Errorf("%s repositories are not in %q", repos, text(t, browser, "Repositories"))
-		}
 	})
 
 	t.Run("a filter changes the charts", func(t *testing.T) {
 		before := text(t, browser, "Top movers")
 		filter := `(NATIVE_FILTER-company:(extraFormData:(filters:!((col:company,op:IN,val:!(Apple)))),filterState:(label:Apple,value:!(Apple)),id:NATIVE_FILTER-company,ownState:()))`
-		open(t, browser, base+"/superset/dashboard/pulse-organization/?native_filters="+url.QueryEscape(filter), 1440, 19)
+		dashboards()[organization].open(t, browser, base, "?native_filters="+url.QueryEscape(filter), 1440)
 		after := text(t, browser, "Top movers")
 		if before == after || !strings.Contains(after, "apple/container") || strings.Contains(after, "facebook/react") {
 			t.Errorf("with Apple chosen: %q", after)
@@ -99,21 +105,25 @@ func TestDashboards(t *testing.T) {
 	})
 
 	t.Run("a click in a chart filters the others", func(t *testing.T) {
-		open(t, browser, base+"/superset/dashboard/pulse-market/", 1440, 15)
-		before := text(t, browser, "Milestones crossed")
-		run(t, browser, chromedp.Click(`//*[@data-test="chart-grid-component"][.//*[text()="Milestones crossed"]]//td[text()="Alphabet"]`, chromedp.BySearch),
-			chromedp.Sleep(2*time.Second), drawn(15))
+		d := dashboards()[market]
+		d.open(t, browser, base, "", 1440)
+		before := text(t, browser, "Breaking out")
+		run(t, browser, chromedp.Click(`//*[@data-test="chart-grid-component"][.//*[text()="Breaking out"]]//td[text()="Alphabet"]`, chromedp.BySearch),
+			chromedp.Sleep(2*time.Second))
+		drawn(t, browser, d.tabs[0].charts)
 		after := text(t, browser, "Most viral now")
 		if strings.Contains(after, "microsoft/") || !strings.Contains(after, "flutter/flutter") {
-			t.Errorf("after a click on Alphabet: %q (before, milestones: %q)", after, before)
+			t.Errorf("after a click on Alphabet: %q (breaking out, before: %q)", after, before)
 		}
 	})
 
 	t.Run("a name opens the repository", func(t *testing.T) {
 		var href string
-		open(t, browser, base+"/superset/dashboard/pulse-market/", 1440, 15)
+		dashboards()[market].open(t, browser, base, "", 1440)
 		run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll("td a")].find(a => a.innerText == "github/spec-kit").href`, &href))
-		open(t, browser, href, 1440, 17)
+		d := dashboards()[repository]
+		open(t, browser, href, 1440, d.tabs[0].charts)
+		d.turn(t, browser, 1)
 		if got := text(t, browser, "Readings"); !strings.Contains(got, "58,729") {
 			t.Errorf("the readings of github/spec-kit: %q", got)
 		}
@@ -172,7 +182,7 @@ func isText(t *testing.T, browser context.Context, base, reader string) {
 		}
 	}
 	// A minute has passed in Superset's cache only if it is told so.
-	open(t, browser, base+"/superset/dashboard/pulse-market/?force=true", 1440, 15)
+	dashboards()[market].open(t, browser, base, "?force=true", 1440)
 	run(t, browser, chromedp.Sleep(time.Second))
 	movers := text(t, browser, "Most viral now")
 	if !strings.Contains(movers, name) {
@@ -184,36 +194,108 @@ func isText(t *testing.T, browser context.Context, base, reader string) {
 	if href == "" {
 		t.Fatal("the name is no link")
 	}
-	open(t, browser, href, 1440, 17)
+	d := dashboards()[repository]
+	open(t, browser, href, 1440, d.tabs[0].charts)
 	run(t, browser, chromedp.Sleep(time.Second))
 	if about := text(t, browser, "Repository"); !strings.Contains(about, name) || !strings.Contains(about, "{{ 7*7 }}") || !strings.Contains(about, "<script>") {
 		t.Errorf("the repository's own page shows %q", about)
 	}
+	d.turn(t, browser, 1)
 	if got := text(t, browser, "Readings"); !strings.Contains(got, "90,000") {
 		t.Errorf("its readings: %q", got)
 	}
 	owned("repository")
 }
 
+// dashboard is one of ours, and how many charts each of its tabs has. Above all
+// tabs stands the tile of freshness, which counts to the first.
+type dashboard struct {
+	slug string
+	tabs []tab
+}
+
+type tab struct {
+	name   string
+	charts int
+}
+
+// Where a dashboard stands among ours.
+const (
+	organization = iota
+	repository
+	market
+)
+
+func dashboards() []dashboard {
+	return []dashboard{
+		organization: {"organization", []tab{{"Overview", 9}, {"Portfolio", 5}, {"Work", 5}}},
+		repository:   {"repository", []tab{{"Overview", 8}, {"Momentum", 3}, {"Work", 6}}},
+		market:       {"market", []tab{{"Now", 7}, {"Companies and languages", 6}, {"Marks", 2}}},
+		3:            {"comparison", []tab{{"Repositories", 6}, {"Counters", 3}, {"Owners", 4}}},
+	}
+}
+
+// open opens a dashboard at its first tab.
+func (d dashboard) open(t *testing.T, browser context.Context, base, query string, width int64) time.Duration {
+	t.Helper()
+	return open(t, browser, base+"/superset/dashboard/pulse-"+d.slug+"/"+query, width, d.tabs[0].charts)
+}
+
+// turn turns to a tab, where those before it have been open: their charts stay.
+func (d dashboard) turn(t *testing.T, browser context.Context, to int) time.Duration {
+	t.Helper()
+	charts := 0
+	for _, tab := range d.tabs[:to+1] {
+		charts += tab.charts
+	}
+	began := time.Now()
+	run(t, browser, chromedp.Click(`//*[@role="tab"][contains(., "`+d.tabs[to].name+`")]`, chromedp.BySearch))
+	drawn(t, browser, charts)
+	took := time.Since(began)
+	noErrors(t, browser)
+	return took
+}
+
 // open opens a page and waits until all its charts have drawn; an error box fails the test.
 func open(t *testing.T, browser context.Context, address string, width int64, charts int) time.Duration {
 	t.Helper()
 	began := time.Now()
-	run(t, browser, chromedp.EmulateViewport(width, 900), chromedp.Navigate(address), drawn(charts))
+	run(t, browser, chromedp.EmulateViewport(width, 900), chromedp.Navigate(address))
+	drawn(t, browser, charts)
 	took := time.Since(began)
+	noErrors(t, browser)
+	return took
+}
+
+// noErrors fails the test if a chart shows an error, or that it has nothing to show.
+func noErrors(t *testing.T, browser context.Context) {
+	t.Helper()
 	var errors []string
 	run(t, browser, chromedp.Evaluate(`[...document.querySelectorAll(".ant-alert-error, [data-test=ErrorAlert], .ant-empty")].map(e => (e.closest("[data-test=chart-grid-component]") || e).innerText.slice(0, 200))`, &errors))
 	if len(errors) != 0 {
 		t.Errorf("error boxes: %q", errors)
 	}
-	return took
 }
 
 // drawn waits until so many charts are there and none is loading.
-func drawn(charts int) chromedp.Action {
-	return chromedp.Poll(fmt.Sprintf(`document.querySelectorAll("[data-test=chart-grid-component]").length == %[1]d
+func drawn(t *testing.T, browser context.Context, charts int) {
+	t.Helper()
+	err := chromedp.Run(browser, chromedp.Poll(fmt.Sprintf(`document.querySelectorAll("[data-test=chart-grid-component]").length == %[1]d
 		&& document.querySelectorAll(".slice_container").length == %[1]d && document.querySelectorAll(".loading, [data-test=loading-indicator]").length == 0`, charts),
-		nil, chromedp.WithPollingTimeout(2*time.Minute), chromedp.WithPollingInterval(100*time.Millisecond))
+		nil, chromedp.WithPollingTimeout(2*time.Minute), chromedp.WithPollingInterval(100*time.Millisecond)))
+	if err == nil {
+		return
+	}
+	var shown string
+	run(t, browser, chromedp.Evaluate(`location.href + " has " + document.querySelectorAll("[data-test=chart-grid-component]").length + " charts, " +
+		document.querySelectorAll(".slice_container").length + " drawn: " + document.body.innerText.slice(0, 1000)`, &shown))
+	t.Fatalf("%d charts: %v; %s", charts, err, shown)
+}
+
+// quiet waits until a page has loaded nothing for a second.
+func quiet() chromedp.Action {
+	return chromedp.Poll(`performance.now() - Math.max(0, ...performance.getEntriesByType("resource").map(e => e.responseEnd)) > 1000`,
+		nil, chromedp.WithPollingTimeout(time.Minute), chromedp.WithPollingInterval(100*time.Millisecond))
 }
 
 // text is all that a chart shows in letters.
