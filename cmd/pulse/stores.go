@@ -56,7 +56,7 @@ func openStores(ctx context.Context, env map[string]string) (*stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	hot, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
+	hot, err := sinkclickhouse.OpenWhole(env["CLICKHOUSE_URL"])
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,15 @@ import (
 // readLimit is the longest that a query over all of the time series may take.
 const readLimit = time.Hour
 
-// Open connects to a hot store, for reading it.
-func Open(address string) (driver.Conn, error) {
-	s, err := newStore(address, readLimit)
+// Open connects to a hot store, for reading some of it.
+func Open(address string) (driver.Conn, error) { return connect(address, answerLimit) }
+
+// OpenWhole connects to a hot store, for reading all of it: an answer may be an
+// hour in coming.
+func OpenWhole(address string) (driver.Conn, error) { return connect(address, readLimit) }
+
+func connect(address string, patience time.Duration) (driver.Conn, error) {
+	s, err := newStore(address, patience)
 	if err != nil {
 		return nil, err
 	}
