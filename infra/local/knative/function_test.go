@@ -80,6 +80,22 @@ func (r running) eventually(what string, done func(FunctionStatus) bool) {
 	}
 }
 
+func TestALongAnswerToALongRequestIsPassedOnWhole(t *testing.T) {
+	f := run(t, "plain", nil)
+	long := strings.Repeat("long ", 3000)
+	for range 1000 { // one in two hundred was cut
+		resp, err := http.Post(f.address+"/echo", "text/plain", strings.NewReader(long))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(body) != long {
+			t.Fatalf("%d of %d bytes, %v", len(body), len(long), err)
+		}
+	}
+}
+
 func TestFunctionStartsAtItsFirstRequest(t *testing.T) {
 	f := run(t, "plain", nil)
 	if s := f.status(); s.Replicas != 0 || s.Starts != 0 {

@@ -3,6 +3,7 @@ package knative
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -46,6 +47,13 @@ func runChild(mode string) int {
 	})
 	mux.HandleFunc("/sleep", func(w http.ResponseWriter, _ *http.Request) { time.Sleep(300 * time.Millisecond) })
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		_, _ = w.Write(body)
+	})
 	mux.HandleFunc("/teapot", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid()) })
 	server := &http.Server{Addr: os.Getenv("LISTEN_ADDRESS"), Handler: mux}

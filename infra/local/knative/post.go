@@ -50,6 +50,12 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	status := 0
 	defer func() { f.release(p, status) }()
+	// Without it the server closes the request's body when the answer begins,
+	// while the transport may still look for its end: the answer is then cut.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	proxy := &httputil.ReverseProxy{
 		Transport: f.transport,
 		Rewrite: func(pr *httputil.ProxyRequest) {
