@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -104,11 +103,7 @@ type accounts struct {
 	forgotten                       bool // Kafka has let go of records
 }
 
-// auditGC keeps the garbage small beside the keys, in percent of what is held.
-const auditGC = 20
-
 func (s *stores) audit(ctx context.Context) (*report, error) {
-	debug.SetGCPercent(auditGC)
 	var a accounts
 	var ledger map[string][]event.OwnerSwept
 	r := &report{Differences: []string{}, Rows: []differing{}}
@@ -138,7 +133,14 @@ func (s *stores) audit(ctx context.Context) (*report, error) {
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a.base, a.processed, a.raw, a.cold = base.Account(), processed.Account(), raw.Account(), cold.Account()
+	for _, of := range []struct {
+		count *audit.Count
+		to    **audit.Account
+	}{{base, &a.base}, {processed, &a.processed}, {raw, &a.raw}, {cold, &a.cold}} {
+		if *of.to, err = of.count.Account(); err != nil {
+			return nil, fmt.Errorf("audit: %w", err)
+		}
+	}
 	r.compare(a, ledger)
 	if r.Clean {
 		return r, nil

@@ -13,19 +13,24 @@ const noon = 1_767_268_800_000 // 2026-01-01T12:00:00Z
 
 // account counts observations of one sweep, one a repository; a name twice is a
 // row twice, one in capitals has other values.
-func account(names string) *audit.Account {
+func account(t *testing.T, names string) *audit.Account {
+	t.Helper()
 	c := audit.NewCount()
 	for _, n := range names {
 		lower := []rune(strings.ToLower(string(n)))[0]
 		c.Add(repo.Key{ID: int64(lower), ObservedAt: noon}, "s", uint64(n), uint64(n)*7)
 	}
-	return c.Account()
+	a, err := c.Account()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func TestAnAuditFindsWhateverDiffers(t *testing.T) {
 	f := func(base, processed, hot, raw, cold string, forgotten bool, ledger int64, want string) {
 		t.Helper()
-		a := accounts{base: account(base), processed: account(processed), hot: account(hot), raw: account(raw), cold: account(cold), forgotten: forgotten}
+		a := accounts{base: account(t, base), processed: account(t, processed), hot: account(t, hot), raw: account(t, raw), cold: account(t, cold), forgotten: forgotten}
 		lines := map[string][]event.OwnerSwept{}
 		if ledger > 0 {
 			lines["s"] = []event.OwnerSwept{{SweepID: "s", Seen: ledger, Status: event.StatusComplete}}

@@ -37,7 +37,8 @@ type engine struct {
 
 	opened  bool
 	topicID string
-	held    *held // nil while a block is in hand, and after one that failed
+	held    *held                // nil while a block is in hand, and after one that failed
+	decoded []event.RepoObserved // of the pass in hand: each is read into the memory of one before
 }
 
 func newEngine(cfg kafka.Config, codec *event.Codec, m *memory, hold hold) *engine {
@@ -213,13 +214,17 @@ func (w *work) run(ctx context.Context, records []*kgo.Record) error {
 // the last on all cores, each repository on one.
 func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	cores := runtime.GOMAXPROCS(0)
+	if len(w.engine.decoded) < len(records) {
+		w.engine.decoded = make([]event.RepoObserved, len(records))
+	}
+	decoded := w.engine.decoded
 	observations := make([]*event.RepoObserved, len(records)) // nil: the record was buried
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
 				var err error
-				if observations[i], err = w.decode(decodingCtx, records[i]); err != nil {
+				if observations[i], err = w.decode(decodingCtx, records[i], &decoded[i]); err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
 			}
@@ -251,9 +256,9 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	return observing.Wait()
 }
 
-// decode reads an observation, or buries the record and returns nil.
-func (w *work) decode(ctx context.Context, r *kgo.Record) (*event.RepoObserved, error) {
-	o, err := w.engine.codec.Observed(ctx, r)
+// decode reads an observation into o, or buries the record and returns nil.
+func (w *work) decode(ctx context.Context, r *kgo.Record, o *event.RepoObserved) (*event.RepoObserved, error) {
+	err := w.engine.codec.ObservedInto(ctx, r, o)
 	if errors.Is(err, event.ErrInvalid) {
 		return nil, w.bury(r, err)
 	}

@@ -99,7 +99,11 @@ func (w *world) account(table string) audit.Tally {
 	if err := Account(context.Background(), c, table, nil, count); err != nil {
 		w.t.Fatal(err)
 	}
-	return count.Account().Total
+	a, err := count.Account()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a.Total
 }
 
 func observed(id int64, day int) *event.RepoObserved {

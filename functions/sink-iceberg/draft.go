@@ -400,7 +400,15 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 		if err != nil {
 			return nil, fmt.Errorf("read %s of the draft: %w", day, err)
 		}
-		want, got, made := raw.Account().Total, have.Account().Total, p.Done[day].Tally
+		there, err := have.Account()
+		if err != nil {
+			return nil, fmt.Errorf("count %s of the draft: %w", day, err)
+		}
+		expected, err := raw.Account()
+		if err != nil {
+			return nil, fmt.Errorf("count the observations of %s: %w", day, err)
+		}
+		want, got, made := expected.Total, there.Total, p.Done[day].Tally
 		switch {
 		case got.Duplicates() != 0:
 			differences = append(differences, fmt.Sprintf("%s: %d rows are there twice", day, got.Duplicates()))

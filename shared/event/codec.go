@@ -229,7 +229,15 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 // Observed reads a RepoObserved record.
 func (c *Codec) Observed(ctx context.Context, r *kgo.Record) (*RepoObserved, error) {
 	o := &RepoObserved{}
-	return o, c.read(ctx, TypeRepoObserved, r, (*observed)(o))
+	return o, c.ObservedInto(ctx, r, o)
+}
+
+// ObservedInto is Observed into memory that is used again: nothing that was read
+// into o before, or that it points to, may be in use any more. When it fails,
+// what o holds means nothing.
+func (c *Codec) ObservedInto(ctx context.Context, r *kgo.Record, o *RepoObserved) error {
+	o.Languages, o.Topics = o.Languages[:0], o.Topics[:0] // a list is decoded behind what is there
+	return c.read(ctx, TypeRepoObserved, r, (*observed)(o))
 }
 
 // Processed reads a RepoProcessed record.

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/hamba/avro/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -80,6 +84,96 @@ func TestRecordReadsBackAsItWasWritten(t *testing.T) {
 	if event.Header(r, "ce_mayrepeat") != "true" || event.Header(r, "ce_id") != "42@1740830400000#3" {
 		t.Errorf("headers %v", r.Headers)
 	}
+}
+
+// TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore: neither of Avro, of this
+// schema or of one that lacks fields, nor of JSON.
+func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
+	server := httptest.NewServer(srfake.NewRegistry().Handler())
+	defer server.Close()
+	c, err := event.NewCodec(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	full := observation()
+	text, count, at := "text", int64(5), full.ObservedAt.AddDate(0, 0, -1)
+	for v, i := reflect.ValueOf(&full).Elem(), 0; i < reflect.TypeOf(full).NumField(); i++ {
+		for _, some := range []any{&text, &count, &at} {
+			if v.Field(i).Type() == reflect.TypeOf(some) {
+				v.Field(i).Set(reflect.ValueOf(some))
+			}
+		}
+	}
+	bare := event.RepoObserved{ID: 1, NameWithOwner: "a/b", ObservedAt: full.ObservedAt}
+	bare.Normalize()
+	half := observation()
+	half.Topics, half.Forks = []string{"a", "b", "c"}, nil
+
+	records, want := []*kgo.Record{older(t, server.URL, bare)}, []event.RepoObserved{bare}
+	for _, o := range []event.RepoObserved{full, bare, half} {
+		r, err := c.Record(ctx, &o, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON := &kgo.Record{Value: text, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(event.ContentJSON)}}}
+		records, want = append(records, r, asJSON), append(want, o, o)
+	}
+	least := []byte(`{"repo_id": 1, "name_with_owner": "a/b", "stars": 0, "observed_at": "2025-03-01T12:00:00Z"}`)
+	records = append(records, &kgo.Record{Value: least, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(event.ContentJSON)}}})
+	want = append(want, bare)
+
+	var o event.RepoObserved
+	for i, before := range records {
+		for j, r := range records {
+			if err := c.ObservedInto(ctx, before, &o); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ObservedInto(ctx, r, &o); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(o, want[j]) {
+				t.Errorf("%d after %d: got %+v, want %+v", j, i, o, want[j])
+			}
+		}
+	}
+}
+
+// older is a record of an observation whose schema lacked two fields.
+func older(t *testing.T, registryURL string, o event.RepoObserved) *kgo.Record {
+	t.Helper()
+	contract, err := event.ContractOf(event.TypeRepoObserved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := slices.DeleteFunc(slices.Clone(now.(*avro.RecordSchema).Fields()), func(f *avro.Field) bool {
+		return f.Name() == "disk_kb" || f.Name() == "description"
+	})
+	then, err := avro.NewRecordSchema(now.(*avro.RecordSchema).Name(), now.(*avro.RecordSchema).Namespace(), fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := avro.Marshal(then, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := sr.NewClient(sr.URLs(registryURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	registered, err := registry.CreateSchema(context.Background(), "older", sr.Schema{Schema: then.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &kgo.Record{Value: append(binary.BigEndian.AppendUint32([]byte{0}, uint32(registered.ID)), body...)}
 }
 
 func TestPostedEventOfTheSameContentIsTheSameRecord(t *testing.T) {

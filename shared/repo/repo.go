@@ -98,10 +98,13 @@ func (o *Observation) Key() Key { return Key{o.ID, o.ObservedAt.UnixMilli()} }
 // at millisecond precision, owner and name filled from name_with_owner.
 func (o *Observation) Normalize() {
 	o.ObservedAt = o.ObservedAt.UTC().Truncate(time.Millisecond)
-	for _, t := range []**time.Time{&o.CreatedAt, &o.PushedAt, &o.UpdatedAt, &o.LatestReleaseAt} {
-		if *t != nil {
-			utc := (*t).UTC().Truncate(time.Millisecond)
-			*t = &utc
+	for _, t := range [...]**time.Time{&o.CreatedAt, &o.PushedAt, &o.UpdatedAt, &o.LatestReleaseAt} {
+		if *t == nil {
+			continue
+		}
+		if normal := (*t).UTC().Truncate(time.Millisecond); normal != **t { // seldom: what was normal stays where it is
+			other := normal
+			*t = &other
 		}
 	}
 	if owner, name, ok := strings.Cut(o.NameWithOwner, "/"); ok {
@@ -208,8 +211,9 @@ func (o *Observation) Counters() [12]Counter {
 
 // UnmarshalJSON reads the JSON form. A field that Avro requires must be
 // present, or a forgotten counter would be stored as zero; an unknown field is
-// refused, or a misspelt one would vanish.
+// refused, or a misspelt one would vanish. Nothing stays of what o held before.
 func (o *Observation) UnmarshalJSON(b []byte) error {
+	*o = Observation{}
 	if err := Require(b, "repo_id", "name_with_owner", "stars", "observed_at"); err != nil {
 		return err
 	}

@@ -124,8 +124,16 @@ func (h History) Insert(p Point) History {
 	return append(h, p).thin(from)
 }
 
+// find is the place of the first point that is not before a time, and whether it
+// is of that time. Mostly the newest is asked for.
 func (h History) find(at int64) (int, bool) {
 	low, high := 0, len(h)
+	switch {
+	case high == 0 || h[high-1].At < at:
+		return high, false
+	case h[high-1].At == at:
+		return high - 1, true
+	}
 	for low < high {
 		if middle := (low + high) / 2; h[middle].At < at {
 			low = middle + 1

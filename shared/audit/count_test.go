@@ -1,0 +1,65 @@
+package audit_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
+
+// TestACountOnDiskIsTheCountInMemory: of so many rows that most are on disk, a
+// third of them repeats with other values, over days and sweeps.
+func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	got, want := audit.NewCount(), audit.NewAccount()
+	got.Reprocessed(map[string]bool{"2026-01-02": true})
+	first, repos := map[repo.Key]bool{}, map[int64]bool{}
+	for range 600_000 {
+		key := repo.Key{ID: random.Int64N(9_000) - 4_500, ObservedAt: began.UnixMilli() + random.Int64N(80)*int64(time.Hour/time.Millisecond)}
+		sweep, observed, velocity := fmt.Sprint("sweep ", random.IntN(5)), random.Uint64(), random.Uint64()
+		got.Add(key, sweep, observed, velocity)
+
+		day := time.UnixMilli(key.ObservedAt).UTC().Format(time.DateOnly)
+		total, ofDay, ofSweep := want.Total, want.Days[day], want.Sweeps[sweep]
+		for _, tally := range []*audit.Tally{&total, &ofDay, &ofSweep} {
+			tally.Rows++
+			if first[key] {
+				continue
+			}
+			tally.Distinct++
+			tally.Observed += observed
+			if day == "2026-01-02" {
+				tally.Reprocessed++
+			} else {
+				tally.Velocity += velocity
+			}
+		}
+		want.Total, want.Days[day], want.Sweeps[sweep] = total, ofDay, ofSweep
+		first[key], repos[key.ID] = true, true
+	}
+	want.Repos = int64(len(repos))
+	a, err := got.Account()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(a, want) {
+		t.Errorf("got %+v, want %+v", a, want)
+	}
+}
+
+func TestACountThatFindsNoDiskSaysSo(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "not there"))
+	c := audit.NewCount()
+	for i := range int64(300_000) {
+		c.Add(repo.Key{ID: i}, "s", 1, 1)
+	}
+	if a, err := c.Account(); err == nil {
+		t.Errorf("it counted %+v", a.Total)
+	}
+}
