@@ -19,13 +19,20 @@ func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	got, want := audit.NewCount(), audit.NewAccount()
 	got.Reprocessed(map[string]bool{"2026-01-02": true})
+	sweeps, days := [5]string{}, [4]string{}
+	for i := range sweeps {
+		sweeps[i] = fmt.Sprint("sweep ", i)
+	}
+	for i := range days {
+		days[i] = began.AddDate(0, 0, i).Format(time.DateOnly)
+	}
 	first, repos := map[repo.Key]bool{}, map[int64]bool{}
 	for range 600_000 {
-		key := repo.Key{ID: random.Int64N(9_000) - 4_500, ObservedAt: began.UnixMilli() + random.Int64N(80)*int64(time.Hour/time.Millisecond)}
-		sweep, observed, velocity := fmt.Sprint("sweep ", random.IntN(5)), random.Uint64(), random.Uint64()
+		hour := random.IntN(24 * len(days))
+		key := repo.Key{ID: random.Int64N(9_000) - 4_500, ObservedAt: began.Add(time.Duration(hour) * time.Hour).UnixMilli()}
+		day, sweep, observed, velocity := days[hour/24], sweeps[random.IntN(len(sweeps))], random.Uint64(), random.Uint64()
 		got.Add(key, sweep, observed, velocity)
 
-		day := time.UnixMilli(key.ObservedAt).UTC().Format(time.DateOnly)
 		total, ofDay, ofSweep := want.Total, want.Days[day], want.Sweeps[sweep]
 		for _, tally := range []*audit.Tally{&total, &ofDay, &ofSweep} {
 			tally.Rows++
