@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 to=${1:?usage: setup.sh FOLDER}
 mkdir -p "$to/jars"
+to=$(cd "$to" && pwd) # Maven takes a path from where its pom.xml is
 [ -x "$to/venv/bin/spark-submit" ] || { python3 -m venv "$to/venv"; "$to/venv/bin/pip" -q install pyspark==4.1.1; }
 ls "$to"/jars/iceberg-spark-runtime-*.jar >/dev/null 2>&1 ||
   mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$to/jars"
