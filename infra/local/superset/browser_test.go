@@ -67,6 +67,9 @@ func TestDashboards(t *testing.T) {
 					if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 						var picture []byte
 						run(t, browser, chromedp.EmulateViewport(width, height(t, browser)), chromedp.Sleep(time.Second), chromedp.CaptureScreenshot(&picture), chromedp.EmulateViewport(width, 900))
+						if err := os.MkdirAll(dir, 0o755); err != nil {
+							t.Fatal(err)
+						}
 						if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%d.png", d.slug, i+1, width)), picture, 0o644); err != nil {
 							t.Error(err)
 						}
