@@ -215,6 +215,7 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 	if got, rows := fmt.Sprint(shown[verdict]), shown[table]; len(rows) != 0 || got != "[map[missing_in_cold:0 missing_in_hot:0 other_values:0 twice:0 verdict:The stores hold the same]]" {
 		t.Errorf("Superset shows %s, %v", got, rows)
 	}
+	dashboards.look(t, "pulse-stores", 4, "The stores hold the same", "By store")
 	const lost = "toDate(observed_at) = '2025-12-31' AND repo_id = "
 	one := p.query("SELECT min(repo_id) FROM pulse.github_metrics_timeseries WHERE toDate(observed_at) = '2025-12-31'")
 	p.exec("ALTER TABLE pulse.github_metrics_timeseries DELETE WHERE " + lost + one + " SETTINGS mutations_sync = 2")

@@ -4,10 +4,14 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,10 +19,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // superset is one that is up, and who is logged in there.
-type superset struct{ base, token string }
+type superset struct{ base, token, password string }
 
 // withSuperset brings the stack up again, now with dashboards and their Trino.
 func (p *pulse) withSuperset(t *testing.T, addresses []string) *superset {
@@ -48,7 +54,8 @@ func (p *pulse) withSuperset(t *testing.T, addresses []string) *superset {
 	var login struct {
 		Token string `json:"access_token"`
 	}
-	s.call(t, http.MethodPost, "/api/v1/security/login", map[string]any{"username": "admin", "password": strings.TrimSpace(string(password)), "provider": "db"}, &login)
+	s.password = strings.TrimSpace(string(password))
+	s.call(t, http.MethodPost, "/api/v1/security/login", map[string]any{"username": "admin", "password": s.password, "provider": "db"}, &login)
 	s.token = login.Token
 	return s
 }
@@ -78,6 +85,49 @@ func (s *superset) call(t *testing.T, method, path string, body, answer any) {
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+// look opens a dashboard in a browser: so many charts are drawn, with these texts
+// on screen and no error. With SCREENSHOTS it leaves a picture there.
+func (s *superset) look(t *testing.T, dashboard string, charts int, texts ...string) {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Logf("SKIPPED: %s in a browser: %v", dashboard, err)
+		return
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1440, 1200))
+	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	defer stop()
+	browser, closeTab := chromedp.NewContext(allocated)
+	defer closeTab()
+	browser, end := context.WithTimeout(browser, 5*time.Minute)
+	defer end()
+	var shown string
+	var boxes int
+	var picture []byte
+	err = chromedp.Run(browser,
+		chromedp.Navigate(s.base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
+		chromedp.SendKeys("#password", s.password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"),
+		chromedp.Navigate(s.base+"/superset/dashboard/"+dashboard+"/"),
+		chromedp.Poll(fmt.Sprintf(`document.querySelectorAll(".slice_container").length == %d && document.querySelectorAll(".loading, [data-test=loading-indicator]").length == 0`, charts),
+			nil, chromedp.WithPollingTimeout(3*time.Minute), chromedp.WithPollingInterval(100*time.Millisecond)),
+		chromedp.Sleep(time.Second), // a chart grows into its place
+		chromedp.Evaluate(`document.querySelectorAll(".ant-alert-error, [data-test=ErrorAlert]").length`, &boxes),
+		chromedp.Evaluate(`document.body.innerText`, &shown), chromedp.CaptureScreenshot(&picture))
+	if err != nil || boxes != 0 {
+		t.Errorf("%s in a browser: %v, %d errors; it shows %.2000q", dashboard, err, boxes, shown)
+	}
+	for _, text := range texts {
+		if !strings.Contains(shown, text) {
+			t.Errorf("%s does not show %q: %.2000q", dashboard, text, shown)
+		}
+	}
+	if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, dashboard+".png"), picture, 0o644)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
