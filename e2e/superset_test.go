@@ -118,6 +118,7 @@ func (s *superset) look(t *testing.T, dashboard string, charts int, texts ...str
 		chromedp.Evaluate(`document.body.innerText`, &shown), chromedp.CaptureScreenshot(&picture))
 	if err != nil || boxes != 0 {
 		t.Errorf("%s in a browser: %v, %d errors; it shows %.2000q", dashboard, err, boxes, shown)
+		return
 	}
 	for _, text := range texts {
 		if !strings.Contains(shown, text) {

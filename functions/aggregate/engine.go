@@ -37,8 +37,7 @@ type engine struct {
 
 	opened  bool
 	topicID string
-	held    *held                // nil while a block is in hand, and after one that failed
-	decoded []event.RepoObserved // of the pass in hand: each is read into the memory of one before
+	held    *held // nil while a block is in hand, and after one that failed
 }
 
 func newEngine(cfg kafka.Config, codec *event.Codec, m *memory, hold hold) *engine {
@@ -193,6 +192,7 @@ type work struct {
 	at        time.Time
 	produce   func(*kgo.Record) // nil: only the histories are wanted
 	histories map[int64]*history
+	decoded   []event.RepoObserved // of the pass in hand: each is read into the memory of one of the pass before
 }
 
 // pass is how many records are computed at once: enough to keep every core
@@ -214,17 +214,16 @@ func (w *work) run(ctx context.Context, records []*kgo.Record) error {
 // the last on all cores, each repository on one.
 func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	cores := runtime.GOMAXPROCS(0)
-	if len(w.engine.decoded) < len(records) {
-		w.engine.decoded = make([]event.RepoObserved, len(records))
+	if len(w.decoded) < len(records) {
+		w.decoded = make([]event.RepoObserved, len(records))
 	}
-	decoded := w.engine.decoded
 	observations := make([]*event.RepoObserved, len(records)) // nil: the record was buried
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
 				var err error
-				if observations[i], err = w.decode(decodingCtx, records[i], &decoded[i]); err != nil {
+				if observations[i], err = w.decode(decodingCtx, records[i], &w.decoded[i]); err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
-// TestACountOnDiskIsTheCountInMemory: of so many rows that most are on disk, a
-// third of them repeats with other values, over days and sweeps.
+// TestACountOnDiskIsTheCountInMemory: of so many rows that most are on disk, more
+// than a quarter of them repeats with other values, over days and sweeps.
 func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -68,5 +69,25 @@ func TestACountThatFindsNoDiskSaysSo(t *testing.T) {
 	}
 	if a, err := c.Account(); err == nil {
 		t.Errorf("it counted %+v", a.Total)
+	}
+}
+
+// BenchmarkCount says how much memory the process has taken from the system.
+func BenchmarkCount(b *testing.B) {
+	for _, rows := range []int64{1_000_000, 10_000_000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			for b.Loop() {
+				c := audit.NewCount()
+				for i := range rows {
+					c.Add(repo.Key{ID: i % 30_000 * 7919, ObservedAt: i / 30_000 * time.Hour.Milliseconds()}, "s", uint64(i), uint64(i))
+				}
+				if a, err := c.Account(); err != nil || a.Total.Distinct != rows {
+					b.Fatalf("%+v, %v", a, err)
+				}
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.Sys)/(1<<20), "MiB")
+		})
 	}
 }
