@@ -84,6 +84,7 @@ func TestViewsOverRepositories(t *testing.T) {
 	// No reading lies an hour back, and none a month: unknown, not zero.
 	want("SELECT period, measured, "+figures+" FROM pulse.companies WHERE period IN ('1h', '30d') ORDER BY period",
 		`1h 0 \N \N \N \N \N \N \N`, `30d 0 \N \N \N \N \N \N \N`)
+	want("SELECT name_with_owner, company_name, language FROM pulse.repositories ORDER BY repo_id", "a/x Acme Go", "a/y Acme Go", "b/z b Rust")
 	want("SELECT name_with_owner, language, bytes, share FROM pulse.language_mix ORDER BY bytes DESC", "b/z Rust 75 0.75", "b/z C 25 0.25")
 	// A patch followed the first within 7 days, none the second; of the third,
 	// four days old, nobody can tell.

@@ -608,3 +608,15 @@ ORDER BY (repo_id, pushed_at)
 INSERT INTO pulse.github_pushes (repo_id, pushed_at)
 SELECT DISTINCT repo_id, assumeNotNull(pushed_at) FROM pulse.github_metrics_timeseries WHERE isNotNull(pushed_at) SETTINGS max_execution_time = 0
 ;
+
+-- version 5
+
+-- The current state of each repository, with its company and language as people
+-- read them: the owner where it belongs to no company, none where no language is
+-- known. A version that adds columns to the table makes this anew.
+CREATE OR REPLACE VIEW pulse.repositories AS
+SELECT *,
+  multiIf(company IS NULL, toString(owner), company = 'nvidia', 'NVIDIA', initcap(assumeNotNull(toString(company)))) AS company_name,
+  ifNull(primary_language, 'none') AS language
+FROM pulse.github_processed_repos FINAL
+;
