@@ -611,12 +611,11 @@ SELECT DISTINCT repo_id, assumeNotNull(pushed_at) FROM pulse.github_metrics_time
 
 -- version 5
 
--- The current state of each repository, with its company and language as people
--- read them: the owner where it belongs to no company, none where no language is
--- known. A version that adds columns to the table makes this anew.
+-- Each repository with its company and language as people read them: the owner
+-- where it belongs to no company, none where no language is known.
 CREATE OR REPLACE VIEW pulse.repositories AS
-SELECT *,
+SELECT repo_id, name_with_owner, owner,
   multiIf(company IS NULL, toString(owner), company = 'nvidia', 'NVIDIA', initcap(assumeNotNull(toString(company)))) AS company_name,
-  ifNull(primary_language, 'none') AS language
+  ifNull(primary_language, 'none') AS language, stars, observed_at, source
 FROM pulse.github_processed_repos FINAL
 ;
