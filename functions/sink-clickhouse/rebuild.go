@@ -30,6 +30,10 @@ type Rebuild struct {
 	rows    uint64 // given to the time series
 }
 
+// rebuildGC is how much garbage, in percent of what is held, may gather: less
+// than usual, for cold files are in memory too.
+const rebuildGC = 50
+
 // BeginRebuild waits until it is the only writer of all partitions, of which
 // there are as many as the topic with the most has, and makes the second set
 // anew. environ is the function's.
@@ -38,7 +42,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, err
 	}
-	debug.SetGCPercent(bulkGC)
+	debug.SetGCPercent(rebuildGC)
 	hot, err := newStore(cfg.ClickHouse, answerLimit)
 	if err != nil {
 		return nil, err

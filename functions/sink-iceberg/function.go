@@ -67,13 +67,15 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 const blockBytes = 128 << 20
 
 // The bulk door waits for full blocks, but not for what does not come. Three of
-// them are in memory at once: gathered, prepared, on their way to the store. With
-// less garbage than usual, in percent of what is held, that is about 500 MB.
+// them are in memory at once: gathered, prepared, on their way to the store.
+// Garbage may gather, in percent of what is held, as long as all is within
+// bulkMemory; with what is not Go's heap the process stays below 500 MB.
 const (
-	bulkBlock = 30_000
-	bulkGC    = 40
-	bulkAge   = time.Minute
-	bulkQuiet = 500 * time.Millisecond
+	bulkBlock  = 30_000
+	bulkGC     = 200
+	bulkMemory = 380 << 20
+	bulkAge    = time.Minute
+	bulkQuiet  = 500 * time.Millisecond
 )
 
 // New returns the function for func-go and the local runner. Any event may be
@@ -104,7 +106,8 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(bulkGC)
+	defer debug.SetGCPercent(debug.SetGCPercent(bulkGC))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(bulkMemory))
 	d, err := newDraining(cfg, kafka.Bounds{Records: min(cfg.Block, bulkBlock), Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	if errs := keep.Validate(); errs != nil {
 		return errs
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(bulkGC))
+	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
 	for _, name := range []string{TableBase, TableProcessed, TableSweeps} {
 		m := Maintenance{Table: name}
 		if err := maintain(ctx, c, keep, &m, progress); err != nil {
@@ -109,6 +109,9 @@ const (
 	// batchGroups and batchTime bound what is lost of a compaction that is killed.
 	batchGroups = 32
 	batchTime   = 5 * time.Second
+	// maintainGC is how much garbage, in percent of what is held, may gather: less
+	// than usual, for large files are in memory.
+	maintainGC = 40
 )
 
 // compact rewrites days of which five files or more are small. A file is written
