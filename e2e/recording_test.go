@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +70,8 @@ func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
 }
 
 // replayUnderKills replays the recording while every function is killed again
-// and again.
+// and again. What a fast machine leaves alone until the replay has ended is
+// killed as it catches up.
 func (p *pulse) replayUnderKills() {
 	p.t.Helper()
 	replayed := make(chan error, 1)
@@ -80,8 +82,11 @@ func (p *pulse) replayUnderKills() {
 		}
 		replayed <- err
 	}()
+	functions := []string{"aggregate", "sink-clickhouse", "sink-iceberg"}
 	killed := map[string]int{}
-	for done := false; !done; {
+	spared := func(name string) bool { return killed[name] == 0 }
+	began := time.Now()
+	for done := false; !done || slices.ContainsFunc(functions, spared) && time.Since(began) < time.Minute; {
 		select {
 		case err := <-replayed:
 			if err != nil {
@@ -96,9 +101,9 @@ func (p *pulse) replayUnderKills() {
 			}
 		}
 	}
-	for _, f := range []string{"aggregate", "sink-clickhouse", "sink-iceberg"} {
-		if killed[f] == 0 {
-			p.t.Errorf("%s was never killed: %v", f, killed)
+	for _, name := range functions {
+		if spared(name) {
+			p.t.Errorf("%s was never killed: %v", name, killed)
 		}
 	}
 	p.t.Logf("killed: %v", killed)
