@@ -69,7 +69,7 @@ const blockBytes = 128 << 20
 // The bulk door waits for full blocks, but not for what does not come. Three of
 // them are in memory at once: gathered, prepared, on their way to the store.
 // Garbage may gather, in percent of what is held, as long as all is within
-// bulkMemory; with what is not Go's heap the process stays below 500 MB.
+// bulkMemory. Rows of unusual weight take more memory, and time to collect it.
 const (
 	bulkBlock  = 30_000
 	bulkGC     = 200
