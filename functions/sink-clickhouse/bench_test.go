@@ -111,7 +111,7 @@ func load(ctx context.Context, b *testing.B, cfg Config) (blocks [][]*row) {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	reader, rows := &repos{codec: codec}, []*row(nil)
+	read, rows := reading(codec), []*row(nil)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	for left > 0 && ctx.Err() == nil {
@@ -120,8 +120,8 @@ func load(ctx context.Context, b *testing.B, cfg Config) (blocks [][]*row) {
 			if rec.Attrs.IsControl() {
 				return
 			}
-			r, err := reader.row(ctx, "0123456789abcdef0123456789abcdef", rec)
-			if err != nil {
+			r := &row{topicID: "0123456789abcdef0123456789abcdef"}
+			if err := read(ctx, rec, r); err != nil {
 				b.Fatal(err)
 			}
 			rows = append(rows, r)

@@ -119,8 +119,8 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	}
 	w := &writer{redis: redis.NewClient(at), store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
-		event.TopicProcessedRepos: &repos{store: hot, writer: w, codec: codec, letters: letters},
-		event.TopicSweeps:         &sweeps{store: hot, writer: w, codec: codec, letters: letters},
+		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(reading(codec)), letters: letters},
+		event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
 	})
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ const stage = "sink-clickhouse"
 type repos struct {
 	*store
 	writer  *writer
-	codec   *event.Codec
+	decoder *kafka.Decoder[row]
 	letters *kgo.Client // writes dead letters
 
 	marked     []kafka.Mark
@@ -63,11 +63,12 @@ func (s *store) resume(ctx context.Context, w *writer, topic string, partitions 
 
 // Prepare implements kafka.Store.
 func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	rows, bad, err := kafka.Decode(ctx, b.Records, func(ctx context.Context, rec *kgo.Record) (*row, error) {
-		return r.row(ctx, topicID, rec)
-	})
+	rows, bad, err := r.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range rows {
+		w.topicID = topicID
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) error { return r.put(ctx, topicID, b, rows, bad) }, nil
@@ -88,21 +89,28 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 	if err != nil {
 		return err
 	}
-	return r.writer.write(ctx, func(ctx context.Context) error {
+	err = r.writer.write(ctx, func(ctx context.Context) error {
 		if err := r.add(ctx, "pulse.", rows, series); err != nil {
 			return err
 		}
 		return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
 	})
+	if err != nil {
+		return err
+	}
+	r.decoder.GiveBack(rows)
+	return nil
 }
 
-// row reads a record.
-func (r *repos) row(ctx context.Context, topicID string, rec *kgo.Record) (*row, error) {
-	p, err := r.codec.Processed(ctx, rec)
-	if err != nil {
-		return nil, err
+// reading reads a record and where it stands.
+func reading(codec *event.Codec) func(context.Context, *kgo.Record, *row) error {
+	return func(ctx context.Context, rec *kgo.Record, r *row) error {
+		if r.RepoProcessed == nil {
+			r.RepoProcessed = &event.RepoProcessed{}
+		}
+		r.partition, r.offset, r.mayRepeat = rec.Partition, rec.Offset, event.Repeats(rec)
+		return codec.ProcessedInto(ctx, rec, r.RepoProcessed)
 	}
-	return &row{RepoProcessed: p, topicID: topicID, partition: rec.Partition, offset: rec.Offset, mayRepeat: event.Repeats(rec)}, nil
 }
 
 // fresh keeps the rows that the time series lacks: neither their record is
@@ -178,7 +186,7 @@ func pushes(rows []*row) []*row {
 type sweeps struct {
 	*store
 	writer  *writer
-	codec   *event.Codec
+	decoder *kafka.Decoder[event.OwnerSwept]
 	letters *kgo.Client
 }
 
@@ -189,7 +197,7 @@ func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (
 
 // Prepare implements kafka.Store.
 func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	rows, bad, err := kafka.Decode(ctx, b.Records, s.codec.Swept)
+	rows, bad, err := s.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}

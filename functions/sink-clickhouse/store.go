@@ -55,6 +55,8 @@ func newStore(address string, patience time.Duration) (*store, error) {
 		"max_execution_time": int(insertLimit.Seconds()),
 		// A block must be inserted whole, when it is sent.
 		"async_insert": 0, "max_insert_block_size": 1_048_576, "max_partitions_per_insert_block": 1000,
+		// A block has next to no rows that replace each other: merges find them.
+		"optimize_on_insert": 0,
 	}
 	opts.DialTimeout = 5 * time.Second
 	opts.ReadTimeout = patience

@@ -103,9 +103,10 @@ func load(b *testing.B, cfg Config, codec *event.Codec) (blocks [][]*event.RepoP
 		b.Fatal(err)
 	}
 	var rows []*event.RepoProcessed
+	decoder := kafka.NewDecoder(codec.ProcessedInto)
 	for p, end := range ends {
 		err := kafka.ReadRange(ctx, cfg.Kafka, p, 0, end, func(records []*kgo.Record, _ int64) error {
-			some, _, err := kafka.Decode(ctx, records, codec.Processed)
+			some, _, err := decoder.Decode(ctx, records)
 			rows = append(rows, some...)
 			return err
 		})

@@ -29,7 +29,7 @@ type cold[R any] struct {
 	letters *kgo.Client // writes dead letters
 	layout  layout
 	columns []column[R]
-	decode  func(context.Context, *kgo.Record) (*R, error)
+	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
 	key     func(*R) repo.Key  // nil where a repeat is told by nothing but its offset
 }
@@ -57,7 +57,7 @@ func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
 
 // Prepare implements kafka.Store.
 func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	rows, bad, err := kafka.Decode(ctx, b.Records, c.decode)
+	rows, bad, err := c.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,11 @@ func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows [
 	if err != nil {
 		return err
 	}
-	return c.commit(ctx, t, topicID, b, files)
+	if err := c.commit(ctx, t, topicID, b, files); err != nil {
+		return err
+	}
+	c.decoder.GiveBack(rows)
+	return nil
 }
 
 // fresh keeps the rows whose observation the table lacks, in the order of the

@@ -146,7 +146,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 func base(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
 	cols := observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
 	return &cold[event.RepoObserved]{
-		catalog: s.open, letters: letters, decode: codec.Observed, columns: cols,
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ObservedInto), columns: cols,
 		layout: layout{TableBase, schemaOf(cols), "observed_at"},
 		day:    func(o *event.RepoObserved) time.Time { return o.ObservedAt },
 		key:    func(o *event.RepoObserved) repo.Key { return o.Key() },
@@ -156,7 +156,7 @@ func base(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
 func processed(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
 	cols := processedColumns()
 	return &cold[event.RepoProcessed]{
-		catalog: s.open, letters: letters, decode: codec.Processed, columns: cols,
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ProcessedInto), columns: cols,
 		layout: layout{TableProcessed, schemaOf(cols), "processed_at"},
 		day:    func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
 		key:    func(p *event.RepoProcessed) repo.Key { return p.Key() },
@@ -166,7 +166,7 @@ func processed(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
 func sweeps(s *shelf, letters *kgo.Client, codec *event.Codec) kafka.Store {
 	cols := sweepColumns()
 	return &cold[event.OwnerSwept]{
-		catalog: s.open, letters: letters, decode: codec.Swept, columns: cols,
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.SweptInto), columns: cols,
 		layout: layout{TableSweeps, schemaOf(cols), ""},
 		day:    func(l *event.OwnerSwept) time.Time { return l.FinishedAt },
 	}

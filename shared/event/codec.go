@@ -19,6 +19,8 @@ import (
 	"github.com/hamba/avro/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 // The content types of a payload.
@@ -243,13 +245,25 @@ func (c *Codec) ObservedInto(ctx context.Context, r *kgo.Record, o *RepoObserved
 // Processed reads a RepoProcessed record.
 func (c *Codec) Processed(ctx context.Context, r *kgo.Record) (*RepoProcessed, error) {
 	p := &RepoProcessed{}
-	return p, c.read(ctx, TypeRepoProcessed, r, p)
+	return p, c.ProcessedInto(ctx, r, p)
+}
+
+// ProcessedInto is to Processed what ObservedInto is to Observed.
+func (c *Codec) ProcessedInto(ctx context.Context, r *kgo.Record, p *RepoProcessed) error {
+	p.Languages, p.Topics = p.Languages[:0], p.Topics[:0]
+	p.Velocities = velocity.Velocities{} // one that is null is not written to
+	return c.read(ctx, TypeRepoProcessed, r, p)
 }
 
 // Swept reads an OwnerSwept record.
 func (c *Codec) Swept(ctx context.Context, r *kgo.Record) (*OwnerSwept, error) {
 	l := &OwnerSwept{}
-	return l, c.read(ctx, TypeOwnerSwept, r, l)
+	return l, c.SweptInto(ctx, r, l)
+}
+
+// SweptInto is to Swept what ObservedInto is to Observed.
+func (c *Codec) SweptInto(ctx context.Context, r *kgo.Record, l *OwnerSwept) error {
+	return c.read(ctx, TypeOwnerSwept, r, l)
 }
 
 // Requested reads a FetchRequested event as a KafkaSource delivers it.

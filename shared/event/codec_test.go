@@ -95,7 +95,6 @@ func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := context.Background()
 	full := observation()
 	text, count, at := "text", int64(5), full.ObservedAt.AddDate(0, 0, -1)
 	for v, i := reflect.ValueOf(&full).Elem(), 0; i < reflect.TypeOf(full).NumField(); i++ {
@@ -111,33 +110,69 @@ func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
 	half.Topics, half.Forks = []string{"a", "b", "c"}, nil
 
 	records, want := []*kgo.Record{older(t, server.URL, bare)}, []event.RepoObserved{bare}
-	for _, o := range []event.RepoObserved{full, bare, half} {
-		r, err := c.Record(ctx, &o, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := json.Marshal(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		asJSON := &kgo.Record{Value: text, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(event.ContentJSON)}}}
-		records, want = append(records, r, asJSON), append(want, o, o)
-	}
+	some, of := bothForms(t, c, &full, &bare, &half)
+	records, want = append(records, some...), append(want, of...)
 	least := []byte(`{"repo_id": 1, "name_with_owner": "a/b", "stars": 0, "observed_at": "2025-03-01T12:00:00Z"}`)
 	records = append(records, &kgo.Record{Value: least, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(event.ContentJSON)}}})
 	want = append(want, bare)
 
-	var o event.RepoObserved
+	readAfterEachOther(t, c.ObservedInto, records, want)
+
+	with := event.RepoProcessed{Observation: full, ProcessedAt: full.ObservedAt, Revision: 3, Late: true}
+	for i := range velocity.Definitions() {
+		switch f := velocity.Field(i); f.Kind() {
+		case velocity.Rate:
+			with.SetFloat(f, 1.5)
+		case velocity.Flag:
+			with.SetBool(f, true)
+		default:
+			with.SetInt(f, 7)
+		}
+	}
+	without := event.RepoProcessed{Observation: bare, ProcessedAt: bare.ObservedAt, Revision: 1}
+	records, processed := bothForms(t, c, &with, &without)
+	readAfterEachOther(t, c.ProcessedInto, records, processed)
+
+	reason := "killed"
+	explained := event.OwnerSwept{SweepID: "s", Owner: "o", Status: event.StatusFailed, StartedAt: at, FinishedAt: at, Expected: &count, New: &count, Renamed: &count, Gone: &count, Reason: &reason}
+	plain := event.OwnerSwept{SweepID: "s", Owner: "o", Status: event.StatusComplete, StartedAt: at, FinishedAt: at, Seen: 4}
+	records, lines := bothForms(t, c, &explained, &plain)
+	readAfterEachOther(t, c.SweptInto, records, lines)
+}
+
+// bothForms are records of payloads, each in Avro and in JSON, and what they read
+// back as.
+func bothForms[T any](t *testing.T, c *event.Codec, payloads ...*T) (records []*kgo.Record, want []T) {
+	t.Helper()
+	for _, p := range payloads {
+		r, err := c.Record(context.Background(), p, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON := &kgo.Record{Value: text, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(event.ContentJSON)}}}
+		records, want = append(records, r, asJSON), append(want, *p, *p)
+	}
+	return records, want
+}
+
+// readAfterEachOther reads every record into what every other one has left.
+func readAfterEachOther[T any](t *testing.T, read func(context.Context, *kgo.Record, *T) error, records []*kgo.Record, want []T) {
+	t.Helper()
+	var into T
 	for i, before := range records {
 		for j, r := range records {
-			if err := c.ObservedInto(ctx, before, &o); err != nil {
+			if err := read(context.Background(), before, &into); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.ObservedInto(ctx, r, &o); err != nil {
+			if err := read(context.Background(), r, &into); err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(o, want[j]) {
-				t.Errorf("%d after %d: got %+v, want %+v", j, i, o, want[j])
+			if !reflect.DeepEqual(into, want[j]) {
+				t.Errorf("%d after %d: got %+v, want %+v", j, i, into, want[j])
 			}
 		}
 	}

@@ -129,8 +129,9 @@ func (p *RepoProcessed) plain() *processed {
 }
 
 // UnmarshalJSON reads the JSON form: no field that is unknown, none missing but
-// those that may be null.
+// those that may be null. Nothing stays of what p held before.
 func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
+	*p = RepoProcessed{}
 	if err := repo.Require(b, "repo_id", "name_with_owner", "stars", "observed_at", "processed_at", "revision"); err != nil {
 		return err
 	}
@@ -196,8 +197,9 @@ func (f *FetchRequested) attributes() attributes {
 }
 
 // UnmarshalJSON reads the JSON form: a counter that is left out must not be
-// stored as zero.
+// stored as zero. Nothing stays of what s held before.
 func (s *OwnerSwept) UnmarshalJSON(b []byte) error {
+	*s = OwnerSwept{}
 	if err := repo.Require(b, "sweep_id", "owner", "status", "started_at", "finished_at", "seen", "unanswered", "pages", "killed_pages", "points", "seconds"); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -18,24 +19,48 @@ type poisoned struct {
 	reason error
 }
 
-// Decode reads records, each as an R, in their order. Those that decode finds
-// invalid are the poison; any other error is the whole's.
-func Decode[R any](ctx context.Context, records []*kgo.Record, decode func(context.Context, *kgo.Record) (R, error)) ([]R, Poison, error) {
-	out := make([]R, 0, len(records))
+// Decoder reads the records of block after block, each as an R, into the memory
+// of those it is given back: a row is a hundred small pieces, and most of a
+// store's time would go into finding and freeing them.
+type Decoder[R any] struct {
+	read  func(context.Context, *kgo.Record, *R) error
+	spare sync.Pool // of *[]*R
+}
+
+// NewDecoder returns a decoder. read reads a record into an R that may hold what
+// another record left there.
+func NewDecoder[R any](read func(context.Context, *kgo.Record, *R) error) *Decoder[R] {
+	return &Decoder[R]{read: read}
+}
+
+// Decode reads records in their order. Those that are invalid are the poison;
+// any other error is the whole's.
+func (d *Decoder[R]) Decode(ctx context.Context, records []*kgo.Record) ([]*R, Poison, error) {
+	rows := make([]*R, 0, len(records))
+	if spare, ok := d.spare.Get().(*[]*R); ok {
+		rows = *spare
+	}
 	var bad Poison
+	n := 0
 	for _, rec := range records {
-		r, err := decode(ctx, rec)
-		switch {
+		if n == len(rows) {
+			rows = append(rows, new(R))
+		}
+		switch err := d.read(ctx, rec, rows[n]); {
 		case errors.Is(err, event.ErrInvalid):
 			bad = append(bad, poisoned{rec, err})
 		case err != nil:
 			return nil, nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 		default:
-			out = append(out, r)
+			n++
 		}
 	}
-	return out, bad, nil
+	return rows[:n], bad, nil
 }
+
+// GiveBack lets rows be overwritten: each of them once, and nobody may look at
+// them, or at what they point to, any more.
+func (d *Decoder[R]) GiveBack(rows []*R) { d.spare.Put(&rows) }
 
 // Bury writes poison to the dead letters of its topics, and returns once that
 // is durable. A letter's id is the record's place, so burying twice is burying

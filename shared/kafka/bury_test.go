@@ -1,0 +1,70 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strconv"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// block is records whose values are these texts.
+func block(values ...string) (out []*kgo.Record) {
+	for i, v := range values {
+		out = append(out, &kgo.Record{Topic: "t", Offset: int64(i), Value: []byte(v)})
+	}
+	return out
+}
+
+func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
+	d := kafka.NewDecoder(func(_ context.Context, r *kgo.Record, n *int) (err error) {
+		if *n, err = strconv.Atoi(string(r.Value)); err != nil {
+			*n = -1 // what a record that fails has left
+			return event.Invalid("%w", err)
+		}
+		return nil
+	})
+	decode := func(values ...string) []*int {
+		t.Helper()
+		rows, bad, err := d.Decode(context.Background(), block(values...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want []int
+		for _, r := range rows {
+			got = append(got, *r)
+		}
+		for _, v := range values {
+			if n, err := strconv.Atoi(v); err == nil {
+				want = append(want, n)
+			}
+		}
+		if !reflect.DeepEqual(got, want) || len(bad) != len(values)-len(want) {
+			t.Errorf("got %v and %d of poison of %v", got, len(bad), values)
+		}
+		return rows
+	}
+	first := decode("1", "poison", "2", "3", "poison")
+	second := decode("4", "5")
+	d.GiveBack(first)
+	decode("6", "7", "poison", "8", "9") // longer than what was given back
+	if *second[0] != 4 || *second[1] != 5 {
+		t.Errorf("rows that were not given back are now %d and %d", *second[0], *second[1])
+	}
+	d.GiveBack(second)
+	decode("poison")
+	decode()
+}
+
+func TestDecoderFailsOfWhatIsNotTheRecordsFault(t *testing.T) {
+	down := errors.New("registry is down")
+	d := kafka.NewDecoder(func(context.Context, *kgo.Record, *int) error { return down })
+	if _, _, err := d.Decode(context.Background(), block("1")); !errors.Is(err, down) {
+		t.Errorf("got %v", err)
+	}
+}
