@@ -27,20 +27,20 @@ type breach struct {
 var breaches = []breach{
 	{
 		name: "marker before rows", file: "functions/sink-clickhouse/sink.go",
-		old: []string{
-			"	if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n",
-			"	return r.commit(ctx, event.TopicProcessedRepos, topicID, b)\n",
-		},
-		new: []string{
-			"	if err := r.commit(ctx, event.TopicProcessedRepos, topicID, b); err != nil {\n		return err\n	}\n	if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n",
-			"	return nil\n",
-		},
+		old:    []string{"		if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n"},
+		new:    []string{"		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, b); err != nil {\n			return err\n		}\n		if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n"},
 		faults: "^kill -9 (before|after) (state|series) rows",
 	},
 	{
+		name: "marker before state", file: "functions/sink-clickhouse/sink.go",
+		old:    []string{"		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
+		new:    []string{"		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block); err != nil {\n			return err\n		}\n		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
+		faults: "^kill -9 before state rows|^bulk door beside it: sink-clickhouse",
+	},
+	{
 		name: "rows beyond the marker are not looked for", file: "functions/sink-clickhouse/sink.go",
-		old:    []string{"		r.present = present\n"},
-		new:    []string{"		clear(present)\n		r.present = present\n"},
+		old:    []string{"		if r.present, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
+		new:    []string{"		if _, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
 		faults: "^kill -9 (after series rows|(before|after) the marker)",
 	},
 	{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -170,8 +171,10 @@ func (l *load) settled(ctx context.Context) (errs []error) {
 	if !v.Clean {
 		fail("the audit is not clean: %d differences, such as %q", len(v.Differences), v.Differences[:min(3, len(v.Differences))])
 	}
-	if err := l.ledger(ctx); err != nil {
-		errs = append(errs, err)
+	for _, check := range []func(context.Context) error{l.newest, l.ledger} {
+		if err := check(ctx); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if err := l.letters(ctx); err != nil {
 		errs = append(errs, err)
@@ -196,6 +199,36 @@ func (l *load) each(ctx context.Context, topic string, each func(*kgo.Record) er
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// newest says whether the tables of ClickHouse in which rows replace each other
+// have what follows from the time series, which the audit compares.
+func (l *load) newest(ctx context.Context) (err error) {
+	conn, err := sinkclickhouse.Open(l.p.direct["CLICKHOUSE_URL"])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for table, want := range map[string]string{
+		"github_processed_repos": "repo_id, max(observed_at) AS newest FROM pulse.github_metrics_timeseries GROUP BY repo_id",
+		"github_daily":           "repo_id, max(observed_at) AS newest FROM pulse.github_metrics_timeseries GROUP BY repo_id, toDate(observed_at)",
+		"github_pushes":          "DISTINCT repo_id, assumeNotNull(pushed_at) AS newest FROM pulse.github_metrics_timeseries WHERE isNotNull(pushed_at)",
+	} {
+		at := "observed_at"
+		if table == "github_pushes" {
+			at = "pushed_at"
+		}
+		has := "repo_id, " + at + " FROM pulse." + table + " FINAL"
+		var wrong uint64
+		err := conn.QueryRow(ctx, "SELECT count() FROM (SELECT * FROM (SELECT "+want+" EXCEPT SELECT "+has+") UNION ALL SELECT * FROM (SELECT "+has+" EXCEPT SELECT "+want+"))").Scan(&wrong)
+		if err != nil {
+			return fmt.Errorf("compare %s with the time series: %w", table, err)
+		}
+		if wrong > 0 {
+			return fmt.Errorf("%s does not follow from the time series: %d rows are not in both", table, wrong)
 		}
 	}
 	return nil

@@ -82,11 +82,11 @@ func dailyColumns() []column[row] {
 	return cols
 }
 
-// pushColumns are the columns of github_pushes, whose rows have a last push.
-func pushColumns() []column[row] {
-	return []column[row]{
-		col("repo_id", func(r *row) int64 { return r.ID }),
-		col("pushed_at", func(r *row) time.Time { return *r.PushedAt }),
+// pushColumns are the columns of github_pushes.
+func pushColumns() []column[push] {
+	return []column[push]{
+		col("repo_id", func(p *push) int64 { return p.repo }),
+		col("pushed_at", func(p *push) time.Time { return time.UnixMilli(p.at).UTC() }),
 	}
 }
 

@@ -54,12 +54,18 @@ const blockBytes = 64 << 20
 // them are in memory at once: gathered, prepared, on their way to the store.
 // Garbage may gather, in percent of what is held, as long as all is within
 // bulkMemory. Rows of unusual weight take more memory, and time to collect it.
+//
+// The marker, and with it the rows of repositories that replace each other, wait
+// for bulkWait records, or waitRepositories.
 const (
 	bulkBlock  = 25_000
+	bulkWait   = 250_000
 	bulkGC     = 200
 	bulkMemory = 400 << 20
 	bulkAge    = 10 * time.Second
 	bulkQuiet  = 200 * time.Millisecond
+
+	waitRepositories = 50_000
 )
 
 // New returns the function for func-go and the local runner. Any event may be
@@ -73,7 +79,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		return nil, err
 	}
 	cfg.Share = kafka.Share{}
-	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age})
+	d, err := newDraining(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes, Age: cfg.Age}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +98,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(bulkGC))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(bulkMemory))
-	d, err := newDraining(cfg, kafka.Bounds{Records: min(cfg.Block, bulkBlock), Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
+	d, err := newDraining(cfg, kafka.Bounds{Records: min(cfg.Block, bulkBlock), Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet}, bulkWait)
 	if err != nil {
 		return err
 	}
@@ -100,7 +106,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 }
 
 // newDraining returns the one drain of the function and of the bulk door.
-func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
+func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
 		return nil, err
@@ -119,7 +125,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	}
 	w := &writer{redis: redis.NewClient(at), store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
-		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(reading(codec)), letters: letters},
+		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(reading(codec)), letters: letters, wait: wait},
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
 	})
 	if err != nil {

@@ -16,22 +16,25 @@ import (
 // stage names this function in dead letters.
 const stage = "sink-clickhouse"
 
-// repos stores RepoProcessed: the state of each repository, then the time
-// series, then the marker.
+// repos stores RepoProcessed: the rows of each block in the time series, and the
+// state of each repository before the marker. While a backlog is being worked off
+// state and marker wait for several blocks.
 //
 // A block is atomic only within one table and partition, so a crash can leave
-// part of it. The state table may take rows again: the same version replaces
-// itself. The time series may not: after a Resume the rows beyond the marker
-// are read, and left out when their records come again.
+// part of it. The tables that replace may take rows again: the same version
+// replaces itself. The time series may not: after a Resume the rows beyond the
+// marker are read, and left out when their records come again.
 type repos struct {
 	*store
 	writer  *writer
 	decoder *kafka.Decoder[row]
 	letters *kgo.Client // writes dead letters
+	wait    int         // the marker waits while fewer records than this are unmarked and more follow
 
 	marked     []kafka.Mark
 	partitions []int32        // that are ours
 	present    map[place]bool // in the time series, but beyond the marker; nil until read
+	unmarked   *unmarked
 }
 
 // Resume implements kafka.Store.
@@ -40,7 +43,7 @@ func (r *repos) Resume(ctx context.Context, topic string, partitions []int32) ([
 	if err != nil {
 		return nil, err
 	}
-	r.marked, r.partitions, r.present = marks, partitions, nil
+	r.marked, r.partitions, r.present, r.unmarked = marks, partitions, nil, newUnmarked()
 	return marks, nil
 }
 
@@ -62,7 +65,7 @@ func (s *store) resume(ctx context.Context, w *writer, topic string, partitions 
 }
 
 // Prepare implements kafka.Store.
-func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
 	rows, bad, err := r.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
@@ -71,35 +74,45 @@ func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (fun
 		w.topicID = topicID
 	}
 	b.Records = nil // the rows hold all of it
-	return func(ctx context.Context) error { return r.put(ctx, topicID, b, rows, bad) }, nil
+	return func(ctx context.Context) (kafka.Offsets, error) {
+		if err := bad.Bury(ctx, r.letters, stage); err != nil {
+			return nil, err
+		}
+		return r.put(ctx, topicID, b, rows)
+	}, nil
 }
 
-func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*row, bad kafka.Poison) error {
-	if err := bad.Bury(ctx, r.letters, stage); err != nil {
-		return err
-	}
+func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*row) (stored kafka.Offsets, err error) {
 	if r.present == nil {
-		present, err := r.beyond(ctx, topicID, r.marked, r.partitions)
-		if err != nil {
-			return err
+		if r.present, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {
+			return nil, err
 		}
-		r.present = present
 	}
 	series, err := r.fresh(ctx, rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = r.writer.write(ctx, func(ctx context.Context) error {
 		if err := r.add(ctx, "pulse.", rows, series); err != nil {
 			return err
 		}
-		return r.commit(ctx, event.TopicProcessedRepos, topicID, b)
+		r.decoder.GiveBack(r.unmarked.take(rows))
+		r.unmarked.follow(b)
+		if b.More && r.unmarked.few(r.wait) {
+			return nil
+		}
+		if err := r.settle(ctx, "pulse.", r.unmarked); err != nil {
+			return err
+		}
+		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block); err != nil {
+			return err
+		}
+		stored = r.unmarked.block.Next
+		r.decoder.GiveBack(slices.Collect(maps.Values(r.unmarked.state)))
+		r.unmarked = newUnmarked()
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	r.decoder.GiveBack(rows)
-	return nil
+	return stored, err
 }
 
 // reading reads a record and where it stands.
@@ -137,49 +150,89 @@ func (r *repos) fresh(ctx context.Context, rows []*row) ([]*row, error) {
 	return out, nil
 }
 
-// add inserts rows into the tables of repositories, whose names begin with a
-// prefix. The time series comes last: a row in it is in the others too.
+// add inserts rows into the tables that have a row of each reading or day, whose
+// names begin with a prefix.
 func (s *store) add(ctx context.Context, prefix string, rows, series []*row) error {
-	if err := insert(ctx, s, prefix+"github_processed_repos", stateColumns(), newest(rows, func(r *row) int64 { return r.ID })); err != nil {
-		return err
-	}
 	type day struct{ repo, day int64 }
-	daily := newest(rows, func(r *row) day { return day{r.ID, r.ObservedAt.Unix() / (24 * 60 * 60)} })
-	if err := insert(ctx, s, prefix+"github_daily", dailyColumns(), daily); err != nil {
-		return err
+	daily := map[day]*row{}
+	for _, w := range rows {
+		replace(daily, day{w.ID, w.ObservedAt.Unix() / (24 * 60 * 60)}, w)
 	}
-	if err := insert(ctx, s, prefix+"github_pushes", pushColumns(), pushes(rows)); err != nil {
+	if err := insert(ctx, s, prefix+"github_daily", dailyColumns(), slices.Collect(maps.Values(daily))); err != nil {
 		return err
 	}
 	return insert(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series)
 }
 
-// newest keeps of all rows with one key the one that wins in a table that
-// replaces.
-func newest[K comparable](rows []*row, key func(*row) K) []*row {
-	best := map[K]*row{}
-	for _, w := range rows {
-		k := key(w)
-		if b := best[k]; b == nil || w.version() >= b.version() {
-			best[k] = w
-		}
+// settle inserts what was left of rows that add inserted.
+func (s *store) settle(ctx context.Context, prefix string, u *unmarked) error {
+	if err := insert(ctx, s, prefix+"github_processed_repos", stateColumns(), slices.Collect(maps.Values(u.state))); err != nil {
+		return err
 	}
-	return slices.Collect(maps.Values(best))
+	var pushes []*push
+	for p := range u.pushes {
+		pushes = append(pushes, &p)
+	}
+	return insert(ctx, s, prefix+"github_pushes", pushColumns(), pushes)
 }
 
-// pushes keeps a row for each time of a last push.
-func pushes(rows []*row) []*row {
-	type push struct{ repo, at int64 }
-	seen := map[push]bool{}
-	var out []*row
+// unmarked is what blocks lead to besides rows of the time series. Several blocks
+// of a backlog have many rows of one repository, of which one is enough.
+type unmarked struct {
+	state   map[int64]*row // of each repository the row that wins
+	pushes  map[push]bool
+	block   kafka.Block // where they begin and end
+	records int
+}
+
+// push is the time of a repository's last push.
+type push struct {
+	repo int64
+	at   int64 // ms since 1970, UTC
+}
+
+func newUnmarked() *unmarked {
+	return &unmarked{state: map[int64]*row{}, pushes: map[push]bool{}, block: kafka.Block{First: kafka.Offsets{}, Next: kafka.Offsets{}}}
+}
+
+// take takes rows over and returns those that it does not need.
+func (u *unmarked) take(rows []*row) (free []*row) {
 	for _, w := range rows {
-		if w.PushedAt == nil || seen[push{w.ID, w.PushedAt.UnixMilli()}] {
-			continue
+		if w.PushedAt != nil {
+			u.pushes[push{w.ID, w.PushedAt.UnixMilli()}] = true
 		}
-		seen[push{w.ID, w.PushedAt.UnixMilli()}] = true
-		out = append(out, w)
+		if lost := replace(u.state, w.ID, w); lost != nil {
+			free = append(free, lost)
+		}
 	}
-	return out
+	u.records += len(rows)
+	return free
+}
+
+// follow notes where a block begins and ends whose rows were taken over.
+func (u *unmarked) follow(b kafka.Block) {
+	for p, first := range b.First {
+		if _, known := u.block.First[p]; !known {
+			u.block.First[p] = first
+		}
+	}
+	maps.Copy(u.block.Next, b.Next)
+}
+
+// few says that it may grow: it has fewer than so many records, and is not large.
+func (u *unmarked) few(records int) bool {
+	return u.records < records && len(u.state) < waitRepositories
+}
+
+// replace gives a row the place of its key if it wins there in a table that
+// replaces. It returns the row that has lost, if there were two.
+func replace[K comparable](best map[K]*row, key K, w *row) (lost *row) {
+	b := best[key]
+	if b != nil && w.version() < b.version() {
+		return w
+	}
+	best[key] = w
+	return b
 }
 
 // sweeps stores the ledger. Its table replaces a line that comes again.
@@ -196,16 +249,16 @@ func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (
 }
 
 // Prepare implements kafka.Store.
-func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
 	rows, bad, err := s.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error {
+	return func(ctx context.Context) (kafka.Offsets, error) {
 		if err := bad.Bury(ctx, s.letters, stage); err != nil {
-			return err
+			return nil, err
 		}
-		return s.writer.write(ctx, func(ctx context.Context) error {
+		return b.Next, s.writer.write(ctx, func(ctx context.Context) error {
 			if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
 				return err
 			}

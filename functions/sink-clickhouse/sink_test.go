@@ -3,6 +3,7 @@ package sinkclickhouse
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +21,13 @@ func at(day int, revision int64) *row {
 func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
 	f := func(want *row, rows ...*row) {
 		t.Helper()
-		if got := newest(rows, func(r *row) int64 { return r.ID }); len(got) != 1 || got[0] != want {
-			t.Errorf("got %v", got)
+		u := newUnmarked()
+		free := u.take(slices.Clone(rows))
+		if len(u.state) != 1 || u.state[1] != want {
+			t.Errorf("got %v", u.state)
+		}
+		if len(free) != len(rows)-1 || slices.Contains(free, want) {
+			t.Errorf("%d of %d rows are free, or the one that is kept", len(free), len(rows))
 		}
 	}
 	old, first, again := at(1, 9), at(2, 2), at(2, 10)

@@ -56,17 +56,17 @@ func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
 }
 
 // Prepare implements kafka.Store.
-func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
+func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
 	rows, bad, err := c.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
 	b.Records = nil // the rows hold all of it
-	return func(ctx context.Context) error {
+	return func(ctx context.Context) (kafka.Offsets, error) {
 		if err := bad.Bury(ctx, c.letters, stage); err != nil {
-			return err
+			return nil, err
 		}
-		return c.put(ctx, topicID, b, rows)
+		return b.Next, c.put(ctx, topicID, b, rows)
 	}, nil
 }
 

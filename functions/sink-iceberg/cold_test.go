@@ -86,7 +86,8 @@ func put(s kafka.Store, b kafka.Block) error {
 	if err != nil {
 		return err
 	}
-	return store(context.Background())
+	_, err = store(context.Background())
+	return err
 }
 
 func (w *world) account(table string) audit.Tally {

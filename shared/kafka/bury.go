@@ -23,8 +23,10 @@ type poisoned struct {
 // of those it is given back: a row is a hundred small pieces, and most of a
 // store's time would go into finding and freeing them.
 type Decoder[R any] struct {
-	read  func(context.Context, *kgo.Record, *R) error
-	spare sync.Pool // of *[]*R
+	read func(context.Context, *kgo.Record, *R) error
+
+	mu    sync.Mutex
+	spare []*R // no more than were in hand at once
 }
 
 // NewDecoder returns a decoder. read reads a record into an R that may hold what
@@ -37,30 +39,41 @@ func NewDecoder[R any](read func(context.Context, *kgo.Record, *R) error) *Decod
 // any other error is the whole's.
 func (d *Decoder[R]) Decode(ctx context.Context, records []*kgo.Record) ([]*R, Poison, error) {
 	rows := make([]*R, 0, len(records))
-	if spare, ok := d.spare.Get().(*[]*R); ok {
-		rows = *spare
-	}
 	var bad Poison
-	n := 0
 	for _, rec := range records {
-		if n == len(rows) {
-			rows = append(rows, new(R))
-		}
-		switch err := d.read(ctx, rec, rows[n]); {
+		r := d.row()
+		switch err := d.read(ctx, rec, r); {
 		case errors.Is(err, event.ErrInvalid):
 			bad = append(bad, poisoned{rec, err})
 		case err != nil:
 			return nil, nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 		default:
-			n++
+			rows = append(rows, r)
 		}
 	}
-	return rows[:n], bad, nil
+	return rows, bad, nil
+}
+
+// row is one that was given back, or a new one.
+func (d *Decoder[R]) row() *R {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := len(d.spare) - 1
+	if last < 0 {
+		return new(R)
+	}
+	r := d.spare[last]
+	d.spare = d.spare[:last]
+	return r
 }
 
 // GiveBack lets rows be overwritten: each of them once, and nobody may look at
 // them, or at what they point to, any more.
-func (d *Decoder[R]) GiveBack(rows []*R) { d.spare.Put(&rows) }
+func (d *Decoder[R]) GiveBack(rows []*R) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spare = append(d.spare, rows...)
+}
 
 // Bury writes poison to the dead letters of its topics, and returns once that
 // is durable. A letter's id is the record's place, so burying twice is burying

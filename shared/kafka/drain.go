@@ -20,6 +20,7 @@ type Block struct {
 	Records []*kgo.Record
 	First   Offsets // where each partition of the block begins
 	Next    Offsets
+	More    bool // another block is sure to follow: the log goes on behind this one
 }
 
 // Bounds limit a block. It is handed over when it is full, when it is Age old,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -65,8 +66,8 @@ func (s *shelf) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
 	return out, nil
 }
 
-func (s *shelf) Prepare(_ context.Context, topicID string, b kafka.Block) (func(context.Context) error, error) {
-	return func(context.Context) error { return s.put(topicID, b) }, nil
+func (s *shelf) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+	return func(context.Context) (kafka.Offsets, error) { return b.Next, s.put(topicID, b) }, nil
 }
 
 func (s *shelf) put(topicID string, b kafka.Block) error {
@@ -133,6 +134,48 @@ func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
 	}
 	if distinct, all := s.distinct(); distinct != 3000 || all != 3000 {
 		t.Errorf("%d distinct of %d stored, want 3000 once each", distinct, all)
+	}
+}
+
+// hoarder is a store that holds blocks back while more are said to follow.
+type hoarder struct {
+	shelf
+	held kafka.Offsets
+	more int // blocks that were held back
+}
+
+func (h *hoarder) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+	return func(context.Context) (kafka.Offsets, error) {
+		maps.Copy(h.held, b.Next)
+		if err := h.put(topicID, b); err != nil || b.More {
+			h.more++
+			return nil, err
+		}
+		done := h.held
+		h.held = kafka.Offsets{}
+		return done, nil
+	}, nil
+}
+
+func TestBlocksThatAStoreHoldsBackAreCoveredByTheLast(t *testing.T) {
+	cfg := cluster(t, 3, "in")
+	produce(t, cfg, "in", 0, 1000)
+	h := &hoarder{held: kafka.Offsets{}}
+	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := d.Exhaust(ctx); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, d)
+	if distinct, all := h.distinct(); distinct != 1000 || all != 1000 {
+		t.Errorf("%d values in %d records", distinct, all)
+	}
+	if len(h.held) > 0 || h.more == 0 {
+		t.Errorf("%d blocks were held back, of %d partitions to the end", h.more, len(h.held))
 	}
 }
 

@@ -23,6 +23,7 @@ func newGatherer(client *kgo.Client, bounds Bounds) *gatherer {
 // what it has, if anything, so that the work is not lost.
 func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	blocks := map[string]*Block{}
+	readable := Offsets{} // the ends of what can be read
 	records, bytes := 0, 0
 	var deadline, quiet time.Time
 	for records < g.bounds.Records && bytes < g.bounds.Bytes {
@@ -42,6 +43,9 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 		if g.bounds.Quiet > 0 && g.bounds.Quiet < time.Until(deadline) {
 			quiet = time.Now().Add(g.bounds.Quiet)
 		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			readable[Partition{p.Topic, p.Partition}] = p.LastStableOffset
+		})
 		fetches.EachRecord(func(r *kgo.Record) {
 			b := blocks[r.Topic]
 			if b == nil {
@@ -58,6 +62,11 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	}
 	if len(blocks) == 0 {
 		return nil, ctx.Err()
+	}
+	for _, b := range blocks {
+		for p, next := range b.Next {
+			b.More = b.More || next < readable[p]
+		}
 	}
 	return blocks, nil
 }

@@ -31,10 +31,14 @@ type Store interface {
 	Resume(ctx context.Context, topic string, partitions []int32) ([]Mark, error)
 	// Prepare works out what a block of one topic leads to, without any effect
 	// and without looking at the store, for the block before it may still be on
-	// its way there. put makes it durable, together with its offsets. After a put
-	// that failed there is a new Resume before the next.
-	Prepare(ctx context.Context, topicID string, b Block) (put func(context.Context) error, err error)
+	// its way there. After a put that failed there is a new Resume before the next.
+	Prepare(ctx context.Context, topicID string, b Block) (Put, error)
 }
+
+// Put stores a block and says up to where the store would now resume. That is
+// behind the block, and may be before it, or nowhere new, only as long as Block
+// says that there is more to follow.
+type Put func(context.Context) (Offsets, error)
 
 // Share is a part of a topic's partitions, for several processes that drain side
 // by side: those whose number is Index modulo Of. The zero Share is all of them.
@@ -128,10 +132,11 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	})
 	work.Go(func() error {
 		for p := range ready {
-			if err := s.store(context.WithoutCancel(ctx), p); err != nil {
+			stored, err := s.store(context.WithoutCancel(ctx), p)
+			if err != nil {
 				return err
 			}
-			durable(p.next)
+			durable(stored)
 		}
 		return nil
 	})
@@ -167,8 +172,7 @@ func (s *storing) watch(ctx context.Context, from Offsets) error {
 // prepared is a block that waits to be stored.
 type prepared struct {
 	topic string
-	next  Offsets
-	put   func(context.Context) error
+	put   Put
 }
 
 // prepare gathers blocks, and hands them over one by one, until ctx ends.
@@ -185,7 +189,7 @@ func (s *storing) prepare(ctx context.Context, gather *gatherer, ids map[string]
 				cancel()
 				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			if !hand(ctx, out, prepared{topic, b.Next, put}) {
+			if !hand(ctx, out, prepared{topic, put}) {
 				break
 			}
 		}
@@ -212,13 +216,17 @@ func hand(ctx context.Context, out chan<- prepared, p prepared) bool {
 	}
 }
 
-func (s *storing) store(ctx context.Context, p prepared) error {
+func (s *storing) store(ctx context.Context, p prepared) (stored Offsets, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
-	if err := s.breaker.put(func() error { return p.put(ctx) }); err != nil {
-		return fmt.Errorf("store a block of %s: %w", p.topic, err)
+	err = s.breaker.put(func() (err error) {
+		stored, err = p.put(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store a block of %s: %w", p.topic, err)
 	}
-	return nil
+	return stored, nil
 }
 
 // resume asks every store where it stands and checks that against the log. The
