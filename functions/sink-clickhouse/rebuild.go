@@ -22,13 +22,12 @@ import (
 // which no sink writes; it takes another rebuild. So it may be ended and
 // repeated at any point.
 type Rebuild struct {
-	store     *store
-	writer    *writer
-	fenced    context.Context
-	unfence   context.CancelFunc
-	pending   []*row // that are in no table yet
-	unsettled *unmarked
-	rows      uint64 // given to the time series
+	store   *store
+	writer  *writer
+	fenced  context.Context
+	unfence context.CancelFunc
+	pending []*row
+	rows    uint64 // given to the time series
 }
 
 // rebuildGC is how much garbage, in percent of what is held, may gather: less
@@ -52,7 +51,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
 	}
-	r := &Rebuild{store: hot, writer: &writer{redis: redis.NewClient(at), store: hot}, unfence: func() {}, unsettled: newUnmarked()}
+	r := &Rebuild{store: hot, writer: &writer{redis: redis.NewClient(at), store: hot}, unfence: func() {}}
 	if err := r.begin(ctx, partitions); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -100,7 +99,7 @@ func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
 		// Their origin is not known, and need not be: the markers cover them.
 		r.pending = append(r.pending, &row{RepoProcessed: p, partition: -1, offset: -1})
 		if len(r.pending) == bulkBlock {
-			if err := r.flush(false); err != nil {
+			if err := r.flush(); err != nil {
 				return err
 			}
 		}
@@ -108,19 +107,18 @@ func (r *Rebuild) Processed(rows []*event.RepoProcessed) error {
 	return nil
 }
 
-func (r *Rebuild) flush(last bool) error {
+func (r *Rebuild) flush() error {
 	if err := r.store.add(r.fenced, "pulse.new_", r.pending, r.pending); err != nil {
 		return err
 	}
-	r.rows += uint64(len(r.pending))
-	r.unsettled.take(r.pending)
-	r.pending = r.pending[:0]
-	if !last && r.unsettled.few(bulkWait) {
-		return nil
+	u := newUnmarked()
+	u.take(r.pending)
+	if err := r.store.settle(r.fenced, "pulse.new_", u); err != nil {
+		return err
 	}
-	u := r.unsettled
-	r.unsettled = newUnmarked()
-	return r.store.settle(r.fenced, "pulse.new_", u)
+	r.rows += uint64(len(r.pending))
+	r.pending = r.pending[:0]
+	return nil
 }
 
 // Swept adds ledger lines. A line may come again.
@@ -132,7 +130,7 @@ func (r *Rebuild) Swept(lines []*event.OwnerSwept) error {
 // was given. marks are up to where each partition of each topic is in it: from
 // there on the function stores what Kafka has.
 func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
-	if err := r.flush(true); err != nil {
+	if err := r.flush(); err != nil {
 		return err
 	}
 	var rows uint64

@@ -98,7 +98,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 		}
 		r.decoder.GiveBack(r.unmarked.take(rows))
 		r.unmarked.follow(b)
-		if b.More && r.unmarked.few(r.wait) {
+		if b.More && r.unmarked.records < r.wait && len(r.unmarked.state) < waitRepositories {
 			return nil
 		}
 		if err := r.settle(ctx, "pulse.", r.unmarked); err != nil {
@@ -174,65 +174,6 @@ func (s *store) settle(ctx context.Context, prefix string, u *unmarked) error {
 		pushes = append(pushes, &p)
 	}
 	return insert(ctx, s, prefix+"github_pushes", pushColumns(), pushes)
-}
-
-// unmarked is what blocks lead to besides rows of the time series. Several blocks
-// of a backlog have many rows of one repository, of which one is enough.
-type unmarked struct {
-	state   map[int64]*row // of each repository the row that wins
-	pushes  map[push]bool
-	block   kafka.Block // where they begin and end
-	records int
-}
-
-// push is the time of a repository's last push.
-type push struct {
-	repo int64
-	at   int64 // ms since 1970, UTC
-}
-
-func newUnmarked() *unmarked {
-	return &unmarked{state: map[int64]*row{}, pushes: map[push]bool{}, block: kafka.Block{First: kafka.Offsets{}, Next: kafka.Offsets{}}}
-}
-
-// take takes rows over and returns those that it does not need.
-func (u *unmarked) take(rows []*row) (free []*row) {
-	for _, w := range rows {
-		if w.PushedAt != nil {
-			u.pushes[push{w.ID, w.PushedAt.UnixMilli()}] = true
-		}
-		if lost := replace(u.state, w.ID, w); lost != nil {
-			free = append(free, lost)
-		}
-	}
-	u.records += len(rows)
-	return free
-}
-
-// follow notes where a block begins and ends whose rows were taken over.
-func (u *unmarked) follow(b kafka.Block) {
-	for p, first := range b.First {
-		if _, known := u.block.First[p]; !known {
-			u.block.First[p] = first
-		}
-	}
-	maps.Copy(u.block.Next, b.Next)
-}
-
-// few says that it may grow: it has fewer than so many records, and is not large.
-func (u *unmarked) few(records int) bool {
-	return u.records < records && len(u.state) < waitRepositories
-}
-
-// replace gives a row the place of its key if it wins there in a table that
-// replaces. It returns the row that has lost, if there were two.
-func replace[K comparable](best map[K]*row, key K, w *row) (lost *row) {
-	b := best[key]
-	if b != nil && w.version() < b.version() {
-		return w
-	}
-	best[key] = w
-	return b
 }
 
 // sweeps stores the ledger. Its table replaces a line that comes again.
