@@ -56,7 +56,7 @@ const blockBytes = 64 << 20
 // bulkMemory. Rows of unusual weight take more memory, and time to collect it.
 //
 // The marker, and with it the rows of repositories that replace each other, wait
-// for bulkWait records, or waitRepositories.
+// for bulkWait records or waitRepositories: one block in memory more, or two.
 const (
 	bulkBlock  = 25_000
 	bulkWait   = 250_000
@@ -65,7 +65,7 @@ const (
 	bulkAge    = 10 * time.Second
 	bulkQuiet  = 200 * time.Millisecond
 
-	waitRepositories = 50_000
+	waitRepositories = 30_000
 )
 
 // New returns the function for func-go and the local runner. Any event may be
