@@ -2,9 +2,7 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,62 +15,6 @@ type Poison []poisoned
 type poisoned struct {
 	record *kgo.Record
 	reason error
-}
-
-// Decoder reads the records of block after block, each as an R, into the memory
-// of those it is given back: a row is a hundred small pieces, and most of a
-// store's time would go into finding and freeing them.
-type Decoder[R any] struct {
-	read func(context.Context, *kgo.Record, *R) error
-
-	mu    sync.Mutex
-	spare []*R // no more than were in hand at once
-}
-
-// NewDecoder returns a decoder. read reads a record into an R that may hold what
-// another record left there.
-func NewDecoder[R any](read func(context.Context, *kgo.Record, *R) error) *Decoder[R] {
-	return &Decoder[R]{read: read}
-}
-
-// Decode reads records in their order. Those that are invalid are the poison;
-// any other error is the whole's.
-func (d *Decoder[R]) Decode(ctx context.Context, records []*kgo.Record) ([]*R, Poison, error) {
-	rows := make([]*R, 0, len(records))
-	var bad Poison
-	for _, rec := range records {
-		r := d.row()
-		switch err := d.read(ctx, rec, r); {
-		case errors.Is(err, event.ErrInvalid):
-			bad = append(bad, poisoned{rec, err})
-		case err != nil:
-			return nil, nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-		default:
-			rows = append(rows, r)
-		}
-	}
-	return rows, bad, nil
-}
-
-// row is one that was given back, or a new one.
-func (d *Decoder[R]) row() *R {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	last := len(d.spare) - 1
-	if last < 0 {
-		return new(R)
-	}
-	r := d.spare[last]
-	d.spare = d.spare[:last]
-	return r
-}
-
-// GiveBack lets rows be overwritten: each of them once, and nobody may look at
-// them, or at what they point to, any more.
-func (d *Decoder[R]) GiveBack(rows []*R) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.spare = append(d.spare, rows...)
 }
 
 // Bury writes poison to the dead letters of its topics, and returns once that
