@@ -63,20 +63,7 @@ func BenchmarkBulkDoor(b *testing.B) {
 		return n
 	}
 
-	b.Run("from memory", func(b *testing.B) {
-		blocks := load(ctx, b, cfg)
-		for b.Loop() {
-			b.StopTimer()
-			empty(b)
-			b.StartTimer()
-			for _, rows := range blocks {
-				if err := s.add(ctx, "pulse.", rows, rows); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-	})
+	// First, for its bound on memory counts what others have left of theirs.
 	b.Run("drain", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
@@ -84,6 +71,29 @@ func BenchmarkBulkDoor(b *testing.B) {
 			b.StartTimer()
 			if err := Drain(ctx, environ); err != nil {
 				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("from memory", func(b *testing.B) {
+		blocks := load(ctx, b, cfg)
+		for b.Loop() {
+			b.StopTimer()
+			empty(b)
+			b.StartTimer()
+			u := newUnmarked()
+			for i, rows := range blocks {
+				if err := s.add(ctx, "pulse.", rows, rows); err != nil {
+					b.Fatal(err)
+				}
+				u.take(rows)
+				if u.records < bulkWait && i < len(blocks)-1 {
+					continue
+				}
+				if err := s.settle(ctx, "pulse.", u); err != nil {
+					b.Fatal(err)
+				}
+				u = newUnmarked()
 			}
 		}
 		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
