@@ -527,8 +527,9 @@ func (c *cluster) records(topic string) []*kgo.Record {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		fetches := client.PollFetches(ctx)
+		waited := ctx.Err() != nil
 		cancel()
-		if fetches.NumRecords() == 0 {
+		if fetches.NumRecords() == 0 && waited { // not if an error came instead: the client tries again
 			return all
 		}
 		all = append(all, fetches.Records()...)
