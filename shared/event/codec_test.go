@@ -109,7 +109,7 @@ func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
 	half := observation()
 	half.Topics, half.Forks = []string{"a", "b", "c"}, nil
 
-	records, want := []*kgo.Record{older(t, server.URL, bare)}, []event.RepoObserved{bare}
+	records, want := []*kgo.Record{older(t, server.URL, event.TypeRepoObserved, bare)}, []event.RepoObserved{bare}
 	some, of := bothForms(t, c, &full, &bare, &half)
 	records, want = append(records, some...), append(want, of...)
 	least := []byte(`{"repo_id": 1, "name_with_owner": "a/b", "stars": 0, "observed_at": "2025-03-01T12:00:00Z"}`)
@@ -131,6 +131,7 @@ func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
 	}
 	without := event.RepoProcessed{Observation: bare, ProcessedAt: bare.ObservedAt, Revision: 1}
 	records, processed := bothForms(t, c, &with, &without)
+	records, processed = append(records, older(t, server.URL, event.TypeRepoProcessed, without)), append(processed, without)
 	readAfterEachOther(t, c.ProcessedInto, records, processed)
 
 	reason := "killed"
@@ -178,10 +179,11 @@ func readAfterEachOther[T any](t *testing.T, read func(context.Context, *kgo.Rec
 	}
 }
 
-// older is a record of an observation whose schema lacked two fields.
-func older(t *testing.T, registryURL string, o event.RepoObserved) *kgo.Record {
+// older is a record whose schema lacked two fields of an observation, and all
+// velocities.
+func older(t *testing.T, registryURL, ceType string, v any) *kgo.Record {
 	t.Helper()
-	contract, err := event.ContractOf(event.TypeRepoObserved)
+	contract, err := event.ContractOf(ceType)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,14 +191,15 @@ func older(t *testing.T, registryURL string, o event.RepoObserved) *kgo.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
+	definitions := velocity.Definitions()
 	fields := slices.DeleteFunc(slices.Clone(now.(*avro.RecordSchema).Fields()), func(f *avro.Field) bool {
-		return f.Name() == "disk_kb" || f.Name() == "description"
+		return f.Name() == "disk_kb" || f.Name() == "description" || slices.ContainsFunc(definitions[:], func(d velocity.Definition) bool { return d.Name == f.Name() })
 	})
 	then, err := avro.NewRecordSchema(now.(*avro.RecordSchema).Name(), now.(*avro.RecordSchema).Namespace(), fields)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := avro.Marshal(then, o)
+	body, err := avro.Marshal(then, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +207,7 @@ func older(t *testing.T, registryURL string, o event.RepoObserved) *kgo.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registered, err := registry.CreateSchema(context.Background(), "older", sr.Schema{Schema: then.String()})
+	registered, err := registry.CreateSchema(context.Background(), ceType, sr.Schema{Schema: then.String()})
 	if err != nil {
 		t.Fatal(err)
 	}

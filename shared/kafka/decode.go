@@ -18,8 +18,12 @@ type Decoder[R any] struct {
 	read func(context.Context, *kgo.Record, *R) error
 
 	mu    sync.Mutex
-	spare []*R // no more than were in hand at once
+	spare []*R // at most mostSpare
 }
+
+// mostSpare is two blocks of a bulk door and some: a function that has worked off
+// a backlog does not keep the memory of larger ones.
+const mostSpare = 60_000
 
 // NewDecoder returns a decoder. read reads a record into an R that may hold what
 // another record left there.
@@ -64,5 +68,5 @@ func (d *Decoder[R]) row() *R {
 func (d *Decoder[R]) GiveBack(rows []*R) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.spare = append(d.spare, rows...)
+	d.spare = append(d.spare, rows[:min(len(rows), mostSpare-len(d.spare))]...)
 }

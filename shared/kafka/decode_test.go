@@ -61,6 +61,34 @@ func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
 	decode()
 }
 
+func TestDecoderKeepsSoManyRowsAndNoMore(t *testing.T) {
+	d := kafka.NewDecoder(func(context.Context, *kgo.Record, *int64) error { return nil })
+	const kept, all = 60_000, 60_500
+	decode := func() []*int64 {
+		t.Helper()
+		rows, _, err := d.Decode(context.Background(), block(make([]string, all)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	first, known := decode(), map[*int64]bool{}
+	for _, r := range first {
+		known[r] = true
+	}
+	d.GiveBack(first[:all/2])
+	d.GiveBack(first[all/2:])
+	again := 0
+	for _, r := range decode() {
+		if known[r] {
+			again++
+		}
+	}
+	if again != kept {
+		t.Errorf("%d rows of %d were used again, want %d", again, all, kept)
+	}
+}
+
 func TestDecoderFailsOfWhatIsNotTheRecordsFault(t *testing.T) {
 	down := errors.New("registry is down")
 	d := kafka.NewDecoder(func(context.Context, *kgo.Record, *int) error { return down })
