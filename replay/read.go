@@ -13,10 +13,13 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/types"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // maxLine bounds one event in a file, in bytes.
@@ -40,7 +43,8 @@ func (r *Refused) Unwrap() error { return r.Reason }
 
 // Read yields the events of a file in its order. Its form is told by its name:
 // .json is a JSON batch, .yaml and .yml the CloudEvents conformance form, all
-// else JSON Lines; .gz besides any of these. An event that is broken is yielded
+// else JSON Lines; .gz besides any of these. It is UTF-8, with or without a byte
+// order mark. An event that is broken is yielded
 // as an error that wraps a *Refused, and the file goes on behind it; any other
 // error, as of a file that is cut off, ends it. No event may have more than 4 MiB.
 func Read(path string) iter.Seq2[cloudevents.Event, error] {
@@ -61,6 +65,11 @@ func Read(path string) iter.Seq2[cloudevents.Event, error] {
 			}
 			in, name = z, rest
 		}
+		in, err = text(in)
+		if err != nil {
+			yield(cloudevents.Event{}, fmt.Errorf("%s: %w", path, err))
+			return
+		}
 		decode := lines
 		switch {
 		case strings.HasSuffix(name, ".json"):
@@ -77,6 +86,22 @@ func Read(path string) iter.Seq2[cloudevents.Event, error] {
 			}
 		}
 	}
+}
+
+// text is a file behind its byte order mark; one of UTF-16 is an error.
+func text(in io.Reader) (io.Reader, error) {
+	r := bufio.NewReaderSize(in, 64<<10)
+	head, err := r.Peek(3)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, err
+	case bytes.Equal(head, []byte("\xef\xbb\xbf")):
+		_, err = r.Discard(len(head))
+		return r, err
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return nil, errors.New("the file is UTF-16; want UTF-8")
+	}
+	return r, nil
 }
 
 func isYAML(name string) bool {
@@ -125,8 +150,7 @@ func lines(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 				return
 			}
 			if len(bytes.TrimSpace(line)) != 0 {
-				var e cloudevents.Event
-				err := json.Unmarshal(line, &e)
+				e, err := event.FromJSON(line)
 				if !checked(yield, place, e, err) {
 					return
 				}
@@ -175,8 +199,7 @@ func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 				yield(cloudevents.Event{}, fmt.Errorf("%s: %w", place, err))
 				return
 			}
-			var e cloudevents.Event
-			err := json.Unmarshal(text, &e)
+			e, err := event.FromJSON(text)
 			if len(text) > maxLine {
 				err = fmt.Errorf("more than %d bytes", maxLine)
 			}
@@ -193,19 +216,39 @@ func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 // document is one event of the conformance form, as far as it describes the
 // event and not its transport.
 type document struct {
-	Mode              string `json:"Mode"`
-	ContextAttributes struct {
-		SpecVersion     string            `json:"specversion"`
-		Type            string            `json:"type"`
-		Time            string            `json:"time,omitempty"`
-		ID              string            `json:"id"`
-		Source          string            `json:"source"`
-		Subject         string            `json:"subject,omitempty"`
-		DataSchema      string            `json:"dataschema,omitempty"`
-		DataContentType string            `json:"datacontenttype,omitempty"`
-		Extensions      map[string]string `json:"Extensions,omitempty"`
-	} `json:"ContextAttributes"`
-	Data string `json:"Data"`
+	Mode              string     `yaml:"Mode"`
+	ContextAttributes attributes `yaml:"ContextAttributes"`
+	Data              string     `yaml:"Data"`
+
+	TransportExtensions map[string]string `yaml:"TransportExtensions,omitempty"` // read over
+}
+
+type attributes struct {
+	SpecVersion     quoted            `yaml:"specversion"`
+	Type            quoted            `yaml:"type"`
+	Time            string            `yaml:"time,omitempty"`
+	ID              quoted            `yaml:"id"`
+	Source          quoted            `yaml:"source"`
+	Subject         quoted            `yaml:"subject,omitempty"`
+	DataSchema      quoted            `yaml:"dataschema,omitempty"`
+	DataContentType quoted            `yaml:"datacontenttype,omitempty"`
+	Extensions      map[string]string `yaml:"Extensions,omitempty"`
+}
+
+// quoted is a text that YAML takes for a text: 1.0, 007 and no are something
+// else there unless they are in quotes, as in JSON.
+type quoted string
+
+// UnmarshalYAML refuses what is not a text, with its line.
+func (q *quoted) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+		return fmt.Errorf("line %d: %q is not a text in YAML: put it in quotes", n.Line, n.Value)
+	}
+	*q = quoted(n.Value)
+	return nil
 }
 
 // conformance reads the form of the CloudEvents conformance tool: YAML
@@ -254,24 +297,36 @@ func conformance(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 }
 
 func fromDocument(text []byte) (cloudevents.Event, error) {
+	if !utf8.Valid(text) {
+		return cloudevents.Event{}, errors.New("not UTF-8")
+	}
 	var d document
-	if err := yaml.Unmarshal(text, &d); err != nil {
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	in.KnownFields(true)
+	if err := in.Decode(&d); err != nil {
 		return cloudevents.Event{}, err
+	}
+	if err := in.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return cloudevents.Event{}, errors.New("more text behind the end of the document")
 	}
 	if d.Mode != "" && d.Mode != "binary" && d.Mode != "structured" {
 		return cloudevents.Event{}, fmt.Errorf("mode %q is neither binary nor structured", d.Mode)
 	}
 	c := d.ContextAttributes
-	if c.SpecVersion == "" {
+	switch c.SpecVersion {
+	case "":
 		c.SpecVersion = cloudevents.VersionV1
+	case cloudevents.VersionV1, cloudevents.VersionV03:
+	default: // sdk-go panics
+		return cloudevents.Event{}, fmt.Errorf("specversion %q is neither %s nor %s", c.SpecVersion, cloudevents.VersionV1, cloudevents.VersionV03)
 	}
-	e := cloudevents.NewEvent(c.SpecVersion)
-	e.SetID(c.ID)
-	e.SetType(c.Type)
-	e.SetSource(c.Source)
-	e.SetSubject(c.Subject)
+	e := cloudevents.NewEvent(string(c.SpecVersion))
+	e.SetID(string(c.ID))
+	e.SetType(string(c.Type))
+	e.SetSource(string(c.Source))
+	e.SetSubject(string(c.Subject))
 	if c.DataSchema != "" {
-		e.SetDataSchema(c.DataSchema)
+		e.SetDataSchema(string(c.DataSchema))
 	}
 	if c.Time != "" {
 		at, err := types.ParseTime(c.Time)
@@ -283,7 +338,10 @@ func fromDocument(text []byte) (cloudevents.Event, error) {
 	for k, v := range c.Extensions {
 		e.SetExtension(k, v)
 	}
-	e.SetDataContentType(c.DataContentType)
+	if c.DataContentType == "" && d.Mode == "structured" {
+		c.DataContentType = event.ContentJSON
+	}
+	e.SetDataContentType(string(c.DataContentType))
 	if d.Data != "" {
 		e.DataEncoded = []byte(d.Data)
 	}

@@ -129,7 +129,7 @@ func Listen(ctx context.Context, address string, to Sink, refused func(error)) e
 	failed := make(chan error, 1)
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxPosted)
-		e, err := cloudevents.NewEventFromHTTPRequest(r)
+		e, err := event.FromHTTP(r)
 		if err == nil {
 			err = e.Validate()
 		}
@@ -140,7 +140,7 @@ func Listen(ctx context.Context, address string, to Sink, refused func(error)) e
 			http.Error(w, "not a CloudEvent: "+err.Error(), http.StatusUnsupportedMediaType)
 			return
 		}
-		err = to(*e)
+		err = to(e)
 		var why *Refused
 		switch {
 		case errors.As(err, &why):

@@ -252,6 +252,10 @@ func FuzzRead(f *testing.F) {
 		f.Add(name, []byte("["+first+","+second+"]"))
 		f.Add(name, []byte("ContextAttributes:\n  type: t\n  id: \"3\"\n  source: /s\nData: x\n---\n---\n"))
 		f.Add(name, []byte("\x1f\x8b\x08\x00"))
+		f.Add(name, []byte("\ufeff"+strings.Replace(first, `"data":{"n":1}`, `"data_base64":5`, 1)))
+		f.Add(name, []byte(`{"datacontentencoding":"","specversion":"0.3"}`))
+		f.Add(name, []byte("Mode: structured\nContextAttributes:\n  specversion: 1.0\n  type: t\n  id: 007\n  source: /s\n"))
+		f.Add(name, []byte("ContextAttributes:\n  type: &a t\n  id: *a\n  source: /s\nData: \"---\\r\\n \\0\"\n"))
 	}
 	f.Fuzz(func(t *testing.T, name string, content []byte) {
 		switch name {
@@ -268,7 +272,11 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var want []string
+		documents, err := replay.Create(filepath.Join(dir, "out.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, inDocuments []string
 		for e, err := range replay.Read(path) {
 			if err != nil {
 				continue
@@ -277,19 +285,24 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("%v", err)
 			}
 			if err := w.Write(e); err == nil {
-				want = append(want, e.ID())
+				want = append(want, e.ID()+"\x00"+string(e.Data()))
+			}
+			if err := documents.Write(e); err == nil {
+				inDocuments = append(inDocuments, e.ID()+"\x00"+string(e.Data()))
 			}
 		}
-		if err := w.Close(); err != nil {
+		if err := errors.Join(w.Close(), documents.Close()); err != nil {
 			t.Fatal(err)
 		}
-		got, err := read(filepath.Join(dir, "out.jsonl"))
-		if err != nil || len(got) != len(want) {
-			t.Fatalf("%d events read back, %v; want %d", len(got), err, len(want))
-		}
-		for i := range got {
-			if got[i].ID() != want[i] {
-				t.Errorf("event %d is %q, want %q", i, got[i].ID(), want[i])
+		for file, want := range map[string][]string{"out.jsonl": want, "out.yaml": inDocuments} {
+			got, err := read(filepath.Join(dir, file))
+			if err != nil || len(got) != len(want) {
+				t.Fatalf("%s: %d events read back, %v; want %d", file, len(got), err, len(want))
+			}
+			for i := range got {
+				if g := got[i].ID() + "\x00" + string(got[i].Data()); g != want[i] {
+					t.Errorf("%s: event %d is %q, want %q", file, i, g, want[i])
+				}
 			}
 		}
 	})

@@ -125,6 +125,42 @@ func TestWhatIsBrokenIsRefusedWithItsPlaceAndTheRestIsRead(t *testing.T) {
 		"document 2: ", "document 3: mode", "document 4: more than 4194304 bytes")
 }
 
+func TestForeignBytesAreRefusedByNameAndTheRestIsRead(t *testing.T) {
+	const document = "Mode: structured\nContextAttributes:\n  specversion: %s\n  type: t\n  time: 2026-11-20T00:00:00Z\n  id: %s\n  source: /s\n  Extensions:\n    mayrepeat: true\nData: |\n  {\"n\":1}\n---\n"
+	for _, c := range []struct{ name, text, ids, want string }{
+		{"a.yaml", fmt.Sprintf(document, "1.0", "a") + fmt.Sprintf(document, `"1.0"`, "b"), "b", `line 3: "1.0" is not a text`},
+		{"a.yaml", fmt.Sprintf(document, `"1.0"`, "007") + fmt.Sprintf(document, `"1.0"`, "b"), "b", `line 6: "007" is not a text`},
+		{"a.yaml", fmt.Sprintf(document, `"9.9"`, "a") + fmt.Sprintf(document, `"1.0"`, "b"), "b", `specversion "9.9"`},
+		{"a.yaml", fmt.Sprintf(document, `"1.0"`, "a\xe9") + fmt.Sprintf(document, `"1.0"`, "b"), "b", "not UTF-8"},
+		{"a.yaml", strings.Replace(fmt.Sprintf(document, `"1.0"`, "a"), "Data", "data", 1) + fmt.Sprintf(document, `"1.0"`, "b"), "b", "data"},
+		{"a.yaml", fmt.Sprintf(document, `"1.0"`, "a\n  id: b") + fmt.Sprintf(document, `"1.0"`, "b"), "b", "id"},
+		{"a.jsonl", strings.Replace(first, `"data":{"n":1}`, `"data_base64":5`, 1) + "\n" + second, "2", "data_base64"},
+		{"a.jsonl", strings.Replace(first, `"data"`, `"Data"`, 1) + "\n" + second, "2", `"Data"`},
+		{"a.jsonl", strings.Replace(first, "kept", "k\xe9pt", 1) + "\n" + second, "2", "not UTF-8"},
+		{"a.json", "[" + strings.Replace(first, `"data":{"n":1}`, `"data_base64":5`, 1) + "," + second + "]", "2", "data_base64"},
+		{"a.jsonl", "\ufeff" + second, "2", ""},
+		{"a.json", "\ufeff[" + second + "]", "2", ""},
+		{"a.yaml", "\ufeff" + strings.ReplaceAll(fmt.Sprintf(document, `"1.0"`, "b"), "\n", "\r\n"), "b", ""},
+		{"a.jsonl", "\xff\xfe{\x00", "", "UTF-16"},
+		{"a.json", "\xfe\xff\x00[", "", "UTF-16"},
+	} {
+		var ids, faults []string
+		for e, err := range replay.Read(write(t, c.name, c.text)) {
+			if err != nil {
+				faults = append(faults, err.Error())
+				continue
+			}
+			ids = append(ids, e.ID())
+			if e.DataContentType() != "application/json" {
+				t.Errorf("%s: %q: content type %q", c.name, c.text, e.DataContentType())
+			}
+		}
+		if got := strings.Join(faults, "\n"); strings.Join(ids, " ") != c.ids || !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q: events %v, refused %q; want %s and %q", c.name, c.text, ids, faults, c.ids, c.want)
+		}
+	}
+}
+
 func TestFileThatIsCutOffOrOfAnotherFormIsOneError(t *testing.T) {
 	bad := func(name, text, why string, before int) {
 		t.Helper()
@@ -152,7 +188,7 @@ func TestAddressIsTriedAgainAsKnativeWould(t *testing.T) {
 	answers := []int{503, 429, 204}
 	posts := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Ce-Id") != "1" {
+		if r.Header.Get("Ce-Id") != "1" || r.Header.Get("Ce-Subject") != "%E2%82%AC" {
 			t.Errorf("headers %v", r.Header)
 		}
 		w.WriteHeader(answers[min(posts, len(answers)-1)])
@@ -163,6 +199,7 @@ func TestAddressIsTriedAgainAsKnativeWould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	events[0].SetSubject("€")
 	to := &replay.ToURL{URL: srv.URL, Client: srv.Client()}
 	if err := to.Send(context.Background(), events[0]); err != nil || posts != 3 {
 		t.Errorf("%d posts, %v", posts, err)

@@ -168,7 +168,8 @@ func (k *ToKafka) Flush(ctx context.Context) error {
 // Close lets go of the connection.
 func (k *ToKafka) Close() { k.producer.Close() }
 
-// ToURL posts events, one after the other, in binary mode.
+// ToURL posts events, one after the other, in binary mode; attributes that are
+// not ASCII are percent-encoded as the HTTP protocol binding says.
 type ToURL struct {
 	URL    string
 	Client *http.Client
@@ -206,7 +207,7 @@ func (u *ToURL) Send(ctx context.Context, e cloudevents.Event) error {
 }
 
 func (u *ToURL) post(ctx context.Context, e cloudevents.Event) (retry bool, err error) {
-	req, err := cloudevents.NewHTTPRequestFromEvent(ctx, u.URL, e)
+	req, err := event.ToHTTP(ctx, u.URL, e)
 	if err != nil {
 		return false, err
 	}

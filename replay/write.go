@@ -14,7 +14,7 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/types"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 // Writer writes events to a file that Read reads. It is for one goroutine.
@@ -96,8 +96,8 @@ func toDocument(e cloudevents.Event) ([]byte, error) {
 	}
 	d := document{Mode: "binary", Data: string(e.Data())}
 	c := &d.ContextAttributes
-	c.SpecVersion, c.Type, c.ID, c.Source, c.Subject = e.SpecVersion(), e.Type(), e.ID(), e.Source(), e.Subject()
-	c.DataSchema, c.DataContentType = e.DataSchema(), e.DataContentType()
+	c.SpecVersion, c.Type, c.ID, c.Source, c.Subject = quoted(e.SpecVersion()), quoted(e.Type()), quoted(e.ID()), quoted(e.Source()), quoted(e.Subject())
+	c.DataSchema, c.DataContentType = quoted(e.DataSchema()), quoted(e.DataContentType())
 	if !e.Time().IsZero() {
 		c.Time = e.Time().Format(time.RFC3339Nano)
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/hamba/avro/v2"
@@ -221,8 +222,12 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 	if err := checkAttributes(e.ID(), e.Source()); err != nil {
 		return nil, Invalid("id or source: %w", err)
 	}
+	content, err := contentOf(e)
+	if err != nil {
+		return nil, err
+	}
 	p := contract.blank()
-	if err := c.decode(ctx, contract, e.DataContentType(), e.Data(), p); err != nil {
+	if err := c.decode(ctx, contract, content, e.Data(), p); err != nil {
 		return nil, err
 	}
 	return c.record(ctx, contract, p, origin{id: e.ID(), source: e.Source(), mayRepeat: true})
@@ -272,7 +277,11 @@ func (c *Codec) Requested(ctx context.Context, e cloudevents.Event) (p FetchRequ
 	if err != nil {
 		return p, err
 	}
-	return p, c.decode(ctx, contract, e.DataContentType(), e.Data(), &p)
+	content, err := contentOf(e)
+	if err != nil {
+		return p, err
+	}
+	return p, c.decode(ctx, contract, content, e.Data(), &p)
 }
 
 // JSON reads a record of any of our types and returns its payload in the JSON
@@ -325,17 +334,25 @@ func (c *Codec) decode(ctx context.Context, contract Contract, contentType strin
 	if len(body) > maxPayload {
 		return Invalid("payload of %d bytes, more than %d", len(body), maxPayload)
 	}
-	media, err := ContentAvro, error(nil)
+	media := ContentAvro
 	if contentType != "" && contentType != ContentAvro {
-		if media, _, err = mime.ParseMediaType(contentType); err != nil {
+		var params map[string]string
+		var err error
+		if media, params, err = mime.ParseMediaType(contentType); err == nil {
+			err = checkCharset(params)
+		}
+		if err != nil {
 			return Invalid("content type %q: %w", contentType, err)
 		}
 	}
+	var err error
 	switch media {
 	case ContentAvro:
 		err = c.decodeAvro(ctx, contract, body, p)
 	case ContentJSON:
-		if e := json.Unmarshal(body, p); e != nil {
+		if body = bytes.TrimPrefix(body, []byte(byteOrderMark)); !utf8.Valid(body) {
+			err = Invalid("decode %s: not UTF-8", contract.Type)
+		} else if e := json.Unmarshal(body, p); e != nil {
 			err = Invalid("decode %s: %w", contract.Type, e)
 		}
 	default:
@@ -406,6 +423,9 @@ func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, 
 	reads, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("parse the schema of %s: %w", contract.Type, err)
+	}
+	if err := checkTimes(reads, wrote); err != nil {
+		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
 	}
 	resolved, err := avro.NewSchemaCompatibility().Resolve(reads, wrote)
 	if err != nil {

@@ -132,11 +132,8 @@ func (p *RepoProcessed) plain() *processed {
 // those that may be null. Nothing stays of what p held before.
 func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
 	*p = RepoProcessed{}
-	if err := repo.Require(b, "repo_id", "name_with_owner", "stars", "observed_at", "processed_at", "revision"); err != nil {
-		return err
-	}
 	var all map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
+	if err := repo.Strict(b, &all); err != nil {
 		return err
 	}
 	if err := p.Velocities.Set(all); err != nil {
@@ -146,7 +143,7 @@ func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	return repo.Strict(rest, p.plain())
+	return repo.Strict(rest, p.plain(), "repo_id", "name_with_owner", "stars", "observed_at", "processed_at", "revision")
 }
 
 // MarshalJSON writes all fields, of the observation and of its velocities, side
@@ -176,11 +173,8 @@ func (p *RepoProcessed) attributes() attributes {
 
 // UnmarshalJSON reads the JSON form: all of it must be there, and no more.
 func (f *FetchRequested) UnmarshalJSON(b []byte) error {
-	if err := repo.Require(b, "sweep_id", "login"); err != nil {
-		return err
-	}
 	type plain FetchRequested
-	return repo.Strict(b, (*plain)(f))
+	return repo.Strict(b, (*plain)(f), "sweep_id", "login")
 }
 
 func (f *FetchRequested) parts() []any { return []any{f} }
@@ -200,11 +194,8 @@ func (f *FetchRequested) attributes() attributes {
 // stored as zero. Nothing stays of what s held before.
 func (s *OwnerSwept) UnmarshalJSON(b []byte) error {
 	*s = OwnerSwept{}
-	if err := repo.Require(b, "sweep_id", "owner", "status", "started_at", "finished_at", "seen", "unanswered", "pages", "killed_pages", "points", "seconds"); err != nil {
-		return err
-	}
 	type plain OwnerSwept
-	return repo.Strict(b, (*plain)(s))
+	return repo.Strict(b, (*plain)(s), "sweep_id", "owner", "status", "started_at", "finished_at", "seen", "unanswered", "pages", "killed_pages", "points", "seconds")
 }
 
 func (s *OwnerSwept) parts() []any { return []any{s} }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -105,6 +106,41 @@ func nullable(f *avro.Field, kind velocity.Kind) error {
 		return fmt.Errorf("field %s is not [null, %s]", f.Name(), want)
 	}
 	return nil
+}
+
+// checkTimes makes sure that what is read as a time was written as one, in the
+// same unit: Avro's own resolution takes any long for it.
+func checkTimes(reads, wrote avro.Schema) error {
+	to, ok := reads.(*avro.RecordSchema)
+	from, okFrom := wrote.(*avro.RecordSchema)
+	if !ok || !okFrom {
+		return nil // for Resolve to refuse
+	}
+	for _, f := range to.Fields() {
+		i := slices.IndexFunc(from.Fields(), func(w *avro.Field) bool { return w.Name() == f.Name() })
+		if i < 0 {
+			continue
+		}
+		want, got := timeUnit(f.Type()), timeUnit(from.Fields()[i].Type())
+		if want != got {
+			return fmt.Errorf("field %s was written as %s, not %s", f.Name(), cmp.Or(got, "a number without a unit"), cmp.Or(want, "a number"))
+		}
+	}
+	return nil
+}
+
+// timeUnit is the logical type of a number, or of the one in a union; "" for none.
+func timeUnit(s avro.Schema) string {
+	types := []avro.Schema{s}
+	if u, ok := s.(*avro.UnionSchema); ok {
+		types = u.Types()
+	}
+	for _, t := range types {
+		if p, ok := t.(*avro.PrimitiveSchema); ok && p.Logical() != nil {
+			return string(p.Logical().Type())
+		}
+	}
+	return ""
 }
 
 // write appends the fields of a run.

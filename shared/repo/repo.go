@@ -3,14 +3,18 @@
 package repo
 
 import (
-	"encoding/json"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"sigs.k8s.io/json"
 )
 
 // Observation is a reading of one repository's counters. A nil field means
@@ -214,34 +218,43 @@ func (o *Observation) Counters() [12]Counter {
 // refused, or a misspelt one would vanish. Nothing stays of what o held before.
 func (o *Observation) UnmarshalJSON(b []byte) error {
 	*o = Observation{}
-	if err := Require(b, "repo_id", "name_with_owner", "stars", "observed_at"); err != nil {
-		return err
-	}
 	type plain Observation
-	return Strict(b, (*plain)(o))
+	return Strict(b, (*plain)(o), "repo_id", "name_with_owner", "stars", "observed_at")
 }
 
-// Require says which of the named fields a JSON object lacks.
-func Require(b []byte, fields ...string) error {
-	var present map[string]json.RawMessage
-	if err := json.Unmarshal(b, &present); err != nil {
+// Strict decodes one JSON object into v. Names must be those of v's fields, in
+// their case, each once; those of required must be there and not null. The error
+// names the member that is at fault.
+func Strict(b []byte, v any, required ...string) error {
+	strict, err := json.UnmarshalStrict(b, v)
+	var members map[string]stdjson.RawMessage
+	if e := stdjson.Unmarshal(b, &members); e != nil {
+		return e
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if err == nil {
+			break
+		}
+		one, e := stdjson.Marshal(map[string]stdjson.RawMessage{name: members[name]})
+		if e != nil {
+			return e
+		}
+		if _, e = json.UnmarshalStrict(one, v); e != nil {
+			err = fmt.Errorf("%s: %w", name, e)
+			break
+		}
+	}
+	if err := errors.Join(append(strict, err)...); err != nil {
 		return err
 	}
 	var missing []string
-	for _, f := range fields {
-		if v, ok := present[f]; !ok || string(v) == "null" {
-			missing = append(missing, f)
+	for _, name := range required {
+		if v, ok := members[name]; !ok || string(v) == "null" {
+			missing = append(missing, name)
 		}
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("required fields are missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-// Strict decodes one JSON value into v and refuses unknown fields.
-func Strict(b []byte, v any) error {
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
 }

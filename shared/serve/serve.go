@@ -127,7 +127,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	e, err := cloudevents.NewEventFromHTTPRequest(r)
+	e, err := event.FromHTTP(r)
 	if err == nil {
 		err = e.Validate()
 	}
@@ -142,7 +142,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	if err := (*fn).Receive(ctx, *e); err != nil {
+	if err := (*fn).Receive(ctx, e); err != nil {
 		status := statusOf(err)
 		if status >= 500 {
 			w.Header().Set("Retry-After", retryAfter(err))
