@@ -153,7 +153,11 @@ func (c *settling) settle(ctx context.Context, p *place, how string) error {
 		}
 		records := []*kgo.Record{note}
 		if how == event.Retried {
-			records = append(records, l.Original())
+			original, err := original(ctx, cfg, l)
+			if err != nil {
+				return err
+			}
+			records = append(records, original)
 		}
 		if err := transact(ctx, client, records); err != nil {
 			return fmt.Errorf("%s: %w", l.ID(), err)
@@ -185,6 +189,21 @@ func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err 
 		}
 	}
 	return chosen, nil
+}
+
+// original is the record of a letter, from the letter, or where that was cut from
+// the record's own place.
+func original(ctx context.Context, cfg kafka.Config, l *audit.Letter) (*kgo.Record, error) {
+	if l.Cut != nil {
+		r, err := kafka.ReadAt(ctx, cfg, kafka.Partition{Topic: l.Topic, Number: l.Partition}, l.Offset)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.Restore(r); err != nil {
+			return nil, err
+		}
+	}
+	return l.Original()
 }
 
 // transact writes records all together or not at all.

@@ -41,7 +41,7 @@ func (s *sweeper) end(ctx context.Context, w *errand, status, reason string) err
 	line := &w.cp.Line
 	line.Status = status
 	if reason != "" {
-		line.Reason = &reason
+		line.Reason = event.Reason(reason)
 	}
 	line.FinishedAt = s.now().UTC().Truncate(time.Millisecond)
 	if line.StartedAt.IsZero() {

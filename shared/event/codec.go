@@ -36,7 +36,8 @@ const (
 // adds a row.
 const MayRepeat = "mayrepeat"
 
-// maxPayload bounds one payload and each text or list within, in bytes.
+// maxPayload bounds one payload and each text or list within, in bytes, before it
+// is read: JSON takes more than the Avro that it becomes.
 const maxPayload = 1 << 20
 
 // frame is the Confluent wire format: a zero byte, then the schema id.

@@ -213,6 +213,9 @@ func (s *OwnerSwept) check(time.Time) error {
 	if s.Reason != nil && !utf8.ValidString(*s.Reason) {
 		return fmt.Errorf("reason is not UTF-8")
 	}
+	if s.Reason != nil && len(*s.Reason) > maxReason {
+		return fmt.Errorf("reason has %d bytes, more than %d", len(*s.Reason), maxReason)
+	}
 	return checkAttributes(s.SweepID, s.Owner)
 }
 
@@ -220,6 +223,9 @@ func (s *OwnerSwept) check(time.Time) error {
 // are headers in Kafka and HTTP, and CloudEvents has no control characters there.
 func checkAttributes(texts ...string) error {
 	for _, text := range texts {
+		if len(text) > maxAttribute {
+			return fmt.Errorf("%.20q… has %d bytes, more than %d", text, len(text), maxAttribute)
+		}
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 			return fmt.Errorf("%q is not UTF-8, or holds control characters", text)
 		}

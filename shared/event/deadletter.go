@@ -1,7 +1,9 @@
 package event
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -37,9 +39,18 @@ type DeadLetter struct {
 	SchemaID  *uint32             `json:"schema_id,omitempty"`
 	Headers   map[string][]string `json:"headers,omitempty"`
 	Key       string              `json:"key,omitempty"`
-	Text      string              `json:"text,omitempty"` // the value, where it is readable
+	Text      string              `json:"text,omitempty"` // the value, where it is readable and small enough
 	Key64     []byte              `json:"key_base64"`
 	Value64   []byte              `json:"value_base64"` // the original bytes
+	Cut       *Cut                `json:"cut,omitempty"`
+}
+
+// Cut says that a letter holds part of its record only, because the whole would
+// be larger than Kafka takes: key, headers and value may be cut. The record is
+// whole at its place as long as its topic keeps it.
+type Cut struct {
+	Bytes  int    `json:"value_bytes"`  // of the whole value
+	SHA256 string `json:"value_sha256"` // of the whole value, in hex
 }
 
 // ID is the identity of the dead letter: topic/partition/offset.
@@ -48,7 +59,7 @@ func (d *DeadLetter) ID() string { return fmt.Sprintf("%s/%d/%d", d.Topic, d.Par
 // NewDeadLetter describes a record that a stage could not process.
 func NewDeadLetter(stage string, r *kgo.Record, reason error) *DeadLetter {
 	d := &DeadLetter{
-		Reason: reason.Error(), Stage: stage,
+		Reason: shorten(reason.Error(), maxReasonText), Stage: stage,
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Timestamp.UTC(),
 		Key64: r.Key, Value64: r.Value,
 	}
@@ -56,12 +67,7 @@ func NewDeadLetter(stage string, r *kgo.Record, reason error) *DeadLetter {
 		id := binary.BigEndian.Uint32(r.Value[1:])
 		d.SchemaID = &id
 	}
-	if len(r.Headers) > 0 {
-		d.Headers = map[string][]string{}
-		for _, h := range r.Headers {
-			d.Headers[h.Key] = append(d.Headers[h.Key], string(h.Value))
-		}
-	}
+	d.Headers = headersOf(r.Headers)
 	if utf8.Valid(r.Key) {
 		d.Key = string(r.Key)
 	}
@@ -71,9 +77,25 @@ func NewDeadLetter(stage string, r *kgo.Record, reason error) *DeadLetter {
 	return d
 }
 
-// Record is the dead letter as a record of its topic.
+func headersOf(headers []kgo.RecordHeader) map[string][]string {
+	if len(headers) == 0 {
+		return nil
+	}
+	all := map[string][]string{}
+	for _, h := range headers {
+		all[h.Key] = append(all[h.Key], string(h.Value))
+	}
+	return all
+}
+
+// Record is the dead letter as a record of its topic. It is no larger than Kafka
+// takes: of a large record the letter gives up first the readable text, then
+// parts of the original, and says so in Cut.
 func (d *DeadLetter) Record() (*kgo.Record, error) {
 	value, err := json.Marshal(d)
+	if err == nil && len(value) > maxLetter {
+		value, err = d.fit()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode the dead letter of %s: %w", d.ID(), err)
 	}
@@ -92,10 +114,81 @@ func (d *DeadLetter) Record() (*kgo.Record, error) {
 	}, nil
 }
 
+// Limits of a letter, in bytes.
+const (
+	maxLetter     = MaxRecord - 4<<10 // room for its own attributes
+	maxReasonText = 4 << 10
+	// maxCutKey and maxCutHeaders bound the key and the headers of a letter that is
+	// cut. JSON takes up to six times as much.
+	maxCutKey     = 4 << 10
+	maxCutHeaders = 32 << 10
+)
+
+// fit is the letter in no more than maxLetter bytes of JSON.
+func (d *DeadLetter) fit() ([]byte, error) {
+	small := *d
+	small.Text = ""
+	if value, err := json.Marshal(&small); err != nil || len(value) <= maxLetter {
+		return value, err
+	}
+	digest := sha256.Sum256(d.Value64)
+	small.Cut = &Cut{Bytes: len(d.Value64), SHA256: hex.EncodeToString(digest[:])}
+	small.Key64 = d.Key64[:min(len(d.Key64), maxCutKey)]
+	small.Key = shorten(d.Key, maxCutKey)
+	small.Headers = map[string][]string{}
+	room := maxCutHeaders
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		for _, v := range d.Headers[name] {
+			const each = 16 // JSON's own signs
+			if room -= len(name) + len(v) + each; room >= 0 {
+				small.Headers[name] = append(small.Headers[name], v)
+			}
+		}
+	}
+	small.Value64 = nil
+	rest, err := json.Marshal(&small)
+	if err != nil {
+		return nil, err
+	}
+	room = (maxLetter - len(rest)) / 4 * 3 // base64 makes four bytes of three
+	small.Value64 = d.Value64[:min(len(d.Value64), room)]
+	return json.Marshal(&small)
+}
+
+// shorten is a text of at most some bytes, cut between two characters. It is
+// valid UTF-8.
+func shorten(text string, bytes int) string {
+	if len(text) > bytes {
+		for bytes > 0 && !utf8.RuneStart(text[bytes]) {
+			bytes--
+		}
+		text = text[:bytes]
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// Restore makes a letter that was cut whole again from the record at its place.
+// Any other record, and one with another value, is refused.
+func (d *DeadLetter) Restore(r *kgo.Record) error {
+	if d.Cut == nil {
+		return nil
+	}
+	digest := sha256.Sum256(r.Value)
+	if r.Topic != d.Topic || r.Partition != d.Partition || r.Offset != d.Offset || hex.EncodeToString(digest[:]) != d.Cut.SHA256 {
+		return fmt.Errorf("restore the dead letter of %s: %s/%d/%d is another record", d.ID(), r.Topic, r.Partition, r.Offset)
+	}
+	d.Key64, d.Value64, d.Headers, d.Cut = r.Key, r.Value, headersOf(r.Headers), nil
+	return nil
+}
+
 // Original is the record that the letter was written of, to be sent again: the
 // same key, value and headers, marked as one that may repeat, for a stage that
-// had no trouble with it has it already.
-func (d *DeadLetter) Original() *kgo.Record {
+// had no trouble with it has it already. A letter that was cut has to be restored
+// first.
+func (d *DeadLetter) Original() (*kgo.Record, error) {
+	if d.Cut != nil {
+		return nil, fmt.Errorf("the dead letter of %s holds a part of its record only", d.ID())
+	}
 	r := &kgo.Record{Topic: d.Topic, Key: d.Key64, Value: d.Value64, Timestamp: d.Time}
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		if strings.EqualFold(name, "ce_"+MayRepeat) {
@@ -106,7 +199,7 @@ func (d *DeadLetter) Original() *kgo.Record {
 		}
 	}
 	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
-	return r
+	return r, nil
 }
 
 // What may become of a dead letter.

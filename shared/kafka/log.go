@@ -153,3 +153,27 @@ func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, eac
 	}
 	return nil
 }
+
+// ReadAt reads one committed record. It errs when the log does not hold it any
+// more, or not yet.
+func ReadAt(ctx context.Context, cfg Config, p Partition, offset int64) (*kgo.Record, error) {
+	missing := fmt.Errorf("read %s/%d/%d: the log does not hold it", p.Topic, p.Number, offset)
+	ends, err := Ends(ctx, cfg, p.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if end, ok := ends[p]; !ok || offset >= end {
+		return nil, missing
+	}
+	var found *kgo.Record
+	err = ReadRange(ctx, cfg, p, offset, offset+1, func(records []*kgo.Record, _ int64) error {
+		for _, r := range records {
+			found = r
+		}
+		return nil
+	})
+	if err == nil && found == nil {
+		err = missing
+	}
+	return found, err
+}

@@ -67,15 +67,23 @@ type Language struct {
 	Bytes int64  `avro:"bytes" json:"bytes"`
 }
 
-// Limits of a plausible observation. GitHub's own limits lie below them.
+// Limits of a plausible observation, in bytes where they bound a text. GitHub's
+// own limits lie below them.
 const (
 	maxCount       = 1_000_000_000_000
 	maxText        = 16 << 10
 	maxListEntries = 1_000
 	clockSkew      = 24 * time.Hour
+	// What numbers take in Avro: each ten bytes at most.
+	numbers     = 1 << 10
+	lengthBytes = 10
 	// Every store holds times of these years exactly.
 	firstYear, lastYear = 1970, 2200
 )
+
+// MaxBytes bounds a valid observation in Avro: all of its texts and lists, and
+// room for its numbers.
+const MaxBytes = 900_000
 
 // githubBegan is the month before GitHub's first repository.
 func githubBegan() time.Time { return time.Date(2007, 9, 1, 0, 0, 0, 0, time.UTC) }
@@ -134,19 +142,19 @@ func (o *Observation) Validate(now time.Time) error {
 	if o.ID == 0 {
 		bad("repo_id is missing: an observation without identity")
 	}
-	owner, name, ok := strings.Cut(o.NameWithOwner, "/")
+	owner, rest, ok := strings.Cut(o.NameWithOwner, "/")
 	switch {
-	case !ok || owner == "" || name == "" || strings.Contains(name, "/"):
-		bad("name_with_owner %q is not owner/name", o.NameWithOwner)
-	case o.Owner != owner || o.Name != name:
-		bad("owner %q and name %q do not fit name_with_owner %q", o.Owner, o.Name, o.NameWithOwner)
+	case !ok || owner == "" || rest == "" || strings.Contains(rest, "/"):
+		bad("name_with_owner %.300q is not owner/name", o.NameWithOwner)
+	case o.Owner != owner || o.Name != rest:
+		bad("owner %.300q and name %.300q do not fit name_with_owner %.300q", o.Owner, o.Name, o.NameWithOwner)
 	case strings.ContainsFunc(o.NameWithOwner, unicode.IsControl): // CloudEvents has none in a subject
-		bad("name_with_owner %q holds control characters", o.NameWithOwner)
+		bad("name_with_owner %.300q holds control characters", o.NameWithOwner)
 	}
 	switch o.OwnerType {
 	case "", "Organization", "User":
 	default:
-		bad("owner_type %q is neither Organization nor User", o.OwnerType)
+		bad("owner_type %.20q is neither Organization nor User", o.OwnerType)
 	}
 	if o.ObservedAt.Before(githubBegan()) || o.ObservedAt.After(now.Add(clockSkew)) {
 		bad("observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
@@ -164,34 +172,51 @@ func (o *Observation) Validate(now time.Time) error {
 			bad("%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
 		}
 	}
+	size := numbers
+	text := func(field, s string) {
+		size += len(s) + lengthBytes
+		if len(s) > maxText {
+			bad("%s has %d bytes, more than %d", field, len(s), maxText)
+		}
+		if !utf8.ValidString(s) { // a reader of Parquet may refuse the whole file
+			bad("%s is not UTF-8", field)
+		}
+	}
+	entry := func(list, s string) {
+		size += len(s) + lengthBytes
+		if len(s) > maxText {
+			bad("%s %.20q has %d bytes, more than %d", list, s, len(s), maxText)
+		}
+		if !utf8.ValidString(s) {
+			bad("%s %.20q is not UTF-8", list, s)
+		}
+	}
 	for _, t := range [...]struct {
 		field string
 		text  *string
-	}{{"name_with_owner", &o.NameWithOwner}, {"description", o.Description}, {"company", o.Company},
+	}{{"name_with_owner", &o.NameWithOwner}, {"owner", &o.Owner}, {"name", &o.Name}, {"description", o.Description}, {"company", o.Company},
 		{"primary_language", o.PrimaryLanguage}, {"license", o.License}, {"default_branch", o.DefaultBranch},
 		{"latest_release", o.LatestRelease}, {"node_id", &o.NodeID}, {"sweep_id", &o.SweepID}, {"source", &o.Source}} {
-		if t.text != nil && len(*t.text) > maxText {
-			bad("%s has %d bytes, more than %d", t.field, len(*t.text), maxText)
-		}
-		if t.text != nil && !utf8.ValidString(*t.text) { // a reader of Parquet may refuse the whole file
-			bad("%s is not UTF-8", t.field)
+		if t.text != nil {
+			text(t.field, *t.text)
 		}
 	}
 	if len(o.Languages) > maxListEntries || len(o.Topics) > maxListEntries {
 		bad("more than %d languages or topics", maxListEntries)
+		return errors.Join(faults...)
 	}
 	for _, l := range o.Languages {
 		if l.Bytes < 0 {
-			bad("language %q has %d bytes", l.Name, l.Bytes)
+			bad("language %.20q has %d bytes", l.Name, l.Bytes)
 		}
-		if !utf8.ValidString(l.Name) {
-			bad("language %q is not UTF-8", l.Name)
-		}
+		entry("language", l.Name)
+		size += lengthBytes
 	}
 	for _, t := range o.Topics {
-		if !utf8.ValidString(t) {
-			bad("topic %q is not UTF-8", t)
-		}
+		entry("topic", t)
+	}
+	if size > MaxBytes {
+		bad("texts and lists have %d bytes, more than %d", size, MaxBytes)
 	}
 	return errors.Join(faults...)
 }

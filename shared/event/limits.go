@@ -1,0 +1,38 @@
+package event
+
+import "github.com/m7pulse/m7pulse/shared/repo"
+
+// Limits of size, in bytes, from the back of the pipeline to its front: each is
+// what the one before it leaves room for. So what is accepted at a door can be
+// written by every stage behind it.
+const (
+	// MaxBatch is the largest record batch that our producers write, before it is
+	// compressed. A topic must take it: its max.message.bytes, 1,048,588 where
+	// nothing is set, must not be less.
+	MaxBatch = 1_000_000
+	// MaxRecord is the largest record, its key, value and headers: a batch of one
+	// adds its own header and the lengths within.
+	MaxRecord = MaxBatch - 1<<10
+	// maxVelocities bounds all velocities of a row, and what else it has besides
+	// its observation.
+	maxVelocities = 4 << 10
+	// maxProcessed is the largest RepoProcessed, the largest of our payloads.
+	maxProcessed = frame + repo.MaxBytes + maxVelocities
+	// maxAttribute bounds each text in the attributes of an event: headers in Kafka
+	// and in HTTP.
+	maxAttribute = 16 << 10
+	// maxAttributes bounds the key and the headers of a record of ours: an id, a
+	// source, a subject, and short ones.
+	maxAttributes = 3*maxAttribute + 1<<10
+	// maxReason bounds the reason of a ledger line.
+	maxReason = 16 << 10
+)
+
+// It does not compile unless the largest row fits in a record.
+const _ = uint(MaxRecord - maxProcessed - maxAttributes)
+
+// Reason is a text as the reason of a ledger line, cut where it is too long.
+func Reason(text string) *string {
+	text = shorten(text, maxReason)
+	return &text
+}
