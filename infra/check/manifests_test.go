@@ -329,6 +329,52 @@ func TestFunctionsAreReachedFromTheClusterOnlyAndRunWithoutRights(t *testing.T) 
 	}
 }
 
+// The kubelet probes a pod at the pod's address, and func-go listens there only
+// if it is told to: of Knative it gets PORT alone.
+func TestFunctionsListenWhereTheKubeletProbes(t *testing.T) {
+	for _, dir := range overlays {
+		each(built(t, dir), func(name string, s *serving.Service) {
+			c := s.Spec.Template.Spec.Containers[0]
+			want := fmt.Sprintf("[::]:%d", c.Ports[0].ContainerPort)
+			if got := env(c, "LISTEN_ADDRESS"); got == nil || got.Value != want {
+				t.Errorf("%s: Service %s: LISTEN_ADDRESS is %+v, want %s", dir, name, got, want)
+			}
+		})
+	}
+}
+
+func TestOperatorSaysWhereGitHubIs(t *testing.T) {
+	for _, dir := range overlays {
+		all, asks := built(t, dir), 0
+		each(all, func(name string, s *serving.Service) {
+			c := s.Spec.Template.Spec.Containers[0]
+			if env(c, "GITHUB_TOKEN") == nil {
+				return
+			}
+			asks++
+			if got := env(c, "GITHUB_GRAPHQL_URL"); got == nil || got.ValueFrom == nil || got.ValueFrom.ConfigMapKeyRef == nil {
+				t.Errorf("%s: Service %s: GITHUB_GRAPHQL_URL is %+v, want it from the ConfigMap", dir, name, got)
+			}
+		})
+		if asks != 1 {
+			t.Errorf("%s: %d functions ask GitHub, want 1", dir, asks)
+		}
+		each(all, func(name string, m *corev1.ConfigMap) {
+			if got := m.Data["GITHUB_GRAPHQL_URL"]; got != "https://api.github.com/graphql" {
+				t.Errorf("%s: ConfigMap %s: GITHUB_GRAPHQL_URL is %q", dir, name, got)
+			}
+		})
+	}
+}
+
+// env is a variable of a container, or nil.
+func env(c corev1.Container, name string) *corev1.EnvVar {
+	if i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name }); i >= 0 {
+		return &c.Env[i]
+	}
+	return nil
+}
+
 // secretName says whether a variable may hold a secret: a token, a password, or
 // an address with one in it.
 func secretName(name string) bool {

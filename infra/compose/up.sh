@@ -24,3 +24,6 @@ Trino:       http://localhost:8080 (catalogs clickhouse, iceberg; views of both 
 Commands:    docker compose -f infra/compose/compose.yaml exec functions /m7pulse/bin/pulse status
 Down:        docker compose -f infra/compose/compose.yaml down     (--volumes deletes the data too)
 EOF
+if [ -z "${GITHUB_TOKEN:-$(sed -n 's/^GITHUB_TOKEN=//p' .env)}" ]; then
+  echo "GITHUB_TOKEN is not set: this is the recording. To sweep GitHub instead: the line above with --volumes, then GITHUB_TOKEN=… infra/compose/up.sh"
+fi

@@ -20,7 +20,9 @@ step() { printf '\n== %s\n' "$*"; }
 kind() { go run sigs.k8s.io/kind@v0.31.0 "$@"; }
 kube() { kubectl --context "kind-$CLUSTER" "$@"; }
 pulse() { kube --namespace m7pulse "$@"; }
-from() { kube apply --server-side --force-conflicts --filename "$1" >/dev/null; }
+# apply: on the server, so that what is applied twice has one owner of its fields.
+apply() { kube apply --server-side --force-conflicts "$@"; }
+from() { apply --filename "$1" >/dev/null; }
 
 # ready NAMESPACE: every deployment in it is available.
 ready() { kube --namespace "$1" wait --for condition=Available --timeout 10m deployments --all >/dev/null; }
@@ -63,14 +65,15 @@ ready knative-eventing
 step "Strimzi $STRIMZI: waiting for its operator"
 from infra/knative/namespace.yaml
 curl -fsSL "https://github.com/strimzi/strimzi-kafka-operator/releases/download/$STRIMZI/strimzi-cluster-operator-$STRIMZI.yaml" \
-  | sed 's/namespace: .*/namespace: m7pulse/' | pulse apply --server-side --force-conflicts --filename - >/dev/null
+  | sed 's/namespace: .*/namespace: m7pulse/' | apply --namespace m7pulse --filename - >/dev/null
 pulse rollout status deployment/strimzi-cluster-operator --timeout 10m
 
 step "Passwords: made once"
 random() { od -An -N20 -tx1 /dev/urandom | tr -d ' \n'; }
 secret() { pulse get secret m7pulse-servers --output "go-template={{index .data \"$1\" | base64decode}}"; }
-# make NAME KEY=VALUE…: a Secret, by standard input, so that no value is in the
-# list of processes.
+# make_secret NAME KEY=VALUE…: a Secret, by standard input, so that no value is in
+# the list of processes. The one kind that is not applied on the server: stringData
+# does not work well there.
 make_secret() {
   local name=$1 pair
   shift
@@ -98,15 +101,15 @@ docker build --quiet --tag m7pulse/superset:dev --file infra/compose/superset.Do
 kind load docker-image --name "$CLUSTER" m7pulse/runner:dev m7pulse/superset:dev
 
 step "Servers: waiting for Kafka, then for the stores, Trino and Superset"
-kube apply --kustomize infra/kind
+apply --kustomize infra/kind
 pulse wait --for condition=Ready --timeout 15m kafka/m7pulse
 for workload in deployment/schema-registry statefulset/redis statefulset/clickhouse statefulset/minio statefulset/nessie deployment/trino deployment/superset; do
   pulse rollout status "$workload" --timeout 15m
 done
 
 step "Functions, topics and sources: waiting until each is ready"
-kube apply --kustomize infra/deploy/dev
-if [ -z "${GITHUB_TOKEN:-}" ]; then # there is nothing to sweep
+apply --kustomize infra/deploy/dev
+if [ -z "${GITHUB_TOKEN:-}" ]; then # fetch-org is ready all the same, and answers 503: nothing needs to ask it
   pulse delete pingsource sweep-hourly wake-fetch-org --ignore-not-found
 fi
 pulse wait --for condition=Ready --timeout 10m kafkatopics --all
@@ -115,7 +118,7 @@ pulse wait --for condition=Ready --timeout 10m kafkasources --all
 
 if [ -z "${GITHUB_TOKEN:-}" ]; then
   step "The recording: waiting until $RECORDED observations are in ClickHouse"
-  pulse apply --filename infra/kind/recording.yaml
+  apply --filename infra/kind/recording.yaml
   pulse wait --for condition=Complete --timeout 15m job/recording
   # The client takes user and password from the container's environment.
   stored() { pulse exec statefulset/clickhouse -- clickhouse-client --query 'SELECT count() FROM pulse.github_metrics_timeseries' 2>/dev/null || true; }
@@ -140,3 +143,6 @@ Dashboards:  kubectl --context kind-$CLUSTER --namespace m7pulse port-forward se
 Trino:       kubectl --context kind-$CLUSTER --namespace m7pulse port-forward service/trino 8080       (catalogs clickhouse, iceberg; views of both in iceberg.pulse)
 Down:        infra/kind/down.sh
 EOF
+if [ -z "${GITHUB_TOKEN:-}" ]; then
+  echo "GITHUB_TOKEN is not set: this is the recording. To sweep GitHub instead: infra/kind/down.sh, then GITHUB_TOKEN=… infra/kind/up.sh"
+fi

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,10 +20,28 @@ import (
 )
 
 // Run serves the function on LISTEN_ADDRESS until SIGTERM, and ends the process
-// with 1 if it cannot.
+// with 1 if it cannot. Without LISTEN_ADDRESS it listens on PORT, or 8080, of
+// every address.
 func Run(function *serve.Instance) {
 	zerolog.SetGlobalLevel(zerolog.WarnLevel) // the host tells of every step
+	if err := listenForKubelet(); err != nil {
+		end(err)
+	}
 	end(funchttp.Start(function))
+}
+
+// listenForKubelet gives LISTEN_ADDRESS a value where nobody has. Knative sets
+// PORT alone, and func-go then listens on loopback: the queue-proxy reaches it
+// there, so it is ready, but the kubelet probes the pod's address, and restarts
+// the container every 30 s.
+func listenForKubelet() error {
+	if os.Getenv("LISTEN_ADDRESS") != "" || os.Getenv("ADDRESS") != "" { // ADDRESS: func-go's old name for the host
+		return nil
+	}
+	if err := os.Setenv("LISTEN_ADDRESS", "[::]:"+cmp.Or(os.Getenv("PORT"), "8080")); err != nil {
+		return fmt.Errorf("set LISTEN_ADDRESS: %w", err)
+	}
+	return nil
 }
 
 // Job is work that a function's program does once, instead of serving.
