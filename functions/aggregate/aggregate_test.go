@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -120,28 +121,34 @@ func (w *world) settle() {
 	}
 }
 
-// rows reads all processed rows in the order of their partitions.
-func (w *world) rows() []event.RepoProcessed {
+// records reads all processed records in the order of each partition.
+func (w *world) records() (all []*kgo.Record) {
 	w.t.Helper()
 	ends, err := kafka.Ends(context.Background(), w.kafka, event.TopicProcessedRepos)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var out []event.RepoProcessed
 	for p, end := range ends {
 		err := kafka.ReadRange(context.Background(), w.kafka, p, 0, end, func(records []*kgo.Record, _ int64) error {
-			for _, r := range records {
-				row, err := w.codec.Processed(context.Background(), r)
-				if err != nil {
-					return err
-				}
-				out = append(out, *row)
-			}
+			all = append(all, records...)
 			return nil
 		})
 		if err != nil {
 			w.t.Fatal(err)
 		}
+	}
+	return all
+}
+
+// rows reads all processed rows in the order of each partition.
+func (w *world) rows() (out []event.RepoProcessed) {
+	w.t.Helper()
+	for _, r := range w.records() {
+		row, err := w.codec.Processed(context.Background(), r)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		out = append(out, *row)
 	}
 	return out
 }
@@ -625,26 +632,86 @@ func TestRedisAheadOfTheLogStopsTheDrainInsteadOfSwallowing(t *testing.T) {
 		}
 	}
 	w.send(all[2:]...)
+	w.stopped("has lost records")
+	if got := len(w.rows()); got != 2 {
+		t.Errorf("%d rows, want the 2 from before", got)
+	}
+}
+
+// A broker that has lost its volume may keep the topic's id. What it writes from
+// offset 0 on then looks as if it had been applied long ago.
+func TestALogThatBeginsAgainUnderTheSameTopicIDStopsTheDrain(t *testing.T) {
+	for name, run := range map[string]func(w *world){
+		"function": func(w *world) { w.stopped("has lost records") },
+		"bulk door": func(w *world) {
+			if err := aggregate.Drain(context.Background(), w.bulk()); !errors.Is(err, kafka.ErrFatal) {
+				w.t.Errorf("the bulk door: %v, want it stopped", err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old, w := newWorld(t), newWorld(t)
+			all := daily(1, 40)
+			old.send(all[:30]...)
+			old.run()
+			w.adopt(old)
+			before := w.redis.Dump()
+			w.send(all[30:]...)
+			run(w)
+			if got := w.redis.Dump(); got != before {
+				t.Errorf("the state was written over: %s\nwas %s", got, before)
+			}
+			done, err := kafka.Committed(context.Background(), w.kafka, aggregate.Group, event.TopicBaseRepos)
+			if err != nil || len(done) != 0 {
+				t.Errorf("committed %v (%v), want nothing", done, err)
+			}
+		})
+	}
+}
+
+// adopt gives w the Redis of another world as if its broker's topic were the
+// same one.
+func (w *world) adopt(other *world) {
+	w.t.Helper()
+	ids := [2]string{}
+	for i, of := range []*world{other, w} {
+		var err error
+		if ids[i], err = kafka.TopicID(context.Background(), of.kafka, event.TopicBaseRepos); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.redis, w.env["REDIS_URL"] = other.redis, other.env["REDIS_URL"]
+	fields, err := w.redis.HKeys("github:pipeline:state")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range fields {
+		if rest, ok := strings.CutPrefix(f, ids[0]); ok {
+			w.redis.HSet("github:pipeline:state", ids[1]+rest, w.redis.HGet("github:pipeline:state", f))
+			w.redis.HDel("github:pipeline:state", f)
+		}
+	}
+}
+
+// stopped starts the function, waits until its status gives a reason, and stops it.
+func (w *world) stopped(reason string) {
+	w.t.Helper()
 	f := aggregate.New()
 	if err := f.Start(context.Background(), w.env); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		answer := httptest.NewRecorder()
 		f.Handle(answer, httptest.NewRequest("GET", "/status", nil))
-		if strings.Contains(answer.Body.String(), "has lost records") {
+		if strings.Contains(answer.Body.String(), reason) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not stopped: %s", answer.Body)
+			w.t.Errorf("not stopped because it %s: %s", reason, answer.Body)
+			break
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	if err := f.Stop(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(w.rows()); got != 2 {
-		t.Errorf("%d rows, want the 2 from before", got)
+		w.t.Fatal(err)
 	}
 }

@@ -140,7 +140,7 @@ func (e *engine) catchUp(ctx context.Context, h *held, first kafka.Offsets) erro
 		h.drop(at)
 	}
 	for p, begins := range first {
-		if h.follows[p.Number] == begins {
+		if h.followed(p.Number, begins) {
 			continue
 		}
 		if at[p.Number] > begins {

@@ -44,15 +44,22 @@ func (h *held) history(repo int64, partition int32) *history {
 func (h *held) resumed(first kafka.Offsets) map[int32]bool {
 	resumed := map[int32]bool{}
 	for p, begins := range first {
-		resumed[p.Number] = h.follows[p.Number] != begins
+		resumed[p.Number] = !h.followed(p.Number, begins)
 	}
 	return resumed
+}
+
+// followed says whether a partition goes on at an offset where the last block of
+// it ended. One that is new here goes on nowhere, not even at 0.
+func (h *held) followed(partition int32, begins int64) bool {
+	next, known := h.follows[partition]
+	return known && next == begins
 }
 
 // follow says whether all partitions of a block follow the last block.
 func (h *held) follow(first kafka.Offsets) bool {
 	for p, begins := range first {
-		if h.follows[p.Number] != begins {
+		if !h.followed(p.Number, begins) {
 			return false
 		}
 	}
@@ -71,7 +78,8 @@ func (h *held) partitions(first kafka.Offsets) []int32 {
 	return slices.Collect(maps.Keys(numbers))
 }
 
-// moved says whether Redis is elsewhere than this process left it.
+// moved says whether Redis is elsewhere than this process left it. A position
+// that Redis lacks is 0: there is no history.
 func (h *held) moved(at map[int32]int64) bool {
 	for p, saved := range h.saved {
 		if at[p] != saved {
@@ -87,7 +95,7 @@ func (h *held) drop(at map[int32]int64) {
 	clear(h.unsaved)
 	h.records = 0
 	for p, saved := range h.saved {
-		if at[p] != saved || h.follows[p] != saved {
+		if at[p] != saved || !h.followed(p, saved) {
 			delete(h.saved, p)
 			delete(h.follows, p)
 		}
