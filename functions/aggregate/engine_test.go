@@ -96,3 +96,20 @@ func TestAnUnsavedHistoryGoesOnInAPartitionThatIsNew(t *testing.T) {
 		t.Errorf("stored: %d observations, applied %v; want all 5 of both partitions", h.Known, h.Applied)
 	}
 }
+
+func TestHistoriesAreSavedThoughRedisLosesItsScripts(t *testing.T) {
+	e, redis := newTestEngine(t, hold{})
+	e.block(t, 0, 0, 1)
+	// What a restart does: the data is there, the scripts are not.
+	if _, err := e.memory.redis.ScriptFlush(t.Context()).Result(); err != nil {
+		t.Fatal(err)
+	}
+	e.block(t, 0, 1, 2)
+	id, err := kafka.TopicID(t.Context(), e.kafka, event.TopicBaseRepos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := redis.HGet(stateKey, e.memory.stateField(id, 0)); got != "2" {
+		t.Errorf("redis is at offset %q, want 2", got)
+	}
+}

@@ -18,7 +18,7 @@ import (
 )
 
 // effects are the commands that change Redis.
-func effect(command string) bool { return command == "EVALSHA" }
+func effect(command string) bool { return command == "EVALSHA" || command == "EVAL" }
 
 // TestFailPoints has something happen at each effect in turn, the first, the
 // second and so on, while three repositories are computed in blocks of four
@@ -56,7 +56,7 @@ func TestFailPoints(t *testing.T) {
 		"Redis is wiped": func(w *world, n int64) func() bool {
 			var count atomic.Int64
 			w.redis.Server().SetPreHook(func(_ *server.Peer, command string, _ ...string) bool {
-				if (command == "GET" || command == "HMGET" || command == "EVALSHA") && count.Add(1) == n {
+				if (command == "GET" || command == "HMGET" || effect(command)) && count.Add(1) == n {
 					w.redis.FlushAll()
 				}
 				return false

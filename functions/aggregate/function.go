@@ -9,6 +9,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
@@ -38,6 +39,8 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	}
 	if c.Redis == "" {
 		errs = errs.Also(apis.ErrMissingField("REDIS_URL"))
+	} else if err := redisclient.Validate(c.Redis); err != nil {
+		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
 	}
 	if c.Block < 1 || c.Block > 100_000 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 100_000, "AGGREGATE_BLOCK_RECORDS"))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -89,17 +92,17 @@ func historyKey(repo int64) string {
 	return "github:pipeline:history:{" + strconv.FormatInt(repo, 10) + "}"
 }
 
-// replace writes a history only over the version it was computed from. A zombie
-// that wakes up after its successor has gone on writes nothing.
-const replace = `
+// replaceScript writes a history only over the version it was computed from. A
+// zombie that wakes up after its successor has gone on writes nothing.
+const replaceScript = `
 local head = redis.call('GETRANGE', KEYS[1], 0, 7)
 if head ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1`
 
-// advance writes positions only in the epoch of the histories that they stand
-// for: a Redis that was emptied in between has neither.
-const advance = `
+// advanceScript writes positions only in the epoch of the histories that they
+// stand for: a Redis that was emptied in between has neither.
+const advanceScript = `
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`
@@ -115,34 +118,32 @@ var errMoved = errors.New("the state in Redis is not where this process left it"
 
 // memory is the histories in Redis.
 type memory struct {
-	redis  redis.UniversalClient
-	schema avro.Schema
-	script string // SHA of replace, once loaded
-	move   string // SHA of advance
-	epoch  uint64 // of the state, when it was opened
-	fills  bool   // it is this process that fills the state from an archive
+	redis   redis.UniversalClient
+	schema  avro.Schema
+	replace *redis.Script
+	advance *redis.Script
+	epoch   uint64 // of the state, when it was opened
+	fills   bool   // it is this process that fills the state from an archive
 }
 
 func newMemory(address string) (*memory, error) {
-	opts, err := redis.ParseURL(address)
+	rdb, err := redisclient.New(address)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
 	schema, err := avro.ParseWithCache(historySchema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("parse the schema of a history: %w", err)
 	}
-	return &memory{redis: redis.NewClient(opts), schema: schema}, nil
+	return &memory{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil
 }
 
 // open checks that Redis keeps what it is given and holds nothing of another
-// topic, and loads the script.
+// topic.
 func (m *memory) open(ctx context.Context, topicID string) error {
-	policy, err := m.redis.ConfigGet(ctx, "maxmemory-policy").Result()
-	if p, ok := policy["maxmemory-policy"]; err == nil && ok && p != "noeviction" {
-		return fmt.Errorf("%w: redis evicts keys (maxmemory-policy %s): set it to noeviction", kafka.ErrFatal, p)
+	if err := redisclient.EachMaster(ctx, m.redis, checkKeeping); err != nil {
+		return err
 	}
-	m.checkPersistence(ctx)
 	fields, err := m.redis.HKeys(ctx, stateKey).Result()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stateKey, err)
@@ -162,31 +163,30 @@ func (m *memory) open(ctx context.Context, topicID string) error {
 	if m.epoch, err = m.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil {
 		return fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
 	}
-	m.script, err = m.redis.ScriptLoad(ctx, replace).Result()
-	if err != nil {
-		return fmt.Errorf("load a script into redis: %w", err)
-	}
-	m.move, err = m.redis.ScriptLoad(ctx, advance).Result()
-	if err != nil {
-		return fmt.Errorf("load a script into redis: %w", err)
-	}
 	return nil
 }
 
-// checkPersistence warns of a Redis that forgets when it is restarted. Nothing
-// would be lost, but all histories would have to be read from Kafka again. A
-// Redis that does not tell its configuration is taken at its word.
-func (m *memory) checkPersistence(ctx context.Context) {
+// checkKeeping refuses a server that evicts keys, and warns of one that forgets
+// when it is restarted: nothing would be lost, but all histories would have to
+// be read from Kafka again. A server that does not tell its configuration is
+// taken at its word.
+func checkKeeping(ctx context.Context, server redis.UniversalClient) error {
 	config := map[string]string{}
-	for _, name := range []string{"appendonly", "save"} {
-		got, err := m.redis.ConfigGet(ctx, name).Result()
+	for _, name := range []string{"maxmemory-policy", "appendonly", "save"} {
+		got, err := server.ConfigGet(ctx, name).Result()
 		if v, ok := got[name]; err == nil && ok {
 			config[name] = v
 		}
 	}
-	if len(config) == 2 && config["appendonly"] != "yes" && config["save"] == "" {
-		slog.WarnContext(ctx, "redis does not persist: after its restart the state is rebuilt from Kafka", "appendonly", config["appendonly"], "save", config["save"])
+	if p, ok := config["maxmemory-policy"]; ok && p != "noeviction" {
+		return fmt.Errorf("%w: redis evicts keys (maxmemory-policy %s): set it to noeviction", kafka.ErrFatal, p)
 	}
+	appendonly, told := config["appendonly"]
+	save, toldToo := config["save"]
+	if told && toldToo && appendonly != "yes" && save == "" {
+		slog.WarnContext(ctx, "redis does not persist: after its restart the state is rebuilt from Kafka", "appendonly", appendonly, "save", save)
+	}
+	return nil
 }
 
 // renew begins a new epoch: from now on there is no state. It is one write, so
@@ -349,45 +349,21 @@ func (m *memory) encode(h *history) ([]byte, error) {
 // save writes histories, each over the version it was read at, and then the
 // positions they stand for. It answers errMoved when another process was faster.
 func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) error {
-	ids := make([]int64, 0, len(histories))
-	for id := range histories {
-		ids = append(ids, id)
-	}
-	for len(ids) > 0 {
-		n := min(chunk, len(ids))
-		writes := make([]*redis.Cmd, n)
-		_, err := m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, id := range ids[:n] {
-				h := histories[id]
-				value, err := m.encode(h)
-				if err != nil {
-					return fmt.Errorf("encode %s: %w", historyKey(id), err)
-				}
-				var was string
-				if h.stored > 0 {
-					was = string(binary.BigEndian.AppendUint64(nil, h.stored))
-				}
-				writes[i] = p.EvalSha(ctx, m.script, []string{historyKey(id)}, was, value, int(historyTTL.Seconds()))
-			}
-			return nil
-		})
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(histories)), chunk) {
+		unknown, err := m.write(ctx, histories, ids, m.replace.EvalSha)
+		if err == nil && len(unknown) > 0 { // Redis was restarted, or another node has taken over
+			_, err = m.write(ctx, histories, unknown, m.replace.Eval)
+		}
 		if err != nil {
-			return fmt.Errorf("write %d histories: %w", n, err)
+			return err
 		}
-		for i, id := range ids[:n] {
-			if done, err := writes[i].Int(); err != nil || done != 1 {
-				return errors.Join(fmt.Errorf("write %s: %w", historyKey(id), errMoved), err)
-			}
-			histories[id].stored++
-		}
-		ids = ids[n:]
 	}
 	fields := make([]any, 0, 2+2*len(next))
 	fields = append(fields, epochField, m.epoch)
 	for p, at := range next {
 		fields = append(fields, m.stateField(topicID, p), at)
 	}
-	done, err := m.redis.EvalSha(ctx, m.move, []string{stateKey}, fields...).Int()
+	done, err := m.advance.Run(ctx, m.redis, []string{stateKey}, fields...).Int()
 	if err == nil && done != 1 {
 		err = errMoved
 	}
@@ -395,4 +371,43 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 		return fmt.Errorf("write %s: %w", stateKey, err)
 	}
 	return nil
+}
+
+// write writes some histories in one pipeline. It returns those for which the
+// server did not know the script, and did nothing.
+func (m *memory) write(ctx context.Context, histories map[int64]*history, ids []int64,
+	run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) (unknown []int64, err error) {
+	writes := make([]*redis.Cmd, len(ids))
+	_, err = m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			h := histories[id]
+			value, err := m.encode(h)
+			if err != nil {
+				return fmt.Errorf("encode %s: %w", historyKey(id), err)
+			}
+			var was string
+			if h.stored > 0 {
+				was = string(binary.BigEndian.AppendUint64(nil, h.stored))
+			}
+			writes[i] = run(ctx, p, []string{historyKey(id)}, was, value, int(historyTTL.Seconds()))
+		}
+		return nil
+	})
+	if err != nil && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return nil, fmt.Errorf("write %d histories: %w", len(ids), err)
+	}
+	for i, id := range ids {
+		done, err := writes[i].Int()
+		switch {
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			unknown = append(unknown, id)
+		case err != nil:
+			return nil, fmt.Errorf("write %s: %w", historyKey(id), err)
+		case done != 1:
+			return nil, fmt.Errorf("write %s: %w", historyKey(id), errMoved)
+		default:
+			histories[id].stored++
+		}
+	}
+	return unknown, nil
 }

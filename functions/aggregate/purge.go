@@ -2,20 +2,20 @@ package aggregate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
 // Forget deletes the histories of repositories. It may be done again.
 func Forget(ctx context.Context, redisURL string, repos []int64) error {
-	at, err := redis.ParseURL(redisURL)
+	rdb, err := redisclient.New(redisURL)
 	if err != nil {
-		return errors.New("REDIS_URL is no address of Redis") // err may quote the password
+		return fmt.Errorf("REDIS_URL: %w", err)
 	}
-	rdb := redis.NewClient(at)
 	defer rdb.Close()
 	for some := range slices.Chunk(repos, 500) {
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {

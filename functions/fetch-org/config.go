@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
 // Config is the function's configuration, read from the environment.
@@ -67,8 +67,8 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 
 // Validate says all that is wrong with it.
 func (c Asking) Validate(context.Context) (errs *apis.FieldError) {
-	if _, err := redis.ParseURL(string(c.Redis)); err != nil { // err may quote the password
-		errs = errs.Also(apis.ErrGeneric("not a redis:// or rediss:// address", "REDIS_URL"))
+	if err := redisclient.Validate(string(c.Redis)); err != nil {
+		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
 	}
 	if len(c.tokens()) == 0 {
 		errs = errs.Also(apis.ErrMissingField("GITHUB_TOKEN"))

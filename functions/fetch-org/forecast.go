@@ -20,7 +20,7 @@ const changing = 0.1
 // Forecaster says what owners will cost, before they are listed. It asks GitHub,
 // within the same budgets as the sweeps.
 type Forecaster struct {
-	rdb    *redis.Client
+	rdb    redis.UniversalClient
 	github *github
 	memory *memory
 }

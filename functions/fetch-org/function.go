@@ -48,7 +48,7 @@ type sweeper struct {
 	maxAge   time.Duration // of a sweep that is worth going on with
 	codec    *event.Codec
 	producer *kgo.Client
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	owners   *Owners
 	sweeps   *checkpoints
 	memory   *memory
@@ -91,7 +91,7 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 type servers struct {
 	codec    *event.Codec
 	producer *kgo.Client
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	github   http.RoundTripper
 }
 

@@ -10,11 +10,13 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
 // Owners is the list of whom to sweep, in Redis: what was configured, and what
 // was added and removed since. It counts from the next tick on.
-type Owners struct{ rdb *redis.Client }
+type Owners struct{ rdb redis.UniversalClient }
 
 // ErrNotListed says that an owner is not on the list.
 var ErrNotListed = errors.New("it is not listed")
@@ -31,12 +33,12 @@ func OpenOwners(redisURL string) (*Owners, error) {
 	return &Owners{rdb}, nil
 }
 
-func openRedis(address string) (*redis.Client, error) {
-	at, err := redis.ParseURL(address)
+func openRedis(address string) (redis.UniversalClient, error) {
+	rdb, err := redisclient.New(address)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis") // err may quote the password
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	return redis.NewClient(at), nil
+	return rdb, nil
 }
 
 // Close ends the connection.

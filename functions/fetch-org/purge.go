@@ -11,6 +11,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/lease"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
 // purgedKey is a hash of when the data of an owner was deleted, in ms, by login.
@@ -77,14 +78,20 @@ func (l *Owners) purge(ctx context.Context, login string, elsewhere func(context
 	}
 	// A login has no character that a pattern would take for its own.
 	for _, pattern := range []string{"github:pipeline:sweep:*:" + login, "{github:pipeline:sweep:*:" + login + "}:*"} {
-		keys := l.rdb.Scan(ctx, 0, pattern, 1000).Iterator()
-		for keys.Next(ctx) {
-			if err := l.rdb.Del(ctx, keys.Val()).Err(); err != nil {
-				return fmt.Errorf("forget the sweeps of %s: %w", login, err)
+		err := redisclient.EachMaster(ctx, l.rdb, func(ctx context.Context, server redis.UniversalClient) error {
+			keys := server.Scan(ctx, 0, pattern, 1000).Iterator()
+			for keys.Next(ctx) {
+				if err := server.Del(ctx, keys.Val()).Err(); err != nil {
+					return fmt.Errorf("forget the sweeps of %s: %w", login, err)
+				}
 			}
-		}
-		if err := keys.Err(); err != nil {
-			return fmt.Errorf("list the sweeps of %s: %w", login, err)
+			if err := keys.Err(); err != nil {
+				return fmt.Errorf("list the sweeps of %s: %w", login, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	sweeps := &checkpoints{rdb: l.rdb}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -27,21 +28,20 @@ const (
 type Draft struct {
 	store  *store
 	writer *writer
-	redis  *redis.Client
+	redis  redis.UniversalClient
 }
 
 // OpenDraft returns the place where drafts are made, in the hot store at an
 // address, with the writers' leases in a Redis.
 func OpenDraft(address, redisURL string) (*Draft, error) {
-	at, err := redis.ParseURL(redisURL)
+	r, err := redisclient.New(redisURL)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
 	s, err := newStore(address, answerLimit)
 	if err != nil {
 		return nil, err
 	}
-	r := redis.NewClient(at)
 	return &Draft{store: s, writer: &writer{redis: r, store: s}, redis: r}, nil
 }
 

@@ -4,15 +4,15 @@ package sinkclickhouse
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"runtime/debug"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
@@ -37,6 +37,9 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 		if value == "" {
 			errs = errs.Also(apis.ErrMissingField(name))
 		}
+	}
+	if err := redisclient.Validate(c.Redis); c.Redis != "" && err != nil {
+		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
 	}
 	if c.Block < 1 || c.Block > 1_000_000 {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_CLICKHOUSE_BLOCK_RECORDS"))
@@ -119,11 +122,11 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	if err != nil {
 		return nil, err
 	}
-	at, err := redis.ParseURL(cfg.Redis)
+	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	w := &writer{redis: redis.NewClient(at), store: hot}
+	w := &writer{redis: rdb, store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
 		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(reading(codec)), letters: letters, wait: wait},
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
@@ -47,11 +46,11 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, err
 	}
-	at, err := redis.ParseURL(cfg.Redis)
+	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is no address of Redis: want redis://host:port") // err may quote the password
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	r := &Rebuild{store: hot, writer: &writer{redis: redis.NewClient(at), store: hot}, unfence: func() {}}
+	r := &Rebuild{store: hot, writer: &writer{redis: rdb, store: hot}, unfence: func() {}}
 	if err := r.begin(ctx, partitions); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}

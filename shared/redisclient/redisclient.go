@@ -1,0 +1,87 @@
+// Package redisclient opens the Redis that an address names: one server, the
+// master that Sentinels watch, or a cluster.
+package redisclient
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	// errForm quotes nothing of the address, and none of go-redis' reasons: any
+	// part of it may be of a password with a character that was not escaped.
+	errForm = errors.New("not an address of Redis: want redis://user:password@host:port/db for one server, " +
+		"redis://user:password@host:port?addr=host2:port2&addr=host3:port3 for a cluster, or " +
+		"redis://host:port?master_name=name&addr=host2:port2&username=user&password=password for Sentinels; rediss:// for TLS")
+	// A replica lags behind: a lease or a position read there may be out of date.
+	errReplicas = errors.New("not an address for state: read_only, replica_only, route_by_latency, route_randomly and " +
+		"use_disconnected_replicas read from replicas, which lag behind")
+)
+
+// New returns a client for an address. It connects to nothing: each server is
+// called when it is needed first.
+//
+// With master_name the addresses are those of Sentinels; with addr, which may
+// repeat the host, they are seeds of a cluster; else there is one server. Other
+// parameters are go-redis' own, as of its ParseURL, ParseClusterURL and
+// ParseFailoverURL.
+func New(address string) (redis.UniversalClient, error) {
+	open, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	return open(), nil
+}
+
+// Validate says what is wrong with an address without quoting it.
+func Validate(address string) error {
+	_, err := parse(address)
+	return err
+}
+
+func parse(address string) (open func() redis.UniversalClient, err error) {
+	u, err := url.Parse(address)
+	if err != nil || strings.Contains(u.Host, ",") {
+		return nil, errForm
+	}
+	query := u.Query()
+	switch {
+	case query.Has("master_name"):
+		o, err := redis.ParseFailoverURL(address)
+		if err != nil || o.MasterName == "" {
+			return nil, errForm
+		}
+		if o.ReplicaOnly || o.RouteByLatency || o.RouteRandomly || o.UseDisconnectedReplicas {
+			return nil, errReplicas
+		}
+		return func() redis.UniversalClient { return redis.NewFailoverClient(o) }, nil
+	case query.Has("addr"):
+		o, err := redis.ParseClusterURL(address)
+		if err != nil || strings.Trim(u.Path, "/0") != "" { // a cluster has no database but 0
+			return nil, errForm
+		}
+		if o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return nil, errReplicas
+		}
+		return func() redis.UniversalClient { return redis.NewClusterClient(o) }, nil
+	default:
+		o, err := redis.ParseURL(address)
+		if err != nil {
+			return nil, errForm
+		}
+		return func() redis.UniversalClient { return redis.NewClient(o) }, nil
+	}
+}
+
+// EachMaster calls f for every server that holds data: one, or each master of a
+// cluster, then at the same time. It returns one of their errors.
+func EachMaster(ctx context.Context, rdb redis.UniversalClient, f func(context.Context, redis.UniversalClient) error) error {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return f(ctx, master) })
+	}
+	return f(ctx, rdb)
+}
