@@ -218,12 +218,19 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 		w.decoded = make([]event.RepoObserved, len(records))
 	}
 	observations := make([]*event.RepoObserved, len(records)) // nil: the record was buried
+	unsure := make([][]int, cores)                            // records whose schema is unknown until others have been read
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
 				var err error
-				if observations[i], err = w.decode(decodingCtx, records[i], &w.decoded[i]); err != nil {
+				observations[i], err = w.decode(decodingCtx, records[i], &w.decoded[i])
+				if errors.Is(err, event.ErrUnknownSchema) {
+					observations[i] = nil
+					unsure[core] = append(unsure[core], i)
+					continue
+				}
+				if err != nil {
 					return fmt.Errorf("%s/%d/%d: %w", records[i].Topic, records[i].Partition, records[i].Offset, err)
 				}
 			}
@@ -232,6 +239,15 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	}
 	if err := decoding.Wait(); err != nil {
 		return err
+	}
+	for _, i := range slices.Concat(unsure...) {
+		invalid, err := kafka.Judge(records[i], w.engine.codec.ObservedInto(ctx, records[i], &w.decoded[i]))
+		if err == nil {
+			err = w.bury(records[i], invalid)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := w.gather(ctx, records, observations); err != nil {
 		return err

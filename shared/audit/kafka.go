@@ -129,16 +129,29 @@ func DeadLetters(ctx context.Context, cfg kafka.Config) (n int64, err error) {
 	return n, err
 }
 
-// readAll reads a topic up to its present end. An invalid record is passed over.
+// readAll reads a topic up to its present end. An invalid record is passed over. One
+// whose schema the registry does not know is, once others of the topic were read.
 func readAll(ctx context.Context, cfg kafka.Config, topic string, each func(*kgo.Record) error) error {
 	ends, err := kafka.Ends(ctx, cfg, topic)
 	if err != nil {
 		return err
 	}
+	return readTo(ctx, cfg, ends, each)
+}
+
+func readTo(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, each func(*kgo.Record) error) error {
+	var unsure *kgo.Record // the first of those whose schema was unknown
 	for p, end := range ends {
 		err := kafka.ReadRange(ctx, cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
 			for _, r := range records {
-				if err := each(r); err != nil && !errors.Is(err, event.ErrInvalid) {
+				err := each(r)
+				switch {
+				case err == nil || errors.Is(err, event.ErrInvalid):
+				case errors.Is(err, event.ErrUnknownSchema):
+					if unsure == nil {
+						unsure = r
+					}
+				default:
 					return fmt.Errorf("%s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
 				}
 			}
@@ -148,5 +161,9 @@ func readAll(ctx context.Context, cfg kafka.Config, topic string, each func(*kgo
 			return fmt.Errorf("read %s/%d: %w", p.Topic, p.Number, err)
 		}
 	}
-	return nil
+	if unsure == nil {
+		return nil
+	}
+	_, err := kafka.Judge(unsure, each(unsure))
+	return err
 }

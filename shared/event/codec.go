@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -40,6 +39,13 @@ const MayRepeat = "mayrepeat"
 // is read: JSON takes more than the Avro that it becomes.
 const maxPayload = 1 << 20
 
+// How long it counts that the registry does not know a schema id, and of how many
+// ids that is remembered.
+const (
+	refusedFor  = 10 * time.Second
+	mostRefused = 1_000
+)
+
 // frame is the Confluent wire format: a zero byte, then the schema id.
 const frame = 5
 
@@ -56,6 +62,13 @@ type Codec struct {
 	mu      sync.RWMutex
 	written map[string]encoding // by event type: what this codec registered
 	writers map[writer][]run    // resolved for reading
+	refused map[writer]refusal  // at most mostRefused
+}
+
+// refusal is why the registry had no schema by which to read something.
+type refusal struct {
+	reason *noSchema
+	until  time.Time // then it is asked again
 }
 
 // encoding is what all records of a type share.
@@ -95,6 +108,7 @@ func NewCodec(registryURL string) (*Codec, error) {
 		encoders: sync.Pool{New: func() any { return avro.NewWriter(nil, 1024, avro.WithWriterConfig(api)) }},
 		written:  map[string]encoding{},
 		writers:  map[writer][]run{},
+		refused:  map[writer]refusal{},
 	}, nil
 }
 
@@ -228,7 +242,11 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 		return nil, err
 	}
 	p := contract.blank()
-	if err := c.decode(ctx, contract, content, e.Data(), p); err != nil {
+	err = c.decode(ctx, contract, content, e.Data(), p)
+	if errors.Is(err, ErrUnknownSchema) { // nothing was taken over yet: the sender keeps the event
+		err = Invalid("%w", err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c.record(ctx, contract, p, origin{id: e.ID(), source: e.Source(), mayRepeat: true})
@@ -330,7 +348,8 @@ func (c *Codec) read(ctx context.Context, ceType string, r *kgo.Record, p payloa
 }
 
 // decode fills p from a body and checks it. Its error wraps ErrInvalid when the
-// body is at fault, and does not when the registry could not be asked.
+// body is at fault, ErrUnknownSchema when it or the registry may be, and neither
+// when the registry could not be asked.
 func (c *Codec) decode(ctx context.Context, contract Contract, contentType string, body []byte, p payload) error {
 	if len(body) > maxPayload {
 		return Invalid("payload of %d bytes, more than %d", len(body), maxPayload)
@@ -400,45 +419,101 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	return nil
 }
 
-// reading returns how to read what was written under id.
+// reading returns how to read what was written under id. When the registry has
+// nothing by which to read it, the error wraps ErrInvalid if other records of the
+// type were read by this registry, else ErrUnknownSchema.
 func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, error) {
 	key := writer{id, contract.Type}
 	c.mu.RLock()
 	runs, ok := c.writers[key]
+	known, asked := c.refused[key]
 	c.mu.RUnlock()
 	if ok {
 		return runs, nil
 	}
+	if !asked || !c.now().Before(known.until) {
+		runs, err := c.resolve(ctx, contract, id)
+		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.writers[key] = runs
+			return runs, nil
+		}
+		var none *noSchema
+		if !errors.As(err, &none) {
+			return nil, err
+		}
+		known = refusal{none, c.now().Add(refusedFor)}
+		c.refuse(key, known)
+	}
+	if known.reason.ours || c.hasRead(contract.Type) {
+		return nil, Invalid("%w", known.reason)
+	}
+	return nil, fmt.Errorf("%w: %w; no %s has been read by this registry yet: it may be another one than the record was written with, or have lost its schemas",
+		ErrUnknownSchema, known.reason, contract.Type)
+}
+
+// noSchema: the registry has answered, and holds nothing under an id by which
+// records of a type could be read.
+type noSchema struct {
+	error
+	ours bool // it is a schema of the type, and a wrong one: the registry is right
+}
+
+func (n *noSchema) Unwrap() error { return n.error }
+
+// resolve asks the registry for a schema. Its error is a *noSchema, or the
+// registry could not be asked.
+func (c *Codec) resolve(ctx context.Context, contract Contract, id int) ([]run, error) {
 	text, err := c.registry.SchemaByID(ctx, id)
 	if err != nil {
 		var answer *sr.ResponseError
-		if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-			return nil, Invalid("schema id %d is unknown to the registry", id)
+		if errors.As(err, &answer) && answer.ErrorCode == sr.ErrSchemaNotFound.Code {
+			return nil, &noSchema{fmt.Errorf("schema id %d is unknown to the registry", id), false}
 		}
 		return nil, fmt.Errorf("ask the registry for schema id %d: %w", id, err)
 	}
 	wrote, err := avro.ParseWithCache(text.Schema, "", &avro.SchemaCache{})
 	if err != nil {
-		return nil, Invalid("schema id %d: %w", id, err)
+		return nil, &noSchema{fmt.Errorf("schema id %d: %w", id, err), false}
 	}
 	reads, err := avro.ParseWithCache(contract.Schema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("parse the schema of %s: %w", contract.Type, err)
 	}
 	if err := checkTimes(reads, wrote); err != nil {
-		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
+		return nil, &noSchema{fmt.Errorf("schema id %d cannot be read as %s: %w", id, contract.Type, err), true}
 	}
 	resolved, err := avro.NewSchemaCompatibility().Resolve(reads, wrote)
 	if err != nil {
-		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
+		return nil, &noSchema{fmt.Errorf("schema id %d cannot be read as %s: %w", id, contract.Type, err), false}
 	}
-	if runs, err = layout(resolved, wrote, contract.blank()); err != nil {
-		return nil, Invalid("schema id %d cannot be read as %s: %w", id, contract.Type, err)
+	runs, err := layout(resolved, wrote, contract.blank())
+	if err != nil {
+		return nil, &noSchema{fmt.Errorf("schema id %d cannot be read as %s: %w", id, contract.Type, err), false}
 	}
+	return runs, nil
+}
+
+func (c *Codec) refuse(key writer, r refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.writers[key] = runs
-	return runs, nil
+	if len(c.refused) >= mostRefused {
+		clear(c.refused)
+	}
+	c.refused[key] = r
+}
+
+// hasRead says whether records of a type were read by this registry.
+func (c *Codec) hasRead(ceType string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for key := range c.writers {
+		if key.ceType == ceType {
+			return true
+		}
+	}
+	return false
 }
 
 func payloadOf(v any) (p payload, c Contract, err error) {

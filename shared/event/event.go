@@ -33,6 +33,12 @@ const (
 // ours, cannot be decoded, or says something impossible. Trying again is vain.
 var ErrInvalid = errors.New("invalid event")
 
+// ErrUnknownSchema marks a record of which it cannot be said whether it is invalid:
+// its schema id means nothing to the registry, but neither was any other record of
+// its type read by that registry. The registry may be the wrong one or have lost
+// its schemas, and the record be valid.
+var ErrUnknownSchema = errors.New("the schema registry does not know how a record was written")
+
 // Invalid wraps a reason as ErrInvalid.
 func Invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))

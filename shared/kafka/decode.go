@@ -32,22 +32,48 @@ func NewDecoder[R any](read func(context.Context, *kgo.Record, *R) error) *Decod
 }
 
 // Decode reads records in their order. Those that are invalid are the poison;
-// any other error is the whole's.
+// any other error is the whole's. It is fatal if the registry knows the schema of
+// none of the records: see event.ErrUnknownSchema.
 func (d *Decoder[R]) Decode(ctx context.Context, records []*kgo.Record) ([]*R, Poison, error) {
 	rows := make([]*R, 0, len(records))
 	var bad Poison
+	var unsure []*kgo.Record // until others of the block have been read
 	for _, rec := range records {
 		r := d.row()
 		switch err := d.read(ctx, rec, r); {
 		case errors.Is(err, event.ErrInvalid):
 			bad = append(bad, poisoned{rec, err})
+		case errors.Is(err, event.ErrUnknownSchema):
+			unsure = append(unsure, rec)
 		case err != nil:
 			return nil, nil, fmt.Errorf("%s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 		default:
 			rows = append(rows, r)
 		}
 	}
+	for _, rec := range unsure {
+		reason, err := Judge(rec, d.read(ctx, rec, d.row()))
+		if err != nil {
+			return nil, nil, err
+		}
+		bad = append(bad, poisoned{rec, reason})
+	}
 	return rows, bad, nil
+}
+
+// Judge says of a record whose schema was unknown (event.ErrUnknownSchema), and
+// which was read again after the others of its block, why it is invalid. The error
+// is fatal if that still cannot be said.
+func Judge(r *kgo.Record, again error) (invalid, err error) {
+	switch {
+	case errors.Is(again, event.ErrInvalid):
+		return again, nil
+	case errors.Is(again, event.ErrUnknownSchema):
+		return nil, fmt.Errorf("%w: %s/%d/%d: %w", ErrFatal, r.Topic, r.Partition, r.Offset, again)
+	case again == nil: // the registry has learnt it meanwhile
+		again = errors.New("its schema is known now: read the block again")
+	}
+	return nil, fmt.Errorf("%s/%d/%d: %w", r.Topic, r.Partition, r.Offset, again)
 }
 
 // row is one that was given back, or a new one.

@@ -96,3 +96,24 @@ func TestDecoderFailsOfWhatIsNotTheRecordsFault(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestDecoderStopsWhereTheRegistryKnowsNoRecordOfABlock(t *testing.T) {
+	known := false
+	d := kafka.NewDecoder(func(_ context.Context, r *kgo.Record, _ *int) error {
+		switch {
+		case string(r.Value) == "known":
+			known = true
+			return nil
+		case known:
+			return event.Invalid("schema id 7")
+		}
+		return event.ErrUnknownSchema
+	})
+	if _, _, err := d.Decode(context.Background(), block("unknown", "unknown")); !errors.Is(err, kafka.ErrFatal) || errors.Is(err, event.ErrInvalid) {
+		t.Errorf("of none: %v, want a fatal error", err)
+	}
+	rows, bad, err := d.Decode(context.Background(), block("unknown", "known", "unknown"))
+	if err != nil || len(rows) != 1 || len(bad) != 2 {
+		t.Errorf("of one: %d rows, %d of poison, %v", len(rows), len(bad), err)
+	}
+}
