@@ -28,13 +28,13 @@ var breaches = []breach{
 	{
 		name: "marker before rows", file: "functions/sink-clickhouse/sink.go",
 		old:    []string{"		if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n"},
-		new:    []string{"		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, b); err != nil {\n			return err\n		}\n		if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n"},
+		new:    []string{"		if _, err := r.commit(ctx, event.TopicProcessedRepos, topicID, b, r.marked); err != nil {\n			return err\n		}\n		if err := r.add(ctx, \"pulse.\", rows, series); err != nil {\n"},
 		faults: "^kill -9 (before|after) (state|series) rows",
 	},
 	{
 		name: "marker before state", file: "functions/sink-clickhouse/sink.go",
 		old:    []string{"		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
-		new:    []string{"		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block); err != nil {\n			return err\n		}\n		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
+		new:    []string{"		if _, err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block, r.marked); err != nil {\n			return err\n		}\n		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
 		faults: "^kill -9 before state rows|^bulk door beside it: sink-clickhouse",
 	},
 	{

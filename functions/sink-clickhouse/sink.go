@@ -59,6 +59,7 @@ func (s *store) resume(ctx context.Context, w *writer, topic string, partitions 
 	}
 	marks, err := s.marks(ctx, topic)
 	if err != nil {
+		s.forget() // the schema may be gone with the rest
 		return nil, errors.Join(err, w.leave())
 	}
 	return marks, nil
@@ -92,7 +93,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 	if err != nil {
 		return nil, err
 	}
-	err = r.writer.write(ctx, func(ctx context.Context) error {
+	err = r.writer.write(ctx, func(ctx context.Context) (err error) {
 		if err := r.add(ctx, "pulse.", rows, series); err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 		if err := r.settle(ctx, "pulse.", r.unmarked); err != nil {
 			return err
 		}
-		if err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block); err != nil {
+		if r.marked, err = r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block, r.marked); err != nil {
 			return err
 		}
 		stored = r.unmarked.block.Next
@@ -182,11 +183,15 @@ type sweeps struct {
 	writer  *writer
 	decoder *kafka.Decoder[event.OwnerSwept]
 	letters *kgo.Client
+
+	marked []kafka.Mark
 }
 
 // Resume implements kafka.Store.
-func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) ([]kafka.Mark, error) {
-	return s.resume(ctx, s.writer, topic, partitions)
+func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (marks []kafka.Mark, err error) {
+	marks, err = s.resume(ctx, s.writer, topic, partitions)
+	s.marked = marks
+	return marks, err
 }
 
 // Prepare implements kafka.Store.
@@ -199,11 +204,12 @@ func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (ka
 		if err := bad.Bury(ctx, s.letters, stage); err != nil {
 			return nil, err
 		}
-		return b.Next, s.writer.write(ctx, func(ctx context.Context) error {
+		return b.Next, s.writer.write(ctx, func(ctx context.Context) (err error) {
 			if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
 				return err
 			}
-			return s.commit(ctx, event.TopicSweeps, topicID, b)
+			s.marked, err = s.commit(ctx, event.TopicSweeps, topicID, b, s.marked)
+			return err
 		})
 	}, nil
 }

@@ -1,6 +1,7 @@
 package sinkclickhouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,6 +90,13 @@ func (s *store) prepare(ctx context.Context) error {
 	return nil
 }
 
+// forget has the next prepare look at the server anew: it may be another one.
+func (s *store) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = false
+}
+
 // marks reads up to where each partition of a topic is stored.
 func (s *store) marks(ctx context.Context, topic string) ([]kafka.Mark, error) {
 	rows, err := s.conn.Query(ctx, `SELECT topic_id, partition, max(to_offset) FROM pulse.sink_commits WHERE topic = ? GROUP BY topic_id, partition`, topic)
@@ -109,6 +117,51 @@ func (s *store) marks(ctx context.Context, topic string) ([]kafka.Mark, error) {
 	return out, rows.Err()
 }
 
+// errWentBack: the store knows less than it did.
+var errWentBack = errors.New("the store was emptied, made again or set back")
+
+// hold checks that the markers of a topic are those that this process last saw or
+// wrote, or beyond them. A store that was emptied beneath a running process must be
+// filled from the beginning, not from the block in hand.
+func (s *store) hold(ctx context.Context, topic string, seen []kafka.Mark) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	marks, err := s.marks(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if lost := missing(marks, seen); len(lost) > 0 {
+		return fmt.Errorf("%w: of topic %s it had %+v", errWentBack, topic, lost)
+	}
+	return nil
+}
+
+// missing are those of the marks seen before that are no longer reached.
+func missing(now, seen []kafka.Mark) (lost []kafka.Mark) {
+	for _, m := range seen {
+		if !slices.ContainsFunc(now, func(n kafka.Mark) bool {
+			return n.TopicID == m.TopicID && n.Partition == m.Partition && n.Next >= m.Next
+		}) {
+			lost = append(lost, m)
+		}
+	}
+	return lost
+}
+
+// advance is what marks become with a block.
+func advance(marks []kafka.Mark, topicID string, next kafka.Offsets) (out []kafka.Mark) {
+	for p, n := range next {
+		out = append(out, kafka.Mark{TopicID: topicID, Partition: p.Number, Next: n})
+	}
+	for _, m := range marks {
+		if !slices.ContainsFunc(out, func(o kafka.Mark) bool { return o.Partition == m.Partition }) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // place is where a record stands in its topic.
 type place struct {
 	partition int32
@@ -123,32 +176,28 @@ func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark, 
 		next[m.Partition] = m.Next
 	}
 	// A partition that has no marker has no row either, or all of its rows are
-	// beyond.
-	marked, unmarked := []int32{-1}, []int32{-1} // the server takes no empty list
+	// beyond. The least offset of all is what the index can use.
+	var each []string
 	least := int64(math.MaxInt64)
 	for _, p := range partitions {
-		if n, ok := next[p]; ok {
-			marked, least = append(marked, p), min(least, n)
-		} else {
-			unmarked = append(unmarked, p)
-		}
+		each, least = append(each, fmt.Sprintf("origin_partition = %d AND origin_offset >= %d", p, next[p])), min(least, next[p])
+	}
+	out := map[place]bool{}
+	if len(each) == 0 {
+		return out, nil
 	}
 	rows, err := s.conn.Query(ctx, `SELECT origin_partition, origin_offset FROM pulse.github_metrics_timeseries
-		WHERE origin_topic_id = ? AND (origin_partition IN (?) AND origin_offset >= ? OR origin_partition IN (?))`,
-		topicID, marked, least, unmarked)
+		WHERE origin_topic_id = ? AND origin_offset >= ? AND (`+strings.Join(each, " OR ")+`)`, topicID, least)
 	if err != nil {
 		return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
 	}
 	defer rows.Close()
-	out := map[place]bool{}
 	for rows.Next() {
 		var p place
 		if err := rows.Scan(&p.partition, &p.offset); err != nil {
 			return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
 		}
-		if p.offset >= next[p.partition] {
-			out[p] = true
-		}
+		out[p] = true
 	}
 	return out, rows.Err()
 }
@@ -160,12 +209,31 @@ const lookupChunk = 2_000
 // known says which of the keys are in the time series already.
 func (s *store) known(ctx context.Context, keys []repo.Key) (map[repo.Key]bool, error) {
 	out := map[repo.Key]bool{}
-	for chunk := range slices.Chunk(keys, lookupChunk) {
-		if err := s.lookup(ctx, chunk, out); err != nil {
-			return nil, fmt.Errorf("look up %d keys: %w", len(chunk), err)
+	for _, some := range lookups(keys) {
+		if err := s.lookup(ctx, some, out); err != nil {
+			return nil, fmt.Errorf("look up %d keys: %w", len(some), err)
 		}
 	}
 	return out, nil
+}
+
+// lookups divides keys into look-ups, each within one month, by which the time
+// series is partitioned: one old key among those of today must not have the months
+// between searched for all of them.
+func lookups(keys []repo.Key) (out [][]repo.Key) {
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b repo.Key) int { return cmp.Compare(a.ObservedAt, b.ObservedAt) })
+	month := func(k repo.Key) int {
+		at := time.UnixMilli(k.ObservedAt).UTC()
+		return 12*at.Year() + int(at.Month())
+	}
+	for i, k := range keys {
+		if last := len(out) - 1; i > 0 && month(k) == month(keys[i-1]) && len(out[last]) < lookupChunk {
+			out[last] = append(out[last], k)
+			continue
+		}
+		out = append(out, []repo.Key{k})
+	}
+	return out
 }
 
 // lookup asks for exact keys, and for their repositories and range of time
@@ -235,13 +303,20 @@ func insert[R any](ctx context.Context, s *store, table string, columns []column
 	return nil
 }
 
-// commit writes the markers of a block: from now on it is stored.
-func (s *store) commit(ctx context.Context, topic, topicID string, b kafka.Block) error {
+// commit writes the markers of a block: from now on it is stored. seen are the
+// topic's markers as this process last saw them, and it returns what they are now.
+func (s *store) commit(ctx context.Context, topic, topicID string, b kafka.Block, seen []kafka.Mark) ([]kafka.Mark, error) {
+	if err := s.hold(ctx, topic, seen); err != nil {
+		return seen, err
+	}
 	var rows []*marker
 	for p, next := range b.Next {
 		rows = append(rows, &marker{topic, topicID, p.Number, b.First[p], next})
 	}
-	return s.mark(ctx, "pulse.sink_commits", rows)
+	if err := s.mark(ctx, "pulse.sink_commits", rows); err != nil {
+		return seen, err
+	}
+	return advance(seen, topicID, b.Next), nil
 }
 
 // marker says that the records of a partition are stored from one offset up to

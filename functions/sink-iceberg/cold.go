@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -32,27 +33,37 @@ type cold[R any] struct {
 	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
 	key     func(*R) repo.Key  // nil where a repeat is told by nothing but its offset
+	seen    offsets            // the table's, as this process last saw them
 }
 
 // Resume implements kafka.Store.
 func (c *cold[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark, error) {
-	t, err := c.load(ctx)
+	cat, err := c.catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	at, err := readOffsets(t)
+	t, err := ensure(ctx, cat, c.layout)
 	if err != nil {
 		return nil, err
 	}
-	return Position(at).Marks(), nil
+	if c.seen, err = readOffsets(t); err != nil {
+		return nil, err
+	}
+	return Position(c.seen).Marks(), nil
 }
 
+// load loads the table that Resume has looked at. It makes none: one that is gone
+// has lost all that was stored before the block in hand.
 func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
 	cat, err := c.catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return ensure(ctx, cat, c.layout)
+	t, err := loadTable(ctx, cat, c.layout.name)
+	if err == nil && t == nil {
+		err = fmt.Errorf("load table %s: the catalog has lost it", c.layout.name)
+	}
+	return t, err
 }
 
 // Prepare implements kafka.Store.
@@ -90,21 +101,23 @@ func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows [
 }
 
 // fresh keeps the rows whose observation the table lacks, in the order of the
-// table's partitions. Only files whose bounds overlap the block's range of time
-// are read: for a live sweep none, for a second replay those of its days.
+// table's partitions. Only files within whose bounds one of the observations lies
+// are read: for a live sweep none, for a second replay those of its days, for an
+// old record among live ones those of its hour.
 func (c *cold[R]) fresh(ctx context.Context, t *table.Table, rows []*R) ([]*R, error) {
 	slices.SortStableFunc(rows, func(a, b *R) int { return cmp.Compare(c.day(a).UnixMilli(), c.day(b).UnixMilli()) })
 	if c.key == nil || len(rows) == 0 {
 		return rows, nil
 	}
 	known := map[repo.Key]bool{}
-	from, to := c.key(rows[0]).ObservedAt, c.key(rows[0]).ObservedAt
+	var times []int64
 	for _, r := range rows {
 		k := c.key(r)
 		known[k] = false
-		from, to = min(from, k.ObservedAt), max(to, k.ObservedAt)
+		times = append(times, k.ObservedAt)
 	}
-	if err := mark(ctx, t, known, from, to); err != nil {
+	slices.Sort(times)
+	if err := mark(ctx, t, known, slices.Compact(times)); err != nil {
 		return nil, fmt.Errorf("look up %d keys in %s: %w", len(known), c.layout.name, err)
 	}
 	out := rows[:0]
@@ -117,18 +130,29 @@ func (c *cold[R]) fresh(ctx context.Context, t *table.Table, rows []*R) ([]*R, e
 	return out, nil
 }
 
-// mark sets to true those of the keys that a table holds between two times.
-func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, from, to int64) error {
+// mark sets to true those of the keys that a table holds. times are those of the
+// keys, in order. Of the files it reads those within whose bounds one of them is.
+func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times []int64) error {
 	if t.CurrentSnapshot() == nil {
 		return nil
 	}
-	files, err := files(ctx, t, iceberg.NewAnd(
-		iceberg.GreaterThanEqual(iceberg.Reference("observed_at"), iceberg.Timestamp(from*1000)),
-		iceberg.LessThanEqual(iceberg.Reference("observed_at"), iceberg.Timestamp(to*1000))))
+	planned, err := files(ctx, t, during(times))
 	if err != nil {
 		return err
 	}
-	_, batches, err := t.Scan(table.WithSelectedFields("repo_id", "observed_at")).ReadTasks(ctx, files)
+	field, ok := t.Schema().FindFieldByName("observed_at")
+	if !ok {
+		return fmt.Errorf("table %v has no column observed_at", t.Identifier())
+	}
+	planned = slices.DeleteFunc(planned, func(f table.FileScanTask) bool {
+		from, to := inMillis(f.File.LowerBoundValues()[field.ID], math.MinInt64), inMillis(f.File.UpperBoundValues()[field.ID], math.MaxInt64)
+		first, _ := slices.BinarySearch(times, from)
+		return first == len(times) || times[first] > to
+	})
+	if len(planned) == 0 {
+		return nil
+	}
+	_, batches, err := t.Scan(table.WithSelectedFields("repo_id", "observed_at")).ReadTasks(ctx, planned)
 	if err != nil {
 		return err
 	}
@@ -146,6 +170,41 @@ func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, from, to 
 		batch.Release()
 	}
 	return nil
+}
+
+const (
+	// apart is how far from the next a time is a range of its own: a day, by which
+	// tables are partitioned.
+	apart = 24 * time.Hour
+	// mostRanges bounds a filter. More ranges than that are as good as one: most of
+	// the files within are wanted.
+	mostRanges = 100
+)
+
+// during lets the files through that have rows about some times, in ms since 1970
+// and in order.
+func during(times []int64) iceberg.BooleanExpression {
+	var some []iceberg.BooleanExpression
+	for begin, i := 0, 1; i <= len(times); i++ {
+		if i == len(times) || times[i]-times[i-1] >= apart.Milliseconds() {
+			some, begin = append(some, within(times[begin], times[i-1])), i
+		}
+	}
+	switch {
+	case len(some) == 0:
+		return iceberg.AlwaysFalse{}
+	case len(some) > mostRanges:
+		return within(times[0], times[len(times)-1])
+	case len(some) == 1:
+		return some[0]
+	}
+	return iceberg.NewOr(some[0], some[1], some[2:]...)
+}
+
+// within lets observations from one time to another, that included, through.
+func within(from, to int64) iceberg.BooleanExpression {
+	at := iceberg.Reference("observed_at")
+	return iceberg.NewAnd(iceberg.GreaterThanEqual(at, iceberg.Timestamp(from*1000)), iceberg.LessThanEqual(at, iceberg.Timestamp(to*1000)))
 }
 
 // batchRows bounds the rows that are held in Arrow form at once. cachedRows are

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go/table"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
@@ -82,6 +85,14 @@ func (w *world) put(s kafka.Store, b kafka.Block) {
 }
 
 func put(s kafka.Store, b kafka.Block) error {
+	if _, err := s.Resume(context.Background(), "", nil); err != nil {
+		return err
+	}
+	return putNext(s, b)
+}
+
+// putNext puts a block without a Resume before it.
+func putNext(s kafka.Store, b kafka.Block) error {
 	store, err := s.Prepare(context.Background(), topicID, b)
 	if err != nil {
 		return err
@@ -227,5 +238,81 @@ func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
 	}
 	if got := w.account(TableBase); got.Rows != 2 {
 		t.Errorf("%d rows, want 2", got.Rows)
+	}
+}
+
+// TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly: the files of the days between
+// cannot even be opened.
+func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
+	w := newWorld(t)
+	raw := base(w.shelf, w.letters, w.codec)
+	const last = 6
+	w.fill(raw, last+1, last+1)
+	for _, path := range w.onDisk(".parquet") {
+		if !strings.Contains(path, "2025-01-01") && !strings.Contains(path, "2025-01-07") {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	live := observed(1, last)
+	live.ObservedAt = live.ObservedAt.Add(time.Hour)
+	w.put(raw, w.block(event.TopicBaseRepos, w.record(live), w.record(observed(1, 0)), w.record(observed(2, 0)), w.record(observed(1, last))))
+	if marks, err := Marks(context.Background(), w.open(), TableBase); err != nil || marks[0] != last+5 {
+		t.Fatalf("marks %v, %v", marks, err)
+	}
+	rows, err := Rows(context.Background(), w.open(), TableBase)
+	if err != nil || rows != last+3 {
+		t.Errorf("%d rows, %v; want %d: two of the four are new", rows, err, last+3)
+	}
+}
+
+// TestManyDaysApartAreLookedUpToo: more of them than a filter names one by one.
+func TestManyDaysApartAreLookedUpToo(t *testing.T) {
+	w := newWorld(t)
+	raw := base(w.shelf, w.letters, w.codec)
+	for range 2 {
+		var all []*kgo.Record
+		for i := range mostRanges + 10 {
+			all = append(all, w.record(observed(1, 2*i)))
+		}
+		w.put(raw, w.block(event.TopicBaseRepos, all...))
+	}
+	if got := w.account(TableBase); got.Rows != mostRanges+10 || got.Distinct != got.Rows {
+		t.Errorf("%+v, want %d rows", got, mostRanges+10)
+	}
+}
+
+// TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning: what comes next
+// is not stored in a table that lacks what came before.
+func TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning(t *testing.T) {
+	for name, lose := range map[string]func(*world){
+		"gone": func(w *world) {
+			if err := w.open().DropTable(context.Background(), table.Identifier{namespace, TableBase}); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		"made again by another": func(w *world) {
+			if err := w.open().DropTable(context.Background(), table.Identifier{namespace, TableBase}); err != nil {
+				w.t.Fatal(err)
+			}
+			if _, err := base(w.shelf, w.letters, w.codec).Resume(context.Background(), event.TopicBaseRepos, nil); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			raw := base(w.shelf, w.letters, w.codec)
+			w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1))))
+			lose(w)
+			if err := putNext(raw, w.block(event.TopicBaseRepos, w.record(observed(2, 1)))); err == nil {
+				t.Error("the block behind the lost ones was stored")
+			}
+			marks, err := raw.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
+			if err != nil || len(marks) != 0 {
+				t.Errorf("marks %v, %v: want none, all is to be stored again", marks, err)
+			}
+		})
 	}
 }

@@ -19,6 +19,9 @@ import (
 // commitTries bounds how often one commit is tried against other writers.
 const commitTries = 20
 
+// errWentBack: the table knows less than it did.
+var errWentBack = errors.New("the table was emptied, made again or set back")
+
 // errOvertaken: another writer has stored part of the block in hand.
 var errOvertaken = errors.New("another writer is storing the same records")
 
@@ -31,7 +34,11 @@ func (c *cold[R]) commit(ctx context.Context, t *table.Table, topicID string, b 
 		if err != nil {
 			return err
 		}
+		if !at.hold(c.seen) { // what was stored before the block is to be stored again first
+			return fmt.Errorf("commit to %s: %w: its offsets are %v, and were %v", c.layout.name, errWentBack, at.Next, c.seen.Next)
+		}
 		if at.TopicID == topicID && at.reach(b) {
+			c.seen = at
 			return nil // an earlier try went through, though its answer was lost
 		}
 		if at.TopicID != "" && at.TopicID != topicID || !at.begin(b) {
@@ -39,6 +46,7 @@ func (c *cold[R]) commit(ctx context.Context, t *table.Table, topicID string, b 
 		}
 		err = c.transact(ctx, t, at.after(topicID, b), files)
 		if err == nil {
+			c.seen = at.after(topicID, b)
 			return nil
 		}
 		if !conflict(err) && !errors.Is(err, rest.ErrCommitStateUnknown) {

@@ -78,7 +78,15 @@ func bound(b []byte, otherwise Day) Day {
 	if len(b) != 8 {
 		return otherwise
 	}
-	return DayOf(time.UnixMicro(int64(binary.LittleEndian.Uint64(b))))
+	return DayOf(time.UnixMilli(inMillis(b, 0)))
+}
+
+// inMillis reads a bound of a file's times, in ms since 1970.
+func inMillis(b []byte, otherwise int64) int64 {
+	if len(b) != 8 {
+		return otherwise
+	}
+	return time.UnixMicro(int64(binary.LittleEndian.Uint64(b))).UnixMilli()
 }
 
 // within are the files that may have rows of the days from one to another, that

@@ -40,10 +40,10 @@ func TestTableThatIsNotOursIsRefused(t *testing.T) {
 	other := *now
 	other.layout.partition = ""
 	other.layout.schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "x", Type: iceberg.PrimitiveTypes.Int64})
-	if _, err := other.load(ctx); err != nil {
+	if _, err := other.Resume(ctx, event.TopicProcessedRepos, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := now.load(ctx); !errors.Is(err, kafka.ErrFatal) {
+	if _, err := now.Resume(ctx, event.TopicProcessedRepos, nil); !errors.Is(err, kafka.ErrFatal) {
 		t.Errorf("%v", err)
 	}
 }

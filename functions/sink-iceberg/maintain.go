@@ -1,17 +1,23 @@
 package sinkiceberg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/apache/iceberg-go/table/compaction"
+	"github.com/google/uuid"
 	"knative.dev/pkg/apis"
 )
 
@@ -41,11 +47,12 @@ func (k Keep) Validate() (errs *apis.FieldError) {
 // Maintenance is what was done to a table.
 type Maintenance struct {
 	Table       string `json:"table"`
-	Files       int    `json:"files"`     // data files before
-	Compacted   int    `json:"compacted"` // of these, replaced
-	Written     int    `json:"written"`   // by these
-	Snapshots   int    `json:"snapshots"` // expired
-	Orphans     int    `json:"orphans"`   // files deleted that no snapshot knew
+	Files       int    `json:"files"`          // data files before
+	Compacted   int    `json:"compacted"`      // of these, replaced
+	Written     int    `json:"written"`        // by these
+	Left        int    `json:"left,omitempty"` // small files that there was no time for
+	Snapshots   int    `json:"snapshots"`      // expired
+	Orphans     int    `json:"orphans"`        // files deleted that no snapshot knew
 	OrphanBytes int64  `json:"orphan_bytes"`
 	Kept        string `json:"kept,omitempty"` // why snapshots and orphans were left alone
 }
@@ -63,9 +70,12 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 		return errs
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
-	for _, name := range []string{TableBase, TableProcessed, TableSweeps} {
+	for _, name := range tables() {
 		m := Maintenance{Table: name}
-		if err := maintain(ctx, c, keep, &m, progress); err != nil {
+		if err := compact(ctx, c, &m, &pace{}, progress); err != nil {
+			return fmt.Errorf("maintain %s: %w", name, err)
+		}
+		if err := clean(ctx, c, keep, &m); err != nil {
 			return fmt.Errorf("maintain %s: %w", name, err)
 		}
 		progress(m)
@@ -73,16 +83,53 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	return nil
 }
 
-func maintain(ctx context.Context, c catalog.Catalog, keep Keep, m *Maintenance, progress func(Maintenance)) error {
-	t, err := c.LoadTable(ctx, table.Identifier{namespace, m.Table})
-	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		return nil
+func tables() []string { return []string{TableBase, TableProcessed, TableSweeps} }
+
+// maintainFor is Maintain for as long as there is time. It cleans first, for that
+// takes little, and compacts by steps that each commit. Each table has a share of
+// the time, and what one does not use is for those after it. The rest is done the
+// next time; to run out of time is no error.
+func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.Duration) ([]Maintenance, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
+	ends := time.Now().Add(limit)
+	var all []Maintenance
+	for _, name := range tables() {
+		all = append(all, Maintenance{Table: name})
 	}
-	if err != nil {
+	var errs []error
+	share := func(of time.Duration, parts int, do func(context.Context) error) {
+		within, cancel := context.WithTimeout(ctx, of/time.Duration(parts))
+		defer cancel()
+		if err := do(within); err != nil && within.Err() == nil {
+			errs = append(errs, err)
+		}
+	}
+	for i := range all {
+		share(time.Until(ends)/2, len(all)-i, func(ctx context.Context) error {
+			if err := clean(ctx, c, keep, &all[i]); err != nil {
+				return fmt.Errorf("maintain %s: %w", all[i].Table, err)
+			}
+			return nil
+		})
+	}
+	for i := range all {
+		share(time.Until(ends), len(all)-i, func(ctx context.Context) error {
+			until, _ := ctx.Deadline()
+			writing := time.Until(until) * 3 / 4 // and the rest to commit
+			if err := compact(ctx, c, &all[i], &pace{until: time.Now().Add(writing)}, func(Maintenance) {}); err != nil {
+				return fmt.Errorf("maintain %s: %w", all[i].Table, err)
+			}
+			return nil
+		})
+	}
+	return all, errors.Join(errs...)
+}
+
+// clean expires the old snapshots of a table and deletes its orphans.
+func clean(ctx context.Context, c catalog.Catalog, keep Keep, m *Maintenance) error {
+	t, err := loadTable(ctx, c, m.Table)
+	if err != nil || t == nil {
 		return err
-	}
-	if err := compact(ctx, c, t, m, progress); err != nil {
-		return fmt.Errorf("compact: %w", err)
 	}
 	if t.Properties()["gc.enabled"] == "false" {
 		m.Kept = "gc.enabled=false: the catalog's own collector expires snapshots and deletes files"
@@ -117,7 +164,18 @@ const (
 // compact rewrites days of which five files or more are small. A file is written
 // before its commit is tried, once: what another writer adds meanwhile changes
 // nothing about it.
-func compact(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintenance, progress func(Maintenance)) error {
+func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *pace, progress func(Maintenance)) error {
+	t, err := loadTable(ctx, c, m.Table)
+	if err != nil || t == nil {
+		return err
+	}
+	if err := compactAsOf(ctx, c, t, m, p, progress); err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	return nil
+}
+
+func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintenance, p *pace, progress func(Maintenance)) error {
 	cfg := compaction.DefaultConfig()
 	cfg.TargetFileSizeBytes, cfg.MinFileSizeBytes, cfg.MaxFileSizeBytes = fileSize, fileSize*3/4, fileSize*9/5
 	plan, err := compaction.Analyze(ctx, t, cfg)
@@ -127,30 +185,188 @@ func compact(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintena
 	m.Files = plan.TotalInputFiles
 	var batch []table.CompactionGroupResult
 	began := time.Now()
-	for i, g := range plan.Groups {
-		done, err := table.ExecuteCompactionGroup(ctx, t, table.CompactionTaskGroup{PartitionKey: g.PartitionKey, Tasks: g.Tasks, TotalSizeBytes: g.TotalSizeBytes},
-			table.WithCompactionTargetFileSize(fileSize), table.WithCompactionParquetRowGroupLimit(rowGroup),
-			table.WithCompactionScanConcurrency(1), table.WithCompactionArrowBatchSize(batchRows), table.WithCompactionRecordBatchBufferSize(2))
-		if err != nil {
-			return err
+	commit := func() error {
+		if len(batch) == 0 {
+			return nil
 		}
-		batch = append(batch, done)
-		if i < len(plan.Groups)-1 && len(batch) < batchGroups && time.Since(began) < batchTime {
-			continue
-		}
-		if err := replace(ctx, c, m, batch); err != nil {
-			return err
-		}
-		progress(*m)
+		err := replace(ctx, c, m, batch)
 		batch, began = nil, time.Now()
+		progress(*m)
+		return err
 	}
-	return nil
+	for _, g := range plan.Groups {
+		rest := slices.SortedFunc(slices.Values(g.Tasks), func(a, b table.FileScanTask) int {
+			return cmp.Compare(a.File.FileSizeBytes(), b.File.FileSizeBytes())
+		})
+		for len(rest) > 0 {
+			step := rest[:p.next(rest)]
+			if len(step) < 2 {
+				break // alone it would be written as it is
+			}
+			done, err := p.rewrite(ctx, t, g.PartitionKey, step)
+			if errors.Is(err, errNoTime) {
+				break
+			}
+			if err != nil {
+				return errors.Join(err, commit())
+			}
+			batch, rest = append(batch, done), rest[len(step):]
+			if len(batch) >= batchGroups || time.Since(began) >= batchTime || !p.until.IsZero() {
+				if err := commit(); err != nil {
+					return err
+				}
+			}
+		}
+		m.Left += len(rest)
+	}
+	return commit()
 }
 
-// replace commits what compaction has written. A group of which somebody else
-// has taken away a file meanwhile is left out: what it has written is an orphan.
+// pace cuts compaction into steps that can be done in time. The zero pace has no
+// end and does a group at once.
+type pace struct {
+	until time.Time
+
+	work int64 // what was done, in bytes
+	took time.Duration
+}
+
+const (
+	// firstStep is how much is rewritten before it is known how long that takes.
+	firstStep = 8 << 20
+	// leastWork is what a file costs however small it is, in bytes.
+	leastWork = 256 << 10
+)
+
+// errNoTime: a step was not done in time. It has left nothing behind.
+var errNoTime = errors.New("no time is left")
+
+func workOf(f table.FileScanTask) int64 { return max(f.File.FileSizeBytes(), leastWork) }
+
+// next is how many of some files, the smallest first, the next step takes: what
+// can be done in half of the time that is left. The first step of all is taken
+// whatever it costs, or a slow store would never be compacted.
+func (p *pace) next(files []table.FileScanTask) (n int) {
+	if p.until.IsZero() {
+		return len(files)
+	}
+	left := time.Until(p.until)
+	if left <= 0 {
+		return 0
+	}
+	room := float64(firstStep)
+	if p.took > 0 {
+		room = float64(p.work) / p.took.Seconds() * left.Seconds() / 2
+	}
+	for n < len(files) && float64(workOf(files[n])) <= room {
+		room -= float64(workOf(files[n]))
+		n++
+	}
+	if p.took == 0 {
+		n = max(n, min(2, len(files)))
+	}
+	return n
+}
+
+// rewrite writes one file, or a few, with the rows of some. When it fails it
+// leaves nothing behind.
+func (p *pace) rewrite(ctx context.Context, t *table.Table, partition string, tasks []table.FileScanTask) (table.CompactionGroupResult, error) {
+	within, cancel := ctx, context.CancelFunc(func() {})
+	if !p.until.IsZero() {
+		within, cancel = context.WithDeadline(ctx, p.until)
+	}
+	defer cancel()
+	began, id := time.Now(), uuid.New()
+	done, err := rewrite(within, t, id, partition, tasks)
+	for _, f := range tasks {
+		p.work += workOf(f)
+	}
+	p.took += time.Since(began)
+	if err == nil {
+		return done, nil
+	}
+	err = errors.Join(err, discard(ctx, t, id, tasks))
+	if ctx.Err() == nil && within.Err() != nil {
+		err = fmt.Errorf("%w: %w", errNoTime, err)
+	}
+	return done, err
+}
+
+// rewrite is table.ExecuteCompactionGroup of a group whose files have a name that
+// is known beforehand.
+func rewrite(ctx context.Context, t *table.Table, id uuid.UUID, partition string, tasks []table.FileScanTask) (done table.CompactionGroupResult, err error) {
+	schema, rows, err := t.Scan(table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows)).ReadTasks(ctx, tasks)
+	if err != nil {
+		return done, fmt.Errorf("read %d files: %w", len(tasks), err)
+	}
+	done = table.CompactionGroupResult{
+		PartitionKey: partition, SafePosDeletes: table.CollectSafePositionDeletes(tasks), SafeDeletionVectors: table.CollectSafeDeletionVectors(tasks),
+	}
+	for _, task := range tasks {
+		done.OldDataFiles = append(done.OldDataFiles, task.File)
+		done.BytesBefore += task.File.FileSizeBytes()
+	}
+	for f, err := range table.WriteRecords(ctx, t, schema, rows, table.WithWriteUUID(id), table.WithClusteredWrite(),
+		table.WithTargetFileSize(fileSize), table.WithParquetRowGroupLimit(rowGroup), table.WithRecordBatchBufferSize(2)) {
+		if err != nil {
+			return done, fmt.Errorf("write the rows of %d files: %w", len(tasks), err)
+		}
+		done.NewDataFiles = append(done.NewDataFiles, f)
+		done.BytesAfter += f.FileSizeBytes()
+	}
+	return done, nil
+}
+
+// discardLimit is how long a failed try may take to clean up after itself.
+const discardLimit = 2 * time.Second
+
+// discard deletes what was written under an id beside some files, complete or not.
+func discard(ctx context.Context, t *table.Table, id uuid.UUID, beside []table.FileScanTask) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardLimit)
+	defer cancel()
+	files, err := t.FS(ctx)
+	if err != nil {
+		return fmt.Errorf("delete what was written: %w", err)
+	}
+	listable, ok := files.(iceio.ListableIO)
+	if !ok {
+		return nil // as orphans they are found another way
+	}
+	folders := map[string]bool{}
+	for _, f := range beside {
+		folders[f.File.FilePath()[:strings.LastIndex(f.File.FilePath(), "/")]] = true
+	}
+	var written []string
+	for folder := range folders {
+		err := listable.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && strings.Contains(path, id.String()) {
+				written = append(written, path)
+			}
+			return errors.Join(err, ctx.Err())
+		})
+		if err != nil {
+			return fmt.Errorf("delete what was written: %w", err)
+		}
+	}
+	return remove(files, written)
+}
+
+func remove(files iceio.IO, paths []string) (err error) {
+	for _, path := range paths {
+		if e := files.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("delete what was written: %w", e))
+		}
+	}
+	return err
+}
+
+// replace commits what compaction has written. A group of which somebody else has
+// taken away a file meanwhile is left out. What was written and certainly is in no
+// commit is deleted.
 func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []table.CompactionGroupResult) error {
 	var removed, added int
+	var unused []string
+	var in *table.Table
 	err := amend(ctx, c, m.Table, func(t *table.Table, tx *table.Transaction, props iceberg.Properties) error {
 		files, err := t.Scan().PlanFiles(ctx)
 		if err != nil {
@@ -160,10 +376,15 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 		for _, f := range files {
 			present[f.File.FilePath()] = true
 		}
-		removed, added = 0, 0
+		in, removed, added, unused = t, 0, 0, nil
 		rewrite := tx.NewRewrite(props)
 		for _, g := range batch {
 			if slices.ContainsFunc(g.OldDataFiles, func(f iceberg.DataFile) bool { return !present[f.FilePath()] }) {
+				for _, f := range g.NewDataFiles {
+					if !present[f.FilePath()] { // or an earlier try went through
+						unused = append(unused, f.FilePath())
+					}
+				}
 				continue
 			}
 			rewrite.ApplyResult(g)
@@ -174,8 +395,18 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 		}
 		return rewrite.Commit(ctx)
 	})
+	if err != nil {
+		return err // whether it was committed may be unknown
+	}
 	m.Compacted, m.Written = m.Compacted+removed, m.Written+added
-	return err
+	if len(unused) == 0 {
+		return nil
+	}
+	files, err := in.FS(ctx)
+	if err != nil {
+		return fmt.Errorf("delete what was written: %w", err)
+	}
+	return remove(files, unused)
 }
 
 // expire forgets the snapshots of a certain age, but never the current one, and
@@ -196,12 +427,21 @@ func expire(ctx context.Context, c catalog.Catalog, age time.Duration, m *Mainte
 	})
 }
 
-// maintenance is what a tick asks of the function. It ends with the request,
-// wherever it stands; the next tick goes on from there.
+// tickTime is how long a tick's maintenance may take: a request is cut off at 20 s,
+// and what was broken off has to be deleted and answered within.
+const tickTime = 15 * time.Second
+
+// maintenance is what a tick asks of the function.
 func (s *shelf) maintenance(ctx context.Context, keep Keep) error {
 	c, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	return Maintain(ctx, c, keep, func(Maintenance) {})
+	done, err := maintainFor(ctx, c, keep, tickTime)
+	for _, m := range done {
+		if m.Left > 0 {
+			slog.Info("small files are left to the next maintenance", "table", m.Table, "files", m.Left, "compacted", m.Compacted)
+		}
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package sinkiceberg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -160,11 +161,102 @@ func TestACompactionThatSomebodyElseHasDoneChangesNothing(t *testing.T) {
 	w.maintain(Keep{Snapshots: time.Hour, Orphans: time.Hour})
 	want := w.account(TableBase)
 	m := Maintenance{Table: TableBase}
-	if err := compact(context.Background(), w.open(), stale, &m, func(Maintenance) {}); err != nil {
+	before := len(w.onDisk(".parquet"))
+	if err := compactAsOf(context.Background(), w.open(), stale, &m, &pace{}, func(Maintenance) {}); err != nil {
 		t.Fatal(err)
 	}
 	if m.Compacted != 0 || w.account(TableBase) != want || w.files(TableBase) != 1 {
 		t.Errorf("%+v, rows %+v, %d files", m, w.account(TableBase), w.files(TableBase))
+	}
+	if left := len(w.onDisk(".parquet")); left != before {
+		t.Errorf("%d data files on disk, want %d as before", left, before)
+	}
+}
+
+// TestACompactionGoesOnWhereItsTimeEnded: what was done until then is committed,
+// the rest is done the next time.
+func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
+	w := newWorld(t)
+	const all, first = 40, firstStep / leastWork
+	w.fill(base(w.shelf, w.letters, w.codec), all, 1)
+	rows := w.account(TableBase)
+	run := func(p *pace, progress func()) Maintenance {
+		t.Helper()
+		m := Maintenance{Table: TableBase}
+		if err := compact(context.Background(), w.open(), &m, p, func(Maintenance) { progress() }); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if m := run(&pace{until: time.Now()}, func() {}); m != (Maintenance{Table: TableBase, Files: all, Left: all}) {
+		t.Errorf("without time: %+v", m)
+	}
+	p := &pace{until: time.Now().Add(time.Hour)}
+	if m := run(p, func() { p.until = time.Now() }); m != (Maintenance{Table: TableBase, Files: all, Compacted: first, Written: 1, Left: all - first}) {
+		t.Errorf("with time for a step: %+v", m)
+	}
+	if m := run(&pace{until: time.Now().Add(time.Hour)}, func() {}); m.Left != 0 || w.files(TableBase) != 1 {
+		t.Errorf("the rest: %+v, %d files", m, w.files(TableBase))
+	}
+	if got := w.account(TableBase); got != rows {
+		t.Errorf("rows %+v, want %+v", got, rows)
+	}
+}
+
+func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
+	w := newWorld(t)
+	w.fill(base(w.shelf, w.letters, w.codec), 30, 1)
+	before := w.onDisk(".parquet")
+	broken := 0
+	for limit := time.Millisecond; limit < time.Second; limit *= 2 {
+		m := Maintenance{Table: TableBase}
+		p := &pace{until: time.Now().Add(limit)}
+		tasks, err := w.load(TableBase).Scan().PlanFiles(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = p.rewrite(context.Background(), w.load(TableBase), "", tasks); err == nil {
+			break
+		}
+		broken++
+		if !errors.Is(err, errNoTime) {
+			t.Error(err)
+		}
+		if after := w.onDisk(".parquet"); !slices.Equal(after, before) {
+			t.Fatalf("after %s: %+v, %d files on disk, want %d", limit, m, len(after), len(before))
+		}
+	}
+	if broken == 0 {
+		t.Error("none was broken off")
+	}
+}
+
+func TestATickThatRunsOutOfTimeIsNoFailure(t *testing.T) {
+	w := newWorld(t)
+	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
+	for _, limit := range []time.Duration{time.Nanosecond, time.Millisecond, 10 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		if err := w.shelf.maintenance(ctx, Keep{Orphans: time.Hour}); err != nil {
+			t.Errorf("%s: %v", limit, err)
+		}
+		cancel()
+	}
+	if err := w.shelf.maintenance(context.Background(), Keep{Orphans: time.Hour}); err != nil || w.files(TableBase) != 1 {
+		t.Errorf("with time enough: %v, %d files", err, w.files(TableBase))
+	}
+}
+
+func TestATickExpiresSnapshotsThoughItCannotCompact(t *testing.T) {
+	w := newWorld(t)
+	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
+	if err := os.Remove(w.onDisk(".parquet")[3]); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.shelf.maintenance(context.Background(), Keep{Orphans: time.Hour}); err == nil {
+		t.Error("a file is missing, and nobody says so")
+	}
+	if got := len(w.load(TableBase).Metadata().Snapshots()); got != 1 {
+		t.Errorf("%d snapshots, want the current one", got)
 	}
 }
 

@@ -69,6 +69,16 @@ func (o offsets) reach(b kafka.Block) bool {
 	return true
 }
 
+// hold says whether the offsets are those of before or beyond them.
+func (o offsets) hold(before offsets) bool {
+	for p, next := range before.Next {
+		if now, ok := o.Next[p]; !ok || now < next {
+			return false
+		}
+	}
+	return o.TopicID == before.TopicID || before.TopicID == ""
+}
+
 // begin says whether a block goes on exactly where the offsets stand.
 func (o offsets) begin(b kafka.Block) bool {
 	for p, first := range b.First {
