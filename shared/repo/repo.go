@@ -137,88 +137,156 @@ func (o *Observation) Normalize() {
 
 // Validate says all that is wrong with an observation, at the time now.
 func (o *Observation) Validate(now time.Time) error {
-	var faults []error
-	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	var errs []error
+	for _, f := range o.faults(now) {
+		errs = append(errs, f.err)
+	}
+	return errors.Join(errs...)
+}
+
+// DropImplausible sets each field that an observation can do without, and whose
+// value Validate would refuse, to null, or to an empty list. It returns the names
+// of all fields that Validate would have refused, each once; if the observation
+// cannot do without one of them, it stays invalid.
+func (o *Observation) DropImplausible(now time.Time) (fields []string) {
+	for again := true; again; { // one fault can hide another
+		again = false
+		for _, f := range o.faults(now) {
+			if f.drop != nil {
+				f.drop()
+				again = true
+			}
+			if !slices.Contains(fields, f.field) {
+				fields = append(fields, f.field)
+			}
+		}
+	}
+	return fields
+}
+
+// fault is what is wrong with one field.
+type fault struct {
+	field string
+	err   error
+	drop  func() // nil for a field that an observation cannot do without
+}
+
+func (o *Observation) faults(now time.Time) (faults []fault) {
+	bad := func(field string, drop func(), format string, args ...any) {
+		faults = append(faults, fault{field, fmt.Errorf(format, args...), drop})
+	}
 	if o.ID == 0 {
-		bad("repo_id is missing: an observation without identity")
+		bad("repo_id", nil, "repo_id is missing: an observation without identity")
 	}
 	owner, rest, ok := strings.Cut(o.NameWithOwner, "/")
 	switch {
 	case !ok || owner == "" || rest == "" || strings.Contains(rest, "/"):
-		bad("name_with_owner %.300q is not owner/name", o.NameWithOwner)
+		bad("name_with_owner", nil, "name_with_owner %.300q is not owner/name", o.NameWithOwner)
 	case o.Owner != owner || o.Name != rest:
-		bad("owner %.300q and name %.300q do not fit name_with_owner %.300q", o.Owner, o.Name, o.NameWithOwner)
+		bad("name_with_owner", nil, "owner %.300q and name %.300q do not fit name_with_owner %.300q", o.Owner, o.Name, o.NameWithOwner)
 	case strings.ContainsFunc(o.NameWithOwner, unicode.IsControl): // CloudEvents has none in a subject
-		bad("name_with_owner %.300q holds control characters", o.NameWithOwner)
+		bad("name_with_owner", nil, "name_with_owner %.300q holds control characters", o.NameWithOwner)
 	}
 	switch o.OwnerType {
 	case "", "Organization", "User":
 	default:
-		bad("owner_type %.20q is neither Organization nor User", o.OwnerType)
+		bad("owner_type", nil, "owner_type %.20q is neither Organization nor User", o.OwnerType)
 	}
 	if o.ObservedAt.Before(githubBegan()) || o.ObservedAt.After(now.Add(clockSkew)) {
-		bad("observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
+		bad("observed_at", nil, "observed_at %s is not between %s and now", o.ObservedAt.Format(time.RFC3339), githubBegan().Format(time.DateOnly))
 	}
 	for _, t := range [...]struct {
 		field string
-		at    *time.Time
-	}{{"created_at", o.CreatedAt}, {"pushed_at", o.PushedAt}, {"updated_at", o.UpdatedAt}, {"latest_release_at", o.LatestReleaseAt}} {
-		if t.at != nil && (t.at.Year() < firstYear || t.at.Year() > lastYear) {
-			bad("%s %s is not between the years %d and %d", t.field, t.at.Format(time.RFC3339), firstYear, lastYear)
+		at    **time.Time
+	}{{"created_at", &o.CreatedAt}, {"pushed_at", &o.PushedAt}, {"updated_at", &o.UpdatedAt}, {"latest_release_at", &o.LatestReleaseAt}} {
+		if at := *t.at; at != nil && (at.Year() < firstYear || at.Year() > lastYear) {
+			bad(t.field, func() { *t.at = nil }, "%s %s is not between the years %d and %d", t.field, at.Format(time.RFC3339), firstYear, lastYear)
 		}
 	}
 	for _, c := range o.Counters() {
 		if c.Value != nil && (*c.Value < 0 || *c.Value > maxCount) {
-			bad("%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
+			bad(c.Name, o.dropCounter(c.Name), "%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
 		}
 	}
 	size := numbers
-	text := func(field, s string) {
-		size += len(s) + lengthBytes
-		if len(s) > maxText {
-			bad("%s has %d bytes, more than %d", field, len(s), maxText)
-		}
-		if !utf8.ValidString(s) { // a reader of Parquet may refuse the whole file
-			bad("%s is not UTF-8", field)
-		}
-	}
-	entry := func(list, s string) {
-		size += len(s) + lengthBytes
-		if len(s) > maxText {
-			bad("%s %.20q has %d bytes, more than %d", list, s, len(s), maxText)
-		}
-		if !utf8.ValidString(s) {
-			bad("%s %.20q is not UTF-8", list, s)
-		}
-	}
 	for _, t := range [...]struct {
 		field string
 		text  *string
-	}{{"name_with_owner", &o.NameWithOwner}, {"owner", &o.Owner}, {"name", &o.Name}, {"description", o.Description}, {"company", o.Company},
-		{"primary_language", o.PrimaryLanguage}, {"license", o.License}, {"default_branch", o.DefaultBranch},
-		{"latest_release", o.LatestRelease}, {"node_id", &o.NodeID}, {"sweep_id", &o.SweepID}, {"source", &o.Source}} {
-		if t.text != nil {
-			text(t.field, *t.text)
+		drop  **string // nil for a field that an observation cannot do without
+	}{{"name_with_owner", &o.NameWithOwner, nil}, {"owner", &o.Owner, nil}, {"name", &o.Name, nil},
+		{"description", o.Description, &o.Description}, {"company", o.Company, &o.Company},
+		{"primary_language", o.PrimaryLanguage, &o.PrimaryLanguage}, {"license", o.License, &o.License}, {"default_branch", o.DefaultBranch, &o.DefaultBranch},
+		{"latest_release", o.LatestRelease, &o.LatestRelease}, {"node_id", &o.NodeID, nil}, {"sweep_id", &o.SweepID, nil}, {"source", &o.Source, nil}} {
+		if t.text == nil {
+			continue
 		}
+		size += len(*t.text) + lengthBytes
+		if len(*t.text) > maxText {
+			bad(t.field, dropText(t.drop), "%s has %d bytes, more than %d", t.field, len(*t.text), maxText)
+		}
+		if !utf8.ValidString(*t.text) { // a reader of Parquet may refuse the whole file
+			bad(t.field, dropText(t.drop), "%s is not UTF-8", t.field)
+		}
+	}
+	if len(o.Languages) > maxListEntries {
+		bad("languages", o.dropLanguages, "more than %d languages", maxListEntries)
+	}
+	if len(o.Topics) > maxListEntries {
+		bad("topics", o.dropTopics, "more than %d topics", maxListEntries)
 	}
 	if len(o.Languages) > maxListEntries || len(o.Topics) > maxListEntries {
-		bad("more than %d languages or topics", maxListEntries)
-		return errors.Join(faults...)
+		return faults
 	}
 	for _, l := range o.Languages {
+		size += len(l.Name) + 2*lengthBytes
 		if l.Bytes < 0 {
-			bad("language %.20q has %d bytes", l.Name, l.Bytes)
+			bad("languages", o.dropLanguages, "language %.20q has %d bytes", l.Name, l.Bytes)
 		}
-		entry("language", l.Name)
-		size += lengthBytes
+		if len(l.Name) > maxText {
+			bad("languages", o.dropLanguages, "language %.20q has a name of %d bytes, more than %d", l.Name, len(l.Name), maxText)
+		}
+		if !utf8.ValidString(l.Name) {
+			bad("languages", o.dropLanguages, "language %.20q is not UTF-8", l.Name)
+		}
 	}
 	for _, t := range o.Topics {
-		entry("topic", t)
+		size += len(t) + lengthBytes
+		if len(t) > maxText {
+			bad("topics", o.dropTopics, "topic %.20q has %d bytes, more than %d", t, len(t), maxText)
+		}
+		if !utf8.ValidString(t) {
+			bad("topics", o.dropTopics, "topic %.20q is not UTF-8", t)
+		}
 	}
-	if size > MaxBytes {
-		bad("texts and lists have %d bytes, more than %d", size, MaxBytes)
+	if size > MaxBytes { // it is the lists: the other texts are far from that
+		bad("languages", o.dropLanguages, "texts and lists have %d bytes, more than %d", size, MaxBytes)
+		bad("topics", o.dropTopics, "texts and lists have %d bytes, more than %d", size, MaxBytes)
 	}
-	return errors.Join(faults...)
+	return faults
+}
+
+func (o *Observation) dropLanguages() { o.Languages = []Language{} }
+func (o *Observation) dropTopics()    { o.Topics = []string{} }
+
+func dropText(text **string) func() {
+	if text == nil {
+		return nil
+	}
+	return func() { *text = nil }
+}
+
+// dropCounter is nil for the stars, which an observation cannot do without.
+func (o *Observation) dropCounter(name string) func() {
+	counters := map[string]**int64{
+		"forks": &o.Forks, "watchers": &o.Watchers, "open_issues": &o.OpenIssues, "closed_issues": &o.ClosedIssues,
+		"open_prs": &o.OpenPRs, "merged_prs": &o.MergedPRs, "closed_prs": &o.ClosedPRs, "discussions": &o.Discussions,
+		"releases": &o.Releases, "commits_total": &o.CommitsTotal, "disk_kb": &o.DiskKB,
+	}
+	counter, ok := counters[name]
+	if !ok {
+		return nil
+	}
+	return func() { *counter = nil }
 }
 
 // Counter is one of an observation's counters by its field name.
