@@ -68,7 +68,7 @@ func (b *budgets) take(ctx context.Context, user string, points int64, work, run
 	now := b.now()
 	reply, err := redis.NewScript(take).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
 		points, work.Milliseconds(), pageTimeout.Milliseconds(),
-		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate).Int64()
+		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate, longestPause.Milliseconds()).Int64()
 	if err != nil {
 		return p, until, fmt.Errorf("reserve a query of user %s: %w", user, err)
 	}
@@ -108,7 +108,7 @@ func (b *budgets) settle(ctx context.Context, p permit, c bill) (time.Time, erro
 		clean = 1
 	}
 	until, err := redis.NewScript(settle).Run(ctx, b.rdb, budgetKeys(p.user), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.work, 0),
-		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean).Int64()
+		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean, longestPause.Milliseconds()).Int64()
 	if err != nil {
 		return time.Time{}, fmt.Errorf("settle a query of user %s: %w", p.user, err)
 	}
@@ -122,13 +122,17 @@ func (b *budgets) settle(ctx context.Context, p permit, c bill) (time.Time, erro
 func userOf(host, login string) string { return strings.ToLower(login) + "@" + host }
 
 // KEYS: budget, log. ARGV: now, line, points, work, timeout; then the limits:
-// reserve of points, queries, work, in flight, burst, rate. Answers 0 if it is
-// granted, else when to ask again.
+// reserve of points, queries, work, in flight, burst, rate, longest pause.
+// Answers 0 if it is granted, else when to ask again.
+//
+// A time further off than the longest pause was written by a clock that was
+// wrong, and does not count.
 const take = `
 local now, points, work = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local b = redis.call('HMGET', KEYS[1], 'remaining', 'reset', 'rest', 'ahead', 'ahead_at')
+local latest = now + tonumber(ARGV[12])
 local rest = tonumber(b[3] or '0')
-if rest > now then return rest end
+if rest > now and rest <= latest then return rest end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 60000)
 local log = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 local queries, sum, flying, flyingPoints = #log / 2, 0, 0, 0
@@ -143,7 +147,7 @@ for i = 1, #log, 2 do
   end
 end
 local reset = tonumber(b[2] or '0')
-if b[1] and reset > now and tonumber(b[1]) - flyingPoints - points < tonumber(ARGV[6]) then return reset end
+if b[1] and reset > now and reset <= latest and tonumber(b[1]) - flyingPoints - points < tonumber(ARGV[6]) then return reset end
 if flying >= tonumber(ARGV[9]) then return now + 200 end
 if queries >= tonumber(ARGV[7]) then return tonumber(log[2]) + 60000 end
 local over = sum + work - tonumber(ARGV[8])
@@ -171,8 +175,8 @@ return 0
 `
 
 // KEYS: budget, log. ARGV: now, line, line when done, difference of the work,
-// points remaining, their reset, rest, penalty, its maximum, clean. Answers until
-// when the user rests, 0 if it need not.
+// points remaining, their reset, rest, penalty, its maximum, clean, longest
+// pause. Answers until when the user rests, 0 if it need not.
 //
 // Answers come out of order: of the points in one hour the lowest count is true.
 const settle = `
@@ -181,9 +185,10 @@ redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
 local b = redis.call('HMGET', KEYS[1], 'remaining', 'reset', 'rest', 'strikes', 'ahead')
 redis.call('HSET', KEYS[1], 'ahead', math.max(0, tonumber(b[5] or '0') + tonumber(ARGV[4])))
-local remaining, reset = tonumber(ARGV[5]), tonumber(ARGV[6])
+local remaining, reset, latest = tonumber(ARGV[5]), tonumber(ARGV[6]), now + tonumber(ARGV[11])
 if remaining >= 0 then
   local had = tonumber(b[2] or '0')
+  if not b[1] or had > latest then had = 0 end
   if reset > had + 5000 then
     redis.call('HSET', KEYS[1], 'remaining', remaining, 'reset', reset)
   elseif reset > had - 5000 then
@@ -198,7 +203,8 @@ if tonumber(ARGV[8]) > 0 then
 elseif ARGV[10] == '1' then
   redis.call('HDEL', KEYS[1], 'strikes')
 end
-rest = math.max(rest, tonumber(b[3] or '0'))
+local rests = tonumber(b[3] or '0')
+if rests <= latest then rest = math.max(rest, rests) end
 if rest <= now then return 0 end
 redis.call('HSET', KEYS[1], 'rest', rest)
 redis.call('PEXPIRE', KEYS[1], 86400000)

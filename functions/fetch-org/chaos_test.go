@@ -69,7 +69,7 @@ func storm(t *testing.T, codec *event.Codec, seed uint64) {
 	c.github.SetSkew(time.Duration(rng.IntN(7)-3) * time.Second)
 	c.github.SetWeather(&githubtest.Weather{
 		Seed: seed, Killed: some(rng, .1), Unavailable: some(rng, .1), TimedOut: some(rng, .05), Secondary: some(rng, .03), Spent: some(rng, .02),
-		Starved: some(rng, .1), Blank: some(rng, .1), Cut: some(rng, .05), Slow: some(rng, .05), Garbage: some(rng, .05), Maintenance: some(rng, .02), Reset: some(rng, .05),
+		Starved: some(rng, .1), Blank: some(rng, .1), Cut: some(rng, .05), Slow: some(rng, .05), Garbage: some(rng, .05), Maintenance: some(rng, .02), Reset: some(rng, .05), Odd: .1,
 		Storms: time.Duration(some(rng, 20)) * time.Minute,
 	})
 	c.services["redis"].fray = some(rng, .005)

@@ -34,12 +34,15 @@ type checkpoint struct {
 	Compared   bool     `json:"compared"`   // what is known and was not seen is noted as missing
 	Again      string   `json:"again"`      // cursor of the second look
 	Looked     bool     `json:"looked"`     // it is over
+	Round      bool     `json:"round"`      // the last look came round to a page that was read before
 	Total      *int64   `json:"total"`      // repositories by GitHub's count
 	Nulls      int64    `json:"nulls"`      // repositories that GitHub left out and did not name
 	Unknown    []string `json:"unknown"`    // names under which there is no repository
 
 	NotBefore time.Time        `json:"not_before"` // GitHub must not be asked earlier
 	Setbacks  int              `json:"setbacks"`   // handlers in a row that got nowhere
+	RefusedAt time.Time        `json:"refused_at"` // since when GitHub answers with no token; zero if it does
+	Barred    []string         `json:"barred"`     // users whom the owner does not admit
 	Worker    int64            `json:"worker"`     // the token of who is at it; 0 when handed over
 	Line      event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
 	Published bool             `json:"published"`
@@ -66,8 +69,9 @@ func checkpointKey(r event.FetchRequested) string {
 const maxAsks = 4
 
 // The sets of a sweep: ids of repositories, each counted once however often its
-// page is read.
-var sets = []string{"seen", "new", "renamed", "gone", "excluded"}
+// page is read; the fields of repositories that were implausible, as field|id;
+// and the pages that were read, by their cursors.
+var sets = []string{"seen", "new", "renamed", "gone", "excluded", "odd", "read"}
 
 // sweepKeys are the keys of a sweep, all in one slot: the checkpoint, the
 // missing repositories by how often they were asked for, and the sets.
@@ -89,6 +93,15 @@ type progress struct {
 	Missing  []string `json:"missing"` // to be asked for by id, unless they are seen by then
 	Failed   []string `json:"failed"`  // the missing that were asked for in vain
 	Settled  []string `json:"settled"` // the missing that are no longer
+	Odd      []string `json:"odd"`
+	Read     []string `json:"read"`
+}
+
+// odd adds fields of a repository that were implausible.
+func (p *progress) odd(fields []string, id string) {
+	for _, f := range fields {
+		p.Odd = append(p.Odd, f+"|"+id)
+	}
 }
 
 // missing is a repository that the list left out.
@@ -114,6 +127,7 @@ func (p progress) and(q progress) progress {
 		Seen: append(p.Seen, q.Seen...), New: append(p.New, q.New...), Renamed: append(p.Renamed, q.Renamed...),
 		Gone: append(p.Gone, q.Gone...), Excluded: append(p.Excluded, q.Excluded...), Missing: append(p.Missing, q.Missing...),
 		Failed: append(p.Failed, q.Failed...), Settled: append(p.Settled, q.Settled...),
+		Odd: append(p.Odd, q.Odd...), Read: append(p.Read, q.Read...),
 	}
 }
 
@@ -240,6 +254,29 @@ func (c *checkpoints) gone(ctx context.Context, r event.FetchRequested) ([]int64
 	return ids, nil
 }
 
+// odd counts the repositories of which each field was implausible, by field.
+func (c *checkpoints) odd(ctx context.Context, r event.FetchRequested) (map[string]int, error) {
+	fields := map[string]int{}
+	members := c.rdb.SScan(ctx, sweepKeys(r)[7], 0, "", 1000).Iterator()
+	for members.Next(ctx) {
+		field, _, _ := strings.Cut(members.Val(), "|")
+		fields[field]++
+	}
+	if err := members.Err(); err != nil {
+		return nil, fmt.Errorf("count the implausible fields of %s: %w", member(r), err)
+	}
+	return fields, nil
+}
+
+// wasRead says whether the sweep has read a page.
+func (c *checkpoints) wasRead(ctx context.Context, r event.FetchRequested, page string) (bool, error) {
+	read, err := c.rdb.SIsMember(ctx, sweepKeys(r)[8], page).Result()
+	if err != nil {
+		return false, fmt.Errorf("look up a page of %s: %w", member(r), err)
+	}
+	return read, nil
+}
+
 // unseen returns which of some repositories the sweep has not seen.
 func (c *checkpoints) unseen(ctx context.Context, r event.FetchRequested, ids []int64) ([]int64, error) {
 	if len(ids) == 0 {
@@ -288,7 +325,7 @@ local p = cjson.decode(ARGV[5])
 local function each(list, f)
   if type(list) == 'table' then for _, e in ipairs(list) do f(e) end end
 end
-for i, set in ipairs({'seen', 'new', 'renamed', 'gone', 'excluded'}) do
+for i, set in ipairs({'seen', 'new', 'renamed', 'gone', 'excluded', 'odd', 'read'}) do
   each(p[set], function(id) redis.call('SADD', KEYS[i + 2], id) end)
 end
 each(p.missing, function(m)

@@ -32,7 +32,8 @@ type Config struct {
 type Asking struct {
 	Redis secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"` // may hold a password
 	// Tokens of one or more GitHub users, separated by commas. One is used until
-	// its user's budgets are spent, then the next.
+	// its user's budgets are spent, then the next. Without any the function runs
+	// and refuses events, so that an installation may get its secret later.
 	Tokens  secret `env:"GITHUB_TOKEN"`
 	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"` // of GitHub Enterprise: https://host/api/graphql
 	// PageSize is how many repositories the first page asks for; from then on
@@ -69,9 +70,6 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 func (c Asking) Validate(context.Context) (errs *apis.FieldError) {
 	if err := redisclient.Validate(string(c.Redis)); err != nil {
 		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
-	}
-	if len(c.tokens()) == 0 {
-		errs = errs.Also(apis.ErrMissingField("GITHUB_TOKEN"))
 	}
 	if u, err := url.Parse(c.GraphQL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = errs.Also(apis.ErrInvalidValue(c.GraphQL, "GITHUB_GRAPHQL_URL", "want http(s)://host/path"))

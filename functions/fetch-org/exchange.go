@@ -17,6 +17,13 @@ import (
 // than 1 MiB.
 const maxAnswer = 16 << 20
 
+// maxWords bounds what is looked through of a text where JSON should be.
+const maxWords = 64 << 10
+
+// longestPause bounds a pause that GitHub asks for. Its limits are by the minute
+// and by the hour.
+const longestPause = time.Hour + time.Minute
+
 // exchange is one question to GitHub and its answer. It is the http.RoundTripper
 // of a client made for this one question: it signs the question and keeps what
 // githubv4 hides of the answer, the status, the headers and the kinds of errors.
@@ -29,6 +36,7 @@ type exchange struct {
 	header http.Header
 	at     time.Time // of the answer
 	body   answer
+	text   string // of an answer that is not even meant to be JSON, such as a page for people
 }
 
 // never is how many points a header counts that is not there.
@@ -69,7 +77,9 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
 	x.status, x.header, x.at = resp.StatusCode, resp.Header, x.now()
-	_ = json.Unmarshal(body, &x.body) // what is no JSON is judged by its status
+	if json.Unmarshal(body, &x.body) != nil && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		x.text = string(body[:min(len(body), maxWords)]) // it is judged by its words
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
@@ -80,72 +90,135 @@ func (x *exchange) verdict(err error) error {
 	switch {
 	case x.status == 0:
 		return &broken{killed: errors.Is(err, context.DeadlineExceeded), cause: err}
+	case x.limits():
+		return &limited{until: x.until()}
 	case x.status == http.StatusUnauthorized:
 		return errRefused
-	case x.status == http.StatusForbidden || x.status == http.StatusTooManyRequests || x.hasError("RATE_LIMITED", "RATE_LIMIT"),
-		!x.hasData() && strings.Contains(strings.ToLower(x.body.Message), "rate limit"): // with status 200
-		return x.limits()
+	case x.status == http.StatusForbidden:
+		return &denied{"GitHub forbids access: " + brief(x.body.Message+x.text)}
 	case x.status == http.StatusBadGateway || x.status == http.StatusGatewayTimeout:
 		return &broken{killed: true, cause: fmt.Errorf("status %d", x.status)}
 	case x.status >= 500:
 		return &broken{cause: fmt.Errorf("status %d", x.status)}
 	case x.status != http.StatusOK:
-		return &denied{fmt.Sprintf("GitHub answered status %d: %s", x.status, x.body.Message)}
+		return &denied{fmt.Sprintf("GitHub answered status %d: %s", x.status, brief(x.body.Message+x.text))}
 	case x.answered():
 		return nil
 	case x.hasError("NOT_FOUND"):
 		return errUnknownOwner
 	case x.hasError("FORBIDDEN", "INSUFFICIENT_SCOPES", "SAML"):
-		return &denied{"GitHub forbids access: " + x.body.Errors[0].Message}
+		return &denied{"GitHub forbids access: " + brief(x.body.Errors[0].Message)}
 	case x.hasError(resourceLimits):
 		return &broken{killed: true, cause: errors.New("GitHub's limit of resources")}
 	case len(x.body.Errors) > 0 && x.body.Errors[0].Extensions.Code != "":
-		return &denied{"GitHub does not take the query: " + x.body.Errors[0].Message}
+		return &denied{"GitHub does not take the query: " + brief(x.body.Errors[0].Message)}
 	case len(x.body.Errors) > 0:
-		return &broken{killed: true, cause: fmt.Errorf("GitHub failed of the query: %s", x.body.Errors[0].Message)}
+		return &broken{killed: true, cause: fmt.Errorf("GitHub could not execute the query: %s", brief(x.body.Errors[0].Message))}
 	}
 	return &broken{cause: errors.Join(errors.New("an answer without data"), err)}
 }
 
-// limits tells a limit, which passes, from a prohibition. Both are a 403.
-func (x *exchange) limits() error {
-	switch {
-	case x.header.Get("Retry-After") != "":
-		seconds, err := strconv.Atoi(x.header.Get("Retry-After"))
-		if err != nil {
-			return &limited{}
-		}
-		return &limited{until: x.at.Add(time.Duration(max(seconds, 0)+1) * time.Second)}
-	case x.header.Get("X-RateLimit-Remaining") == "0":
-		return &limited{until: x.reset()}
-	case x.status == http.StatusForbidden && !strings.Contains(strings.ToLower(x.body.Message), "rate limit"):
-		return &denied{"GitHub forbids access: " + x.body.Message}
+// brief is the beginning of a text of GitHub's, for a log line or a reason in
+// the ledger.
+func brief(text string) string {
+	const most = 300
+	if len(text) > most {
+		text = text[:most] + "…"
 	}
-	return &limited{} // GitHub names no time
+	return strings.ToValidUTF8(text, "")
+}
+
+// limits says whether the answer is a limit, which passes, and no prohibition.
+// Both can be a 403; a limit can have any status, and be told by a header, by
+// the kind of an error, or by no more than its words.
+func (x *exchange) limits() bool {
+	switch {
+	case x.status == http.StatusTooManyRequests, x.hasError("RATE_LIMITED", "RATE_LIMIT"):
+		return true
+	case x.status >= 400 && x.header.Get("Retry-After") != "":
+		return true
+	case x.status == http.StatusForbidden && x.header.Get("X-RateLimit-Remaining") == "0":
+		return true
+	}
+	return !x.answered() && x.speaksOfLimit()
+}
+
+func (x *exchange) speaksOfLimit() bool {
+	said := []string{x.body.Message, x.text}
+	for _, e := range x.body.Errors {
+		said = append(said, e.Message)
+	}
+	for _, text := range said {
+		text = strings.ToLower(text)
+		for _, words := range []string{"rate limit", "abuse detection", "too many requests", "you have exceeded", "wait a few minutes"} {
+			if strings.Contains(text, words) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// until is when GitHub says that a limit is over; zero if it names no time, or
+// one that cannot be meant.
+func (x *exchange) until() time.Time {
+	text := x.header.Get("Retry-After")
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return x.in(seconds)
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return x.by(date)
+	}
+	if x.header.Get("X-RateLimit-Remaining") == "0" {
+		return x.reset()
+	}
+	return time.Time{}
 }
 
 // remaining is how many points the user has left, never if GitHub does not say.
 func (x *exchange) remaining() int64 {
 	n, err := strconv.ParseInt(x.header.Get("X-RateLimit-Remaining"), 10, 64)
-	if err != nil || x.reset().IsZero() {
+	if err != nil || n < 0 || x.reset().IsZero() {
 		return never
 	}
 	return n
 }
 
-// reset is when the points are renewed by our clock, however it differs from
-// GitHub's, whose Date tells that. A second is added, for that is how exact they
-// are, and going on too early is a breach. It is zero if GitHub does not say.
+// reset is when the points are renewed, zero if GitHub does not say.
 func (x *exchange) reset() time.Time {
 	seconds, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64)
-	if err != nil || seconds == 0 {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return time.Time{}
 	}
-	reset := time.Unix(seconds, 0)
-	if date, err := http.ParseTime(x.header.Get("Date")); err == nil {
-		reset = reset.Add(x.at.Sub(date))
+	if seconds > 1e11 { // of the year 5138: they are milliseconds
+		seconds /= 1000
 	}
-	return reset.Add(time.Second)
+	return x.by(time.Unix(seconds, 0))
+}
+
+// by is a time of GitHub's clock by ours, however they differ, which the Date
+// of the answer tells unless it is more than a day off. It is zero for a time
+// that is past.
+func (x *exchange) by(at time.Time) time.Time {
+	now := x.at
+	if date, err := http.ParseTime(x.header.Get("Date")); err == nil && x.at.Sub(date).Abs() < 24*time.Hour {
+		now = date
+	}
+	return x.in(at.Sub(now).Seconds())
+}
+
+// in is a number of seconds after the answer, at most longestPause; zero if
+// there is none to wait for. A second is added, for that is how exact GitHub's
+// times are, and going on too early is a breach.
+func (x *exchange) in(seconds float64) time.Time {
+	if !(seconds > 0) { // or it is no number
+		return time.Time{}
+	}
+	pause := longestPause
+	if seconds < pause.Seconds() {
+		pause = min(time.Duration((seconds+1)*float64(time.Second)), pause)
+	}
+	return x.at.Add(pause)
 }
 
 // gone says whether GitHub answered null for a node because there is none of

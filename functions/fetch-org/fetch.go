@@ -20,11 +20,17 @@ const (
 	// handing over.
 	budget = 15 * time.Second
 	cutoff = 17 * time.Second
-	// A handler that finds no room leaves its place in the queue while it has
-	// the time for a page.
+	// A handler that finds no room, or has to wait, goes on after this no more: it
+	// would not have the time for a page.
 	patience = 4 * time.Second
-	// The pauses between the attempts at one page.
-	firstPause = 500 * time.Millisecond
+	// between is the least time from one request for a part of a sweep to the
+	// next, since each costs a lease, a record and some calls of Redis.
+	between = 2 * time.Second
+	// soon is a pause that handlers wait for, one after the other. What is
+	// further off is left to a wake.
+	soon = time.Minute
+	// The pauses between the attempts at one page, of which jitter takes up to a half.
+	firstPause = 2 * apart
 	longPause  = 8 * time.Second
 	// The pauses of a sweep whose handlers get nowhere.
 	firstSetback = 15 * time.Second
@@ -40,7 +46,7 @@ type errand struct {
 	owner   Owner // as it is listed
 	token   int64
 	cp      *checkpoint
-	cost    cost // of questions, not yet in the ledger line
+	visit   visit // its cost is not yet in the ledger line
 	began   time.Time
 	read    int           // pages read by this handler
 	slowest time.Duration // of them
@@ -51,6 +57,9 @@ type errand struct {
 // sweep is not over.
 func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	began := s.now()
+	if len(s.github.tokens.each) == 0 {
+		return errNoToken
+	}
 	if err := s.admit(ctx, r); err != nil {
 		return err
 	}
@@ -87,6 +96,7 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	if err != nil || !more {
 		return err
 	}
+	s.pause(ctx, between-s.since(began))
 	return s.request(ctx, r, fmt.Sprintf("part@%d", w.token))
 }
 
@@ -121,11 +131,12 @@ func (s *sweeper) leaveTo(ctx context.Context, r event.FetchRequested, other *le
 }
 
 // advance takes the sweep as far as this handler's time allows. more says that
-// it can go on at once.
+// the next part is to be asked for.
 func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error) {
 	if w.cp, err = s.sweeps.claim(ctx, w.request, w.token); err != nil {
 		return false, err
 	}
+	w.visit.barred = w.cp.Barred
 	if w.cp.closed() {
 		return false, s.publish(ctx, w)
 	}
@@ -140,8 +151,10 @@ func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error)
 		return false, s.end(ctx, w, event.StatusIncomplete, "the owner was removed")
 	case s.stale(w.request):
 		return false, s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("not finished within %s", s.maxAge))
-	case s.now().Before(w.cp.NotBefore):
+	case -s.since(w.cp.NotBefore) > soon:
 		return false, nil
+	case s.now().Before(w.cp.NotBefore) && !s.await(ctx, w, w.cp.NotBefore):
+		return true, nil
 	}
 	if w.cp.Line.StartedAt.IsZero() {
 		w.cp.Line.StartedAt = s.now().UTC().Truncate(time.Millisecond)
@@ -160,7 +173,7 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 	defer cancel()
 	for {
 		if s.since(w.began)+w.slowest > budget || s.stopping() {
-			return true, s.handOver(ctx, w, time.Time{})
+			return true, s.handOver(ctx, w, s.now())
 		}
 		asked := s.now()
 		more, err := s.step(ctx, asking, w)
@@ -170,7 +183,7 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 		var (
 			wait *limited
 			bad  *broken
-			no   *denied
+			no   *refused
 		)
 		switch {
 		case err == nil && !more:
@@ -178,62 +191,100 @@ func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
 		case err == nil:
 			w.read++
 			w.slowest = max(w.slowest, s.since(asked))
-			w.tries, w.cp.Setbacks = 0, 0
+			w.tries, w.cp.Setbacks, w.cp.RefusedAt = 0, 0, time.Time{}
 		case errors.As(err, &wait):
-			left := wait.until.Sub(s.now())
-			if left > time.Minute {
-				slog.Info("GitHub wants a pause", "owner", w.request.Login, "until", wait.until)
-				return false, s.handOver(ctx, w, wait.until)
+			if -s.since(wait.until) > soon || !s.await(ctx, w, wait.until) {
+				return s.leave(ctx, w, wait.until)
 			}
-			// The next handler has the time for a page; meanwhile another owner's
-			// may use the room, unless there is none for long.
-			if left > budget {
-				s.pause(ctx, budget-s.since(w.began))
-			}
-			return true, s.handOver(ctx, w, time.Time{})
 		case errors.As(err, &bad):
 			pause := backoff(w.tries)
 			w.tries++
 			w.cp.Failures++
-			slog.Warn("GitHub fails of a page", "owner", w.request.Login, "try", w.tries, "error", err)
+			slog.Warn("GitHub did not answer for a page", "owner", w.request.Login, "try", w.tries, "pause", pause, "error", err)
 			if s.since(w.began)+pause+w.slowest > budget {
-				return s.setBack(ctx, w)
+				return s.setBack(ctx, w, pause)
 			}
 			s.pause(ctx, pause)
+		case errors.As(err, &no):
+			return s.turnedAway(ctx, w, no, err)
 		case asking.Err() != nil: // the page was begun too late
-			return true, s.handOver(ctx, w, time.Time{})
+			return true, s.handOver(ctx, w, s.now().Add(apart))
 		case errors.Is(err, errUnknownOwner) && w.cp.Line.Pages == 0:
 			return false, s.end(ctx, w, event.StatusUnknownOwner, errUnknownOwner.Error())
 		case errors.Is(err, errUnknownOwner):
-			return false, s.end(ctx, w, event.StatusIncomplete, "the owner vanished in the midst of the sweep")
-		case errors.Is(err, errRefused), errors.As(err, &no):
-			slog.Error("an owner cannot be fetched", "owner", w.request.Login, "error", err)
-			return false, s.end(ctx, w, event.StatusFailed, err.Error())
+			return false, s.end(ctx, w, event.StatusIncomplete, "the owner vanished during the sweep")
 		default:
 			return false, err
 		}
 	}
 }
 
-// setBack ends a handler that has met with failures. After a page or more it is
-// worth going on at once; else a wake will, later each time.
-func (s *sweeper) setBack(ctx context.Context, w *errand) (more bool, err error) {
-	if w.read > 0 {
-		return true, s.handOver(ctx, w, time.Time{})
-	}
-	pause := min(firstSetback<<min(w.cp.Setbacks, 10), longSetback)
-	w.cp.Setbacks++
-	return false, s.handOver(ctx, w, s.now().Add(pause/2+rand.N(pause/2)))
+// await waits for a time, as long as this handler may, and a moment at least: who
+// finds no room at once would not find it either if he asked again at once. It
+// says whether the time has come and there is enough left for a page.
+func (s *sweeper) await(ctx context.Context, w *errand, until time.Time) bool {
+	s.pause(ctx, min(max(-s.since(until), apart), budget-s.since(w.began)))
+	return !s.now().Before(until) && s.since(w.began) <= patience
 }
 
-// handOver says in the checkpoint that nobody is at it any more.
+// setBack ends a handler that GitHub did not answer. After a page or more it is
+// worth going on after a short pause; else a wake will, later each time.
+func (s *sweeper) setBack(ctx context.Context, w *errand, pause time.Duration) (more bool, err error) {
+	if w.read > 0 {
+		return s.leave(ctx, w, s.now().Add(pause))
+	}
+	until := s.now().Add(w.cp.setback())
+	slog.Info("a sweep pauses", "owner", w.request.Login, "until", until)
+	return false, s.handOver(ctx, w, until)
+}
+
+// turnedAway ends a handler whom GitHub answers with no token. It may answer the
+// next: the sweep fails when that has lasted.
+func (s *sweeper) turnedAway(ctx context.Context, w *errand, no *refused, err error) (more bool, _ error) {
+	if w.cp.RefusedAt.IsZero() {
+		w.cp.RefusedAt = s.now()
+	}
+	if s.since(w.cp.RefusedAt) >= refusedFor {
+		slog.Error("an owner cannot be fetched", "owner", w.request.Login, "refused_since", w.cp.RefusedAt, "error", err)
+		return false, s.end(ctx, w, event.StatusFailed, err.Error())
+	}
+	until := s.now().Add(w.cp.setback())
+	if until.Before(no.until) {
+		until = no.until
+	}
+	w.visit.barred = nil // all are tried again
+	slog.Warn("GitHub answers with no token", "owner", w.request.Login, "until", until, "error", err)
+	return s.leave(ctx, w, until)
+}
+
+// leave hands the sweep over until a time. One that is soon is waited for by the
+// handler of the next part; any other, by the wakes.
+func (s *sweeper) leave(ctx context.Context, w *errand, until time.Time) (more bool, err error) {
+	more = -s.since(until) <= soon
+	if !more {
+		slog.Info("a sweep pauses", "owner", w.request.Login, "until", until)
+	}
+	return more, s.handOver(ctx, w, until)
+}
+
+// setback is the next pause of a sweep whose handlers get nowhere: doubled each
+// time, of which jitter takes up to a half.
+func (c *checkpoint) setback() time.Duration {
+	pause := min(firstSetback<<min(c.Setbacks, 10), longSetback)
+	c.Setbacks++
+	return pause/2 + rand.N(pause/2)
+}
+
+// handOver says in the checkpoint that nobody is at it any more, and from when
+// on the next may be.
 func (s *sweeper) handOver(ctx context.Context, w *errand, notBefore time.Time) error {
 	w.cp.Worker, w.cp.NotBefore = 0, notBefore
 	return s.save(ctx, w, progress{})
 }
 
 func (s *sweeper) save(ctx context.Context, w *errand, p progress) error {
-	w.cost.charge(&w.cp.Line)
+	w.visit.charge(&w.cp.Line)
+	w.cp.Barred = w.visit.barred
 	return s.sweeps.save(ctx, w.request, w.token, w.cp, p)
 }
 

@@ -51,6 +51,9 @@ func OpenForecaster(ctx context.Context, environ map[string]string) (*Forecaster
 	if err != nil {
 		return nil, err
 	}
+	if len(cfg.tokens()) == 0 {
+		return nil, errNoToken
+	}
 	rdb, err := openRedis(string(cfg.Redis))
 	if err != nil {
 		return nil, err
@@ -66,9 +69,15 @@ func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 	c := Capacity{Tokens: len(f.github.tokens.each)}
 	users := map[string]bool{}
 	for _, t := range f.github.tokens.each {
-		var q viewerQuery
-		x := &exchange{transport: f.github.transport, token: t.value, now: f.github.now}
-		_, err := f.github.exchange(ctx, x, &q, nil)
+		q, err := f.viewer(ctx, t)
+		if errors.Is(err, errRefused) { // GitHub refuses a good token now and then, but not twice
+			select {
+			case <-f.github.after(apart):
+			case <-ctx.Done():
+				return c, context.Cause(ctx)
+			}
+			q, err = f.viewer(ctx, t)
+		}
 		if errors.Is(err, errRefused) {
 			c.Refused++
 			continue
@@ -81,7 +90,7 @@ func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 		}
 		users[q.Viewer.Login] = true
 		if q.RateLimit != nil {
-			c.Points += q.RateLimit.Limit - reservePoints
+			c.Points += max(0, int64(q.RateLimit.Limit)-reservePoints)
 		}
 		c.Seconds += time.Hour.Seconds() * workRate
 	}
@@ -89,17 +98,25 @@ func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 	return c, nil
 }
 
+// viewer asks whose a token is and what its user may.
+func (f *Forecaster) viewer(ctx context.Context, t *token) (viewerQuery, error) {
+	var q viewerQuery
+	x := &exchange{transport: f.github.transport, token: t.value, now: f.github.now}
+	_, err := f.github.exchange(ctx, x, fmt.Sprintf("viewer %d", t.number), &q, nil)
+	return q, err
+}
+
 // Forecast asks GitHub for an owner and the number of its repositories. It fails
 // if there is no such owner, or no such repository where some are named.
 func (f *Forecaster) Forecast(ctx context.Context, o Owner) (Forecast, error) {
-	var c cost
-	is, err := f.github.owner(ctx, o.Login, &c)
+	var asking visit
+	is, err := f.github.owner(ctx, o.Login, &asking)
 	if err != nil {
 		return Forecast{}, err
 	}
 	v := Forecast{Login: is.Login, Type: is.Type, Repos: int64(len(o.Repos))}
 	for _, name := range o.Repos {
-		n, _, err := f.github.repository(ctx, o.Login, name, &c)
+		n, _, err := f.github.repository(ctx, o.Login, name, &asking)
 		if err != nil {
 			return v, err
 		}
@@ -109,11 +126,14 @@ func (f *Forecaster) Forecast(ctx context.Context, o Owner) (Forecast, error) {
 	}
 	shape := shapeNodes
 	if len(o.Repos) == 0 {
-		p, err := list[identified](ctx, f.github, shapeIDs, is, "", 1, &c)
+		p, err := list[identified](ctx, f.github, shapeIDs, is, "", 1, &asking)
 		if err != nil {
 			return v, err
 		}
-		v.Repos, shape = p.total, shapeList
+		if p.total == nil {
+			return v, fmt.Errorf("GitHub does not say how many repositories %s has", is.Login)
+		}
+		v.Repos, shape = *p.total, shapeList
 	}
 	return v, f.cost(ctx, &v, shape)
 }

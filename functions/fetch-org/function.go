@@ -121,7 +121,8 @@ func assemble(cfg Config, owners roster, on servers) *sweeper {
 // page, and only for the latest holder of the owner's lease.
 //
 // 2xx means: what was read is in Kafka, and what remains is either asked for in
-// Kafka or left to the next wake by the index of open sweeps.
+// Kafka or left to the next wake by the index of open sweeps. Without a token
+// every event that needs one is refused, to be sent again.
 func (s *sweeper) Receive(ctx context.Context, e cloudevents.Event) error {
 	if !s.begin() {
 		return errors.New("fetch-org is stopping")
@@ -169,8 +170,11 @@ func (s *sweeper) stale(r event.FetchRequested) bool {
 // Status tells how many owners are fetched at the moment.
 func (s *sweeper) Status() serve.Status {
 	status := serve.Status{Detail: map[string]int{"fetching": len(s.slots)}}
-	if _, err := s.github.tokens.usable(s.now()); err != nil {
-		status.Failing = err.Error()
+	switch {
+	case len(s.github.tokens.each) == 0:
+		status.Failing = errNoToken.Error()
+	case s.github.tokens.refused():
+		status.Failing = errRefused.Error()
 	}
 	return status
 }

@@ -51,6 +51,7 @@ func TestANullNodeIsUnansweredNotZero(t *testing.T) {
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
+	w.finish(s)
 	l := w.line("Acme")
 	if l.Status != event.StatusIncomplete || l.Unanswered != 1 || l.Seen != 6 || *l.Expected != 7 || l.Reason == nil {
 		t.Errorf("ledger line %+v", l)
@@ -178,11 +179,13 @@ func TestAFailingGitHubIsLeftToTheNextWake(t *testing.T) {
 func TestBadCredentialsAreInTheLedgerAndTheTokenNowhere(t *testing.T) {
 	w := newWorld(t)
 	const bad = "ghp_revokedSecret"
+	w.hurry(60)
 	w.env["GITHUB_TOKEN"] = bad
 	s := w.start()
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
+	w.finish(s)
 	l := w.line("acme")
 	if l.Status != event.StatusFailed || l.Reason == nil || !strings.Contains(*l.Reason, "bad credentials") {
 		t.Fatalf("ledger line %+v", l)
@@ -198,11 +201,16 @@ func TestBadCredentialsAreInTheLedgerAndTheTokenNowhere(t *testing.T) {
 
 func TestForbiddenAccessIsInTheLedger(t *testing.T) {
 	w := newWorld(t)
+	w.hurry(60)
 	s := w.start()
-	w.github.Fail(nil, nil, githubtest.Forbidden)
+	w.github.Fail(nil, nil)
+	for range 30 {
+		w.github.Fail(githubtest.Forbidden)
+	}
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
+	w.finish(s)
 	if l := w.line("Acme"); l.Status != event.StatusFailed || l.Reason == nil || !strings.Contains(*l.Reason, "SAML") {
 		t.Errorf("ledger line %+v", l)
 	}
@@ -247,9 +255,10 @@ func TestAForbiddenOwnerAndARefusedTokenLeaveTheOthersAlone(t *testing.T) {
 			w.env["OWNERS"] = "acme jane nobody"
 			w.env["GITHUB_TOKEN"] = "ghp_revoked," + tokenA
 			w.github.Change(func(g *githubtest.World) { g.Owner("acme").Denies = denial })
+			w.hurry(60)
 			s := w.start()
 			w.tick(s, "sweep")
-			w.deliver(s)
+			w.finish(s)
 			for owner, want := range map[string]string{"acme": event.StatusFailed, "jane": event.StatusComplete, "nobody": event.StatusUnknownOwner} {
 				l := w.line(owner)
 				if l.Status != want || (l.Reason == nil) != (want == event.StatusComplete) {

@@ -46,13 +46,25 @@ type known struct {
 // hasDetails says whether languages and topics are those of n: it has been
 // neither pushed to nor edited since.
 func (k *known) hasDetails(n *Counters, now time.Time) bool {
-	return k != nil && sameTime(k.PushedAt, n.PushedAt) && sameTime(k.UpdatedAt, n.UpdatedAt) && recent(k.DetailsAt, n, now)
+	return k != nil && sameTime(k.PushedAt, n.PushedAt.value()) && sameTime(k.UpdatedAt, n.UpdatedAt.value()) && recent(k.DetailsAt, n, now)
 }
 
 // hasHistory says whether commits and merges are those of n: without a push no
 // branch gains or loses a commit, and a merge is a push.
 func (k *known) hasHistory(n *Counters, now time.Time) bool {
-	return k != nil && sameTime(k.PushedAt, n.PushedAt) && k.Branch == n.branch() && recent(k.HistoryAt, n, now)
+	return k != nil && sameTime(k.PushedAt, n.PushedAt.value()) && k.Branch == n.branch() && recent(k.HistoryAt, n, now)
+}
+
+// forget has what was answered implausibly be asked for again in the next sweep.
+func (k *known) forget(fields []string) {
+	for _, f := range fields {
+		switch f {
+		case "languages", "topics":
+			k.DetailsAt = time.Time{}
+		case "merged_prs", "commits_total":
+			k.HistoryAt = time.Time{}
+		}
+	}
 }
 
 func recent(at time.Time, n *Counters, now time.Time) bool {

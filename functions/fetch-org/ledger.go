@@ -3,6 +3,8 @@ package fetchorg
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,15 +18,35 @@ func (s *sweeper) settle(ctx context.Context, w *errand) error {
 	if err := s.memory.complete(ctx, w.request.Login, w.request.SweepID); err != nil {
 		return err
 	}
+	status, reason := event.StatusIncomplete, ""
 	switch {
 	case len(w.cp.Unknown) > 0:
-		return s.end(ctx, w, event.StatusIncomplete, "GitHub knows no public repository "+strings.Join(w.cp.Unknown, ", "))
+		reason = "GitHub knows no public repository " + strings.Join(w.cp.Unknown, ", ")
 	case line.Unanswered > 0:
-		return s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("GitHub did not answer for %d repositories", line.Unanswered))
-	case len(w.owner.Repos) == 0 && line.Expected != nil && line.Seen < *line.Expected:
-		return s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("GitHub counts %d repositories and showed %d", *line.Expected, line.Seen))
+		reason = fmt.Sprintf("GitHub did not answer, or not usably, for %d repositories", line.Unanswered)
+	case w.cp.Round:
+		reason = "GitHub's list came round to a page that was read before, so it may hold more"
+	case len(w.owner.Repos) == 0 && line.Expected == nil:
+		reason = "GitHub did not say how many repositories there are"
+	case len(w.owner.Repos) == 0 && line.Seen < *line.Expected:
+		reason = fmt.Sprintf("GitHub counts %d repositories and showed %d", *line.Expected, line.Seen)
+	default:
+		status = event.StatusComplete
 	}
-	return s.end(ctx, w, event.StatusComplete, "")
+	return s.end(ctx, w, status, reason)
+}
+
+// implausible says how many repositories had which field not stored because its
+// value could not be; "" if none had.
+func implausible(fields map[string]int) string {
+	var list []string
+	for _, f := range slices.Sorted(maps.Keys(fields)) {
+		list = append(list, fmt.Sprintf("%s %d", f, fields[f]))
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return "implausible values not stored: " + strings.Join(list, ", ")
 }
 
 // end closes the sweep. First the line is fixed in the checkpoint, where the
@@ -37,6 +59,15 @@ func (s *sweeper) end(ctx context.Context, w *errand, status, reason string) err
 	}
 	if err := s.memory.drop(ctx, w.request.Login, gone); err != nil {
 		return err
+	}
+	odd, err := s.sweeps.odd(ctx, w.request)
+	if err != nil {
+		return err
+	}
+	if note := implausible(odd); note != "" && reason != "" {
+		reason += "; " + note
+	} else if note != "" {
+		reason = note
 	}
 	line := &w.cp.Line
 	line.Status = status
@@ -64,6 +95,9 @@ func (s *sweeper) publish(ctx context.Context, w *errand) error {
 		}
 		if err := s.producer.ProduceSync(ctx, r).FirstErr(); err != nil {
 			return fmt.Errorf("publish the ledger line of %s: %w", member(w.request), err)
+		}
+		if err := s.owners.ended(ctx, w.request.Login, &w.cp.Line); err != nil {
+			return err
 		}
 		w.cp.Published, w.cp.Worker = true, 0
 		if err := s.save(ctx, w, progress{}); err != nil {

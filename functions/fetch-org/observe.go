@@ -40,9 +40,11 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 		m := missing{id: *r.DatabaseID, node: r.ID}.String()
 		ok := r.complete()
 		o := r.observation(w.of(), w.request.SweepID)
-		if err := o.Validate(r.at); err != nil {
-			slog.Warn("an impossible answer of GitHub is left out", "repo", r.NameWithOwner, "error", err)
-			ok = false
+		odd := o.DropImplausible(r.at)
+		if len(odd) > 0 {
+			slog.Warn("GitHub answered implausible values", "repo", brief(r.NameWithOwner), "fields", odd)
+			r.next.forget(odd)
+			ok = ok && o.Validate(r.at) == nil
 		}
 		switch {
 		case !ok && r.asked == 0:
@@ -50,8 +52,10 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 			continue
 		case !ok:
 			done.Failed = append(done.Failed, m)
+			done.odd(odd, id)
 			continue
 		}
+		done.odd(odd, id)
 		record, err := s.codec.Record(ctx, &o, false)
 		if err != nil {
 			return done, err
@@ -99,7 +103,7 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 		r.was = was[*r.DatabaseID]
 		r.next = &known{
 			NodeID: r.ID, Name: r.NameWithOwner, First: w.request.SweepID,
-			PushedAt: r.PushedAt, UpdatedAt: r.UpdatedAt, Branch: r.branch(),
+			PushedAt: r.PushedAt.value(), UpdatedAt: r.UpdatedAt.value(), Branch: r.branch(),
 		}
 		if r.was != nil {
 			r.next.First, r.next.Renamed = r.was.First, r.was.Renamed
@@ -122,7 +126,7 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 }
 
 // askHistory fills in the numbers of commits and merges, in as many queries as
-// they need. A query that GitHub fails of comes again, narrower, but not for
+// they need. A query that GitHub does not answer comes again, narrower, but not for
 // ever: what has no answer by then is left without.
 func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading) error {
 	var pushed []*reading
@@ -143,13 +147,14 @@ func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading
 		for i, r := range pushed[:n] {
 			ids[i] = r.ID
 		}
-		answers, err := byID[history](ctx, s.github, shapeHistory, ids, &w.cost)
+		answers, err := byID[history](ctx, s.github, shapeHistory, ids, &w.visit)
 		var bad *broken
 		switch {
 		case errors.As(err, &bad) && failures < maxAsks:
+			pause := backoff(failures)
 			failures++
-			slog.Warn("GitHub fails to count commits", "owner", w.request.Login, "try", failures, "error", err)
-			s.pause(ctx, backoff(failures))
+			slog.Warn("GitHub did not count commits", "owner", w.request.Login, "try", failures, "pause", pause, "error", err)
+			s.pause(ctx, pause)
 			continue
 		case errors.As(err, &bad):
 			failures = 0
@@ -185,7 +190,7 @@ func (r *reading) setDetails() {
 	}
 	for _, e := range d.Languages.Edges {
 		if e != nil {
-			r.next.Languages = append(r.next.Languages, repo.Language{Name: e.Node.Name, Bytes: e.Size})
+			r.next.Languages = append(r.next.Languages, repo.Language{Name: e.Node.Name, Bytes: int64(e.Size)})
 		}
 	}
 	for _, t := range d.RepositoryTopics.Nodes {
@@ -215,11 +220,11 @@ func (r *reading) observation(o owner, sweepID string) repo.Observation {
 		OwnerType: o.Type, Company: o.Company, Description: r.Description,
 		Languages: r.next.Languages, Topics: r.next.Topics,
 		IsFork: r.IsFork, IsArchived: r.IsArchived,
-		CreatedAt: r.CreatedAt, PushedAt: r.PushedAt, UpdatedAt: r.UpdatedAt,
-		Stars: r.StargazerCount, Forks: r.ForkCount, Watchers: r.Watchers.total(),
+		CreatedAt: r.CreatedAt.value(), PushedAt: r.PushedAt.value(), UpdatedAt: r.UpdatedAt.value(),
+		Stars: int64(r.StargazerCount), Forks: r.ForkCount.value(), Watchers: r.Watchers.total(),
 		OpenIssues: r.OpenIssues.total(), ClosedIssues: r.ClosedIssues.total(),
 		OpenPRs: r.OpenPRs.total(), MergedPRs: r.next.MergedPRs, ClosedPRs: r.ClosedPRs.total(),
-		Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage,
+		Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage.value(),
 		CommitsTotal: r.next.Commits, ObservedAt: r.at, SweepID: sweepID, Source: "graphql",
 	}
 	if r.PrimaryLanguage != nil {
@@ -232,7 +237,7 @@ func (r *reading) observation(o owner, sweepID string) repo.Observation {
 		v.DefaultBranch = &r.DefaultBranchRef.Name
 	}
 	if r.LatestRelease != nil {
-		v.LatestRelease, v.LatestReleaseAt = &r.LatestRelease.TagName, r.LatestRelease.PublishedAt
+		v.LatestRelease, v.LatestReleaseAt = &r.LatestRelease.TagName, r.LatestRelease.PublishedAt.value()
 	}
 	v.Normalize()
 	return v
@@ -251,5 +256,5 @@ func (c *count) total() *int64 {
 	if c == nil {
 		return nil
 	}
-	return &c.TotalCount
+	return c.TotalCount.value()
 }

@@ -1,6 +1,8 @@
 package fetchorg
 
 import (
+	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/shurcooL/githubv4"
@@ -80,7 +82,7 @@ type owned[N any] struct {
 }
 
 type connection[N any] struct {
-	TotalCount int64
+	TotalCount number
 	PageInfo   struct {
 		HasNextPage bool
 		EndCursor   string
@@ -116,11 +118,11 @@ type Counters struct {
 	IsFork           bool
 	IsArchived       bool
 	IsPrivate        bool
-	CreatedAt        *time.Time
-	PushedAt         *time.Time
-	UpdatedAt        *time.Time
-	StargazerCount   int64
-	ForkCount        *int64
+	CreatedAt        *timestamp
+	PushedAt         *timestamp
+	UpdatedAt        *timestamp
+	StargazerCount   number
+	ForkCount        *number
 	Watchers         *count
 	OpenIssues       *count `graphql:"openIssues: issues(states: OPEN)"`
 	ClosedIssues     *count `graphql:"closedIssues: issues(states: CLOSED)"`
@@ -130,9 +132,9 @@ type Counters struct {
 	Releases         *count
 	LatestRelease    *struct {
 		TagName     string
-		PublishedAt *time.Time
+		PublishedAt *timestamp
 	}
-	DiskUsage *int64
+	DiskUsage *number
 }
 
 // Details is what changes only when a repository is pushed to or edited. Its two
@@ -140,7 +142,7 @@ type Counters struct {
 type Details struct {
 	Languages *struct {
 		Edges []*struct {
-			Size int64
+			Size number
 			Node struct{ Name string }
 		}
 	} `graphql:"languages(first: 10, orderBy: {field: SIZE, direction: DESC})"`
@@ -173,13 +175,58 @@ type history struct {
 	}
 }
 
-type count struct{ TotalCount int64 }
+type count struct{ TotalCount number }
 
 type rateLimit struct {
-	Cost      int64
-	Limit     int64
-	Remaining int64
-	ResetAt   time.Time
+	Cost      number
+	Limit     number
+	Remaining number
+	ResetAt   timestamp
+}
+
+// number is an Int of GitHub's. What it cannot be, -1 stands for, so that one odd
+// field does not make the whole page unreadable.
+type number int64
+
+// UnmarshalJSON never fails.
+func (n *number) UnmarshalJSON(b []byte) error {
+	v, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || v < 0 {
+		v = -1
+	}
+	*n = number(v)
+	return nil
+}
+
+// value is nil for a number that GitHub did not answer.
+func (n *number) value() *int64 {
+	if n == nil {
+		return nil
+	}
+	return new(int64(*n))
+}
+
+// timestamp is a DateTime of GitHub's. For what is none, the zero time stands.
+type timestamp struct{ time.Time }
+
+// UnmarshalJSON never fails. The zone is dropped: not every one that is read can
+// be written again.
+func (t *timestamp) UnmarshalJSON(b []byte) error {
+	var at time.Time
+	if json.Unmarshal(b, &at) == nil && at.UTC().Year() > 0 {
+		t.Time = at.UTC()
+		return nil
+	}
+	t.Time = time.Time{}
+	return nil
+}
+
+// value is nil for a time that GitHub did not answer.
+func (t *timestamp) value() *time.Time {
+	if t == nil {
+		return nil
+	}
+	return &t.Time
 }
 
 func ownerVariables(login string) map[string]any {

@@ -17,9 +17,9 @@ type owner struct {
 }
 
 // owner finds out what kind of owner a login is.
-func (g *github) owner(ctx context.Context, login string, c *cost) (owner, error) {
+func (g *github) owner(ctx context.Context, login string, v *visit) (owner, error) {
 	var q ownerQuery
-	if _, err := g.ask(ctx, question{shapeOwner, 1, ownerVariables(login), &q, &q.RateLimit, c}); err != nil {
+	if _, err := g.ask(ctx, question{shapeOwner, 1, ownerVariables(login), &q, &q.RateLimit, v}); err != nil {
 		return owner{}, fmt.Errorf("ask for owner %s: %w", login, err)
 	}
 	if q.RepositoryOwner == nil {
@@ -31,14 +31,15 @@ func (g *github) owner(ctx context.Context, login string, c *cost) (owner, error
 // page is one page of an owner's repositories, each as an N.
 type page[N any] struct {
 	at    time.Time // when GitHub answered
-	total int64     // repositories the owner has in all
+	total *int64    // repositories the owner has in all; nil if GitHub did not answer a number
 	nodes []*N
 	nulls int    // nodes that GitHub left out
 	next  string // cursor; "" after the last page
+	stuck bool   // there are more, and no other cursor than this page's to reach them
 }
 
 // list reads the repositories of an owner that come after a cursor.
-func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string, first int, c *cost) (page[N], error) {
+func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string, first int, v *visit) (page[N], error) {
 	var (
 		variables = pageVariables(o.Login, cursor, first)
 		of        *owned[N]
@@ -47,31 +48,32 @@ func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string
 	)
 	if o.Type == "Organization" {
 		var q organizationQuery[N]
-		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, c})
+		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, v})
 		of = q.Owner
 	} else {
 		var q userQuery[N]
-		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, c})
+		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, v})
 		of = q.Owner
 	}
 	if err == nil && (of == nil || of.Repositories == nil) {
 		err = &broken{cause: errors.New("an answer without repositories")}
 	}
 	if err == nil {
-		switch info := of.Repositories.PageInfo; {
-		case info.HasNextPage && (info.EndCursor == "" || info.EndCursor == cursor):
-			err = &broken{cause: errors.New("the cursor does not move")}
-		case info.EndCursor != "" && len(of.Repositories.Nodes) == 0:
-			// GitHub's limit of resources can leave the whole list null.
+		// GitHub's limit of resources can leave the whole list null.
+		if of.Repositories.PageInfo.EndCursor != "" && len(of.Repositories.Nodes) == 0 {
 			err = &broken{killed: x.hasError(resourceLimits), cause: errors.New("a page without its repositories")}
 		}
 	}
 	if err != nil {
 		return page[N]{}, fmt.Errorf("ask for repositories of %s after %q: %w", o.Login, cursor, err)
 	}
-	p := page[N]{at: x.at, total: of.Repositories.TotalCount}
-	if of.Repositories.PageInfo.HasNextPage {
-		p.next = of.Repositories.PageInfo.EndCursor
+	p := page[N]{at: x.at}
+	if total := of.Repositories.TotalCount; total >= 0 {
+		p.total = total.value()
+	}
+	if info := of.Repositories.PageInfo; info.HasNextPage {
+		p.next = info.EndCursor
+		p.stuck = info.EndCursor == "" || info.EndCursor == cursor
 	}
 	for _, n := range of.Repositories.Nodes {
 		if n == nil {
@@ -92,9 +94,9 @@ type found[N any] struct {
 
 // byID asks for some repositories by id, as many as one query of the shape
 // bears. The answers are in the order of the ids.
-func byID[N any](ctx context.Context, g *github, s shape, ids []string, c *cost) ([]found[N], error) {
+func byID[N any](ctx context.Context, g *github, s shape, ids []string, v *visit) ([]found[N], error) {
 	var q nodesQuery[N]
-	x, err := g.ask(ctx, question{s, len(ids), idVariables(ids), &q, &q.RateLimit, c})
+	x, err := g.ask(ctx, question{s, len(ids), idVariables(ids), &q, &q.RateLimit, v})
 	if err == nil && len(q.Nodes) != len(ids) {
 		err = &broken{cause: fmt.Errorf("%d answers", len(q.Nodes))}
 	}
@@ -114,9 +116,9 @@ func byID[N any](ctx context.Context, g *github, s shape, ids []string, c *cost)
 }
 
 // repository asks for one repository by name; nil if there is none.
-func (g *github) repository(ctx context.Context, login, name string, c *cost) (*Whole, time.Time, error) {
+func (g *github) repository(ctx context.Context, login, name string, v *visit) (*Whole, time.Time, error) {
 	var q repositoryQuery
-	x, err := g.ask(ctx, question{shapeNamed, 1, map[string]any{"owner": githubv4.String(login), "name": githubv4.String(name)}, &q, &q.RateLimit, c})
+	x, err := g.ask(ctx, question{shapeNamed, 1, map[string]any{"owner": githubv4.String(login), "name": githubv4.String(name)}, &q, &q.RateLimit, v})
 	if errors.Is(err, errUnknownOwner) { // GitHub does not say which of the two it does not know
 		return nil, time.Time{}, nil
 	}

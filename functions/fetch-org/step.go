@@ -38,7 +38,7 @@ func (s *sweeper) step(ctx, asking context.Context, w *errand) (bool, error) {
 
 // identify finds out what the owner is.
 func (s *sweeper) identify(ctx, asking context.Context, w *errand) error {
-	o, err := s.github.owner(asking, w.request.Login, &w.cost)
+	o, err := s.github.owner(asking, w.request.Login, &w.visit)
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,13 @@ func (s *sweeper) readList(ctx, asking context.Context, w *errand) error {
 	var err error
 	if cp.Comparable {
 		var light page[Counters]
-		light, err = listed[Counters](asking, s.github, shapeList, w.of(), cp.Cursor, &w.cost)
-		p = page[Whole]{at: light.at, total: light.total, nulls: light.nulls, next: light.next}
+		light, err = listed[Counters](asking, s.github, shapeList, w.of(), cp.Cursor, &w.visit)
+		p = page[Whole]{at: light.at, total: light.total, nulls: light.nulls, next: light.next, stuck: light.stuck}
 		for _, n := range light.nodes {
 			p.nodes = append(p.nodes, &Whole{Counters: *n})
 		}
 	} else {
-		p, err = listed[Whole](asking, s.github, shapeListAll, w.of(), cp.Cursor, &w.cost)
+		p, err = listed[Whole](asking, s.github, shapeListAll, w.of(), cp.Cursor, &w.visit)
 	}
 	if err != nil {
 		return err
@@ -90,19 +90,16 @@ func (s *sweeper) readList(ctx, asking context.Context, w *errand) error {
 		}
 		cp.Nulls += int64(unnamed)
 	}
-	cp.Cursor, cp.Exhausted, cp.Failures = p.next, p.next == "", 0
-	cp.Total = &p.total
-	cp.Line.Pages++
-	return s.save(ctx, w, done)
+	return s.listedOn(ctx, w, p.next, p.stuck, p.total, done)
 }
 
 // listed reads a page as wide as the shape bears.
-func listed[N any](ctx context.Context, g *github, s shape, o owner, cursor string, c *cost) (page[N], error) {
+func listed[N any](ctx context.Context, g *github, s shape, o owner, cursor string, v *visit) (page[N], error) {
 	wide, err := g.widths.of(ctx, s)
 	if err != nil {
 		return page[N]{}, err
 	}
-	return list[N](ctx, g, s, o, cursor, min(wide.n(), s.max), c)
+	return list[N](ctx, g, s, o, cursor, min(wide.n(), s.max), v)
 }
 
 // leftOut finds out which repositories of a page GitHub answered null for: it
@@ -110,7 +107,7 @@ func listed[N any](ctx context.Context, g *github, s shape, o owner, cursor stri
 // the page ends elsewhere, the page has to be read again: what was pushed out of
 // it could be what was left out.
 func (s *sweeper) leftOut(asking context.Context, w *errand, was page[Whole]) (left []missing, unnamed int, err error) {
-	p, err := list[identified](asking, s.github, shapeIDs, w.of(), w.cp.Cursor, len(was.nodes)+was.nulls, &w.cost)
+	p, err := list[identified](asking, s.github, shapeIDs, w.of(), w.cp.Cursor, len(was.nodes)+was.nulls, &w.visit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -132,11 +129,11 @@ func (s *sweeper) leftOut(asking context.Context, w *errand, was page[Whole]) (l
 // readIDs reads a page of ids alone, and notes all of it as missing.
 func (s *sweeper) readIDs(ctx, asking context.Context, w *errand) error {
 	cp := w.cp
-	p, err := list[identified](asking, s.github, shapeIDs, w.of(), cp.Cursor, stubborn, &w.cost)
+	p, err := list[identified](asking, s.github, shapeIDs, w.of(), cp.Cursor, stubborn, &w.visit)
 	if err != nil {
 		return err
 	}
-	slog.Warn("GitHub fails of a page again and again; it is read by ids", "owner", w.request.Login, "repositories", len(p.nodes))
+	slog.Warn("GitHub does not answer a page again and again; it is read by ids", "owner", w.request.Login, "repositories", len(p.nodes))
 	var done progress
 	for _, n := range p.nodes {
 		if n.DatabaseID != nil {
@@ -144,10 +141,39 @@ func (s *sweeper) readIDs(ctx, asking context.Context, w *errand) error {
 		}
 	}
 	cp.Nulls += int64(p.nulls)
-	cp.Cursor, cp.Exhausted, cp.Failures = p.next, p.next == "", 0
-	cp.Total = &p.total
+	return s.listedOn(ctx, w, p.next, p.stuck, p.total, done)
+}
+
+// listedOn takes the list to its next page. A list that comes round to a page
+// that was read before ends there, for it would never end.
+func (s *sweeper) listedOn(ctx context.Context, w *errand, next string, stuck bool, total *int64, done progress) (err error) {
+	cp := w.cp
+	if cp.Round, err = s.comesRound(ctx, w, "list ", cp.Cursor, next, stuck, &done); err != nil {
+		return err
+	}
+	if cp.Round {
+		next = ""
+	}
+	cp.Cursor, cp.Exhausted, cp.Failures, cp.Total = next, next == "", 0, total
 	cp.Line.Pages++
 	return s.save(ctx, w, done)
+}
+
+// comesRound says whether the page after a cursor leads to one that was read
+// before in the same look at the list, and notes it as read.
+func (s *sweeper) comesRound(ctx context.Context, w *errand, look, cursor, next string, stuck bool, done *progress) (bool, error) {
+	done.Read = append(done.Read, look+cursor)
+	round := stuck
+	if !round && next != "" {
+		var err error
+		if round, err = s.sweeps.wasRead(ctx, w.request, look+next); err != nil {
+			return false, err
+		}
+	}
+	if round {
+		slog.Warn("GitHub's list came round to a page that was read before", "owner", w.request.Login, "after", brief(cursor), "next", brief(next))
+	}
+	return round, nil
 }
 
 // readNames reads the next of the repositories that are asked for by name. One
@@ -166,7 +192,7 @@ func (s *sweeper) readNames(ctx, asking context.Context, w *errand) error {
 	}
 	var done progress
 	if id == 0 {
-		n, at, err := s.github.repository(asking, w.request.Login, name, &w.cost)
+		n, at, err := s.github.repository(asking, w.request.Login, name, &w.visit)
 		if err != nil {
 			return err
 		}
@@ -219,7 +245,9 @@ func (s *sweeper) readMissing(ctx, asking context.Context, w *errand) error {
 	if err != nil {
 		return err
 	}
-	some, asked, err := s.sweeps.missing(ctx, w.request, min(wide.n(), shapeNodes.max))
+	// Fewer after each failure, down to the one that GitHub cannot answer for.
+	n := max(1, min(wide.n(), shapeNodes.max)>>min(w.cp.Failures, 7))
+	some, asked, err := s.sweeps.missing(ctx, w.request, n)
 	if err != nil {
 		return err
 	}
@@ -227,9 +255,9 @@ func (s *sweeper) readMissing(ctx, asking context.Context, w *errand) error {
 	for i, m := range some {
 		ids[i] = m.node
 	}
-	answers, err := byID[Whole](asking, s.github, shapeNodes, ids, &w.cost)
+	answers, err := byID[Whole](asking, s.github, shapeNodes, ids, &w.visit)
 	var bad *broken
-	if errors.As(err, &bad) && bad.killed && len(some) == 1 {
+	if errors.As(err, &bad) && (bad.killed || bad.unreadable) && len(some) == 1 {
 		// It is this one that GitHub cannot answer for.
 		return errors.Join(s.save(ctx, w, progress{Failed: []string{some[0].String()}}), err)
 	}
@@ -279,17 +307,18 @@ func (s *sweeper) theirs(w *errand, n *Whole) bool {
 }
 
 // short says whether GitHub counts more repositories than the sweep has seen, or
-// has left out some that it did not name.
+// does not count them, has left out some that it did not name, or has not come to
+// the end of the list.
 func (s *sweeper) short(w *errand) bool {
 	line := &w.cp.Line
-	return len(w.owner.Repos) == 0 && line.Expected != nil && (w.cp.Nulls > 0 || line.Seen+line.Unanswered < *line.Expected)
+	return len(w.owner.Repos) == 0 && (w.cp.Nulls > 0 || w.cp.Round || line.Expected == nil || line.Seen+line.Unanswered < *line.Expected)
 }
 
 // lookAgain lists the owner's repositories once more, by ids alone, for those
 // that came to a place that was read already, or that GitHub did not name.
 func (s *sweeper) lookAgain(ctx, asking context.Context, w *errand) error {
 	cp := w.cp
-	p, err := listed[identified](asking, s.github, shapeIDs, w.of(), cp.Again, &w.cost)
+	p, err := listed[identified](asking, s.github, shapeIDs, w.of(), cp.Again, &w.visit)
 	if err != nil {
 		return err
 	}
@@ -313,7 +342,13 @@ func (s *sweeper) lookAgain(ctx, asking context.Context, w *errand) error {
 		cp.Nulls = 0
 	}
 	cp.Nulls += int64(p.nulls)
-	cp.Again, cp.Looked, cp.Failures, cp.Total = p.next, p.next == "", 0, &p.total
+	if cp.Round, err = s.comesRound(ctx, w, "again ", cp.Again, p.next, p.stuck, &done); err != nil {
+		return err
+	}
+	if cp.Round {
+		p.next = ""
+	}
+	cp.Again, cp.Looked, cp.Failures, cp.Total = p.next, p.next == "", 0, p.total
 	cp.Line.Pages++
 	return s.save(ctx, w, done)
 }

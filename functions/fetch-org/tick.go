@@ -32,8 +32,12 @@ func (s *sweeper) tick(ctx context.Context, e cloudevents.Event) error {
 }
 
 // sweep asks for a sweep of every owner. They are registered first, so that a
-// wake finds those whose requests get lost.
+// wake finds those whose requests get lost. An owner whose last sweep failed in
+// this same period is swept anew, under the tick's minute.
 func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
+	if len(s.github.tokens.each) == 0 {
+		return errNoToken
+	}
 	if err := s.owners.seed(ctx, s.roster); err != nil {
 		return err
 	}
@@ -45,15 +49,22 @@ func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
 		slog.Warn("nobody is listed to be swept")
 		return nil
 	}
-	id := at.UTC().Truncate(s.period).Format(time.RFC3339)
+	failed, err := s.owners.failures(ctx)
+	if err != nil {
+		return err
+	}
+	id, minute := at.UTC().Truncate(s.period).Format(time.RFC3339), at.UTC().Truncate(time.Minute).Format(time.RFC3339)
 	requests := make([]event.FetchRequested, len(owners))
 	for i, o := range owners {
 		requests[i] = event.FetchRequested{SweepID: id, Login: o.Login}
+		if f, ok := failed[o.Login]; ok && f.SweepID >= id && f.SweepID < minute {
+			requests[i].SweepID = minute
+		}
 		if err := s.check(requests[i]); err != nil {
 			return err
 		}
 	}
-	if s.stale(requests[0]) {
+	if s.stale(event.FetchRequested{SweepID: id}) {
 		return event.Invalid("a tick of %s comes too late", id)
 	}
 	if err := s.sweeps.register(ctx, requests...); err != nil {
@@ -68,6 +79,9 @@ func (s *sweeper) wake(ctx context.Context) error {
 	open, err := s.sweeps.unpublished(ctx)
 	if err != nil || len(open) == 0 {
 		return err
+	}
+	if len(s.github.tokens.each) == 0 {
+		return errNoToken
 	}
 	all, err := s.sweeps.read(ctx, open...)
 	if err != nil {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// refusedFor is how long a token that GitHub refused is left alone. It may be
-// mended on GitHub's side, but asking on and on with a bad one gets an address
-// banned.
+// refusedFor is how long GitHub has to refuse a question before that is final:
+// now and then it refuses a token that is good.
 const refusedFor = 10 * time.Minute
 
 // tokens are what GitHub is asked with. What may be asked with one depends on
@@ -18,13 +17,14 @@ type tokens struct {
 }
 
 type token struct {
-	number   int // from 1, for the log
-	value    string
-	user     string        // "" until GitHub has said whose it is
-	naming   chan struct{} // holds one who asks whose it is
-	rests    time.Time     // before then that is not asked
-	refused  bool
-	refusals time.Time // until then it is not tried again
+	number int // from 1, for the log
+	value  string
+	naming chan struct{} // held while it is found out whose it is
+	user   string        // under naming; "" until GitHub has said whose it is
+	failed int           // under naming: tries in a row to find out
+
+	rests    time.Time // under tokens.mu: it is not used before
+	refusals int       // under tokens.mu: answers in a row that refused it
 }
 
 func newTokens(values []string) *tokens {
@@ -35,26 +35,52 @@ func newTokens(values []string) *tokens {
 	return t
 }
 
-// usable lists the tokens that GitHub has not refused lately, in the order of
-// use. It fails with errRefused if there is none.
-func (t *tokens) usable(now time.Time) ([]*token, error) {
+// check fails with *refused or *limited while a token is not to be used.
+func (t *tokens) check(c *token, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var list []*token
-	for _, c := range t.each {
-		if !c.refused || !now.Before(c.refusals) {
-			list = append(list, c)
-		}
+	switch {
+	case !now.Before(c.rests):
+		return nil
+	case c.refusals > 0:
+		return &refused{c.rests, errRefused}
 	}
-	if len(list) == 0 {
-		return nil, errRefused
-	}
-	return list, nil
+	return &limited{c.rests}
 }
 
-// refuse leaves a token alone for a while.
-func (t *tokens) refuse(c *token, now time.Time) {
+// rest leaves a token alone until a time.
+func (t *tokens) rest(c *token, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.refused, c.refusals = true, now.Add(refusedFor)
+	c.rests = until
+}
+
+// refuse leaves alone a token that GitHub has just refused, longer each time:
+// who asks on and on with a bad one gets his address banned. It returns when the
+// token is tried again.
+func (t *tokens) refuse(c *token, now time.Time) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.rests = now.Add(min(firstSetback<<min(c.refusals, 10), refusedFor))
+	c.refusals++
+	return c.rests
+}
+
+// accept notes that GitHub has answered a question with the token.
+func (t *tokens) accept(c *token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.refusals = 0
+}
+
+// refused says whether GitHub has refused every token of late.
+func (t *tokens) refused() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.each {
+		if c.refusals == 0 {
+			return false
+		}
+	}
+	return true
 }

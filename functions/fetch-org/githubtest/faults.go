@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type answer struct {
 	late    time.Duration               // from the first to the last byte of the body
 	banned  time.Duration               // for how long the user is sent away
 	hour    bool                        // the user's points are spent
+	header  map[string]string           // replaces headers of the answer
+	edit    func(data any)              // changes the data before it is sent
+	round   bool                        // the cursor leads back to a page that was asked for before
 }
 
 // Killed is what GitHub's gateway answers for a query of more than 10 s.
@@ -131,6 +135,115 @@ func Blank(i int) Fault {
 	return func(a *answer) { a.blank = func(at int, _ int64) bool { return at == i } }
 }
 
+// Unauthorized refuses a good token, as GitHub does now and then.
+func Unauthorized(a *answer) {
+	a.instead = func(w http.ResponseWriter) {
+		reply(w, http.StatusUnauthorized, map[string]any{"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
+	}
+}
+
+// Limited is a limit in any status, wording and headers. A body that does not
+// begin like JSON is sent as HTML. Unlike with Secondary, who asks again too
+// soon is answered.
+func Limited(status int, header map[string]string, message string) Fault {
+	return func(a *answer) {
+		a.header = header
+		a.instead = func(w http.ResponseWriter) {
+			if strings.HasPrefix(message, "<") {
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				w.WriteHeader(status)
+				_, _ = fmt.Fprint(w, message)
+				return
+			}
+			reply(w, status, map[string]any{"message": message, "documentation_url": "https://developer.github.com/v3/#abuse-rate-limits"})
+		}
+	}
+}
+
+// LimitedError is a limit among the errors of an answer with status 200.
+func LimitedError(kind, message string) Fault {
+	return func(a *answer) {
+		a.instead = func(w http.ResponseWriter) {
+			reply(w, http.StatusOK, map[string]any{"data": nil, "errors": []*failure{{Type: kind, Message: message}}})
+		}
+	}
+}
+
+// Headers replaces headers of an answer that is otherwise as it should be.
+func Headers(header map[string]string) Fault { return func(a *answer) { a.header = header } }
+
+// Odd replaces fields of every repository in the answer that was asked for its
+// name.
+func Odd(fields map[string]any) Fault {
+	return func(a *answer) {
+		a.edit = func(data any) {
+			each(data, func(object map[string]any) {
+				if _, ok := object["nameWithOwner"]; !ok {
+					return
+				}
+				for name, value := range fields {
+					if _, asked := object[name]; asked {
+						object[name] = value
+					}
+				}
+			})
+		}
+	}
+}
+
+// Round ends a page with the first cursor after which the owner was asked, so
+// that the list comes round again.
+func Round(a *answer) { a.round = true }
+
+// roundTo sets the cursor of every page in the data.
+func roundTo(cursor string) func(data any) {
+	return func(data any) {
+		each(data, func(object map[string]any) {
+			if info, ok := object["pageInfo"].(map[string]any); ok {
+				info["hasNextPage"], info["endCursor"] = true, cursor
+			}
+		})
+	}
+}
+
+// each calls f for every object in the data.
+func each(data any, f func(map[string]any)) {
+	switch v := data.(type) {
+	case map[string]any:
+		f(v)
+		for _, inner := range v {
+			each(inner, f)
+		}
+	case []any:
+		for _, inner := range v {
+			each(inner, f)
+		}
+	}
+}
+
+// oddities are answers that GitHub has given to somebody once, or that one
+// digit too many would make of them.
+func oddities(rng *rand.Rand) Fault {
+	past := map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1000000000"}
+	const abuse = "You have triggered an abuse detection mechanism. Please wait a few minutes before you try again."
+	all := []Fault{
+		Unauthorized, Unauthorized, Round, Round,
+		Limited(http.StatusForbidden, nil, abuse),
+		Limited(http.StatusForbidden, map[string]string{"Retry-After": "10000000000"}, secondaryMessage),
+		Limited(http.StatusTooManyRequests, map[string]string{"Retry-After": "-1"}, secondaryMessage),
+		Limited(http.StatusForbidden, past, "API rate limit exceeded for user ID 1."),
+		Limited(http.StatusTooManyRequests, nil, "<html><body>You have exceeded a secondary rate limit.</body></html>"),
+		Limited(http.StatusForbidden, nil, "Something is not right."),
+		LimitedError("", secondaryMessage),
+		Headers(map[string]string{"X-RateLimit-Reset": "99999999999999999"}),
+		Headers(map[string]string{"Date": "Mon, 01 Jan 0001 00:00:00 GMT"}),
+		Odd(map[string]any{"pushedAt": "0001-01-01T00:00:00Z", "createdAt": "0000-00-00T00:00:00Z"}),
+		Odd(map[string]any{"openIssues": map[string]any{"totalCount": -1}, "description": strings.Repeat("x", 20_000)}),
+		Odd(map[string]any{"stargazerCount": -1}),
+	}
+	return all[rng.IntN(len(all))]
+}
+
 // Weather is how often each fault befalls a query, from 0 to 1. Which fault a
 // query meets depends on the seed, on the query, and on how often it was asked
 // before, so not on which of two at once came first.
@@ -138,6 +251,7 @@ type Weather struct {
 	Seed                                                   uint64
 	Killed, Unavailable, TimedOut, Secondary, Spent        float64
 	Starved, Blank, Cut, Slow, Garbage, Maintenance, Reset float64
+	Odd                                                    float64 // of many kinds
 	// Storms: in each hour GitHub is unavailable for a time of this length at
 	// most, 0 for never.
 	Storms time.Duration
@@ -191,6 +305,8 @@ func (w *Weather) fault(key uint64) Fault {
 		return Maintenance
 	case next(w.Reset):
 		return Reset
+	case next(w.Odd):
+		return oddities(rng)
 	}
 	return nil
 }

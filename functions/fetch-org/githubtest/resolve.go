@@ -38,7 +38,7 @@ func (q *root) get(x *execution, f *ast.Field, args map[string]any) (any, error)
 		kind := map[string]string{"organization": "Organization", "user": "User"}[f.Name]
 		switch {
 		case o != nil && (kind == "" || o.Type == kind):
-			if o.Denies != nil {
+			if o.denies(q.login) {
 				return o.Denies.failure(o.Login), nil
 			}
 			return ownerObject{q, o}, nil
@@ -91,7 +91,7 @@ func (q *root) node(i int, id string) any {
 // repository is what stands for the i-th repository of a list.
 func (q *root) repository(i int, r *Repo) any {
 	switch {
-	case r.owner.Denies != nil:
+	case r.owner.denies(q.login):
 		return r.owner.Denies.failure(r.owner.Login)
 	case q.blank != nil && q.blank(i, r.ID):
 		return &failure{Message: "Something went wrong while executing your query."}

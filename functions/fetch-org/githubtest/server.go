@@ -38,6 +38,7 @@ type Server struct {
 	asked    map[uint64]uint64 // how often, by query and variables
 	observer func(Request)
 	requests []Request
+	cursors  map[string]string // the first that was asked for, by owner
 }
 
 // token opens one account.
@@ -60,6 +61,7 @@ type Request struct {
 	Killed    bool          // after KillAfter
 	Refused   bool          // by a limit
 	Breach    bool          // of a limit that the user had been told of
+	Query     uint64        // a digest of the query and its variables
 }
 
 // New returns a server that accepts the given tokens, each of a user of its
@@ -72,7 +74,7 @@ func New(world *World, tokens ...string) (*Server, error) {
 	}
 	s := &Server{
 		schema: schema, world: world, now: time.Now, pace: 1,
-		tokens: map[string]*token{}, accounts: map[string]*account{}, asked: map[uint64]uint64{},
+		tokens: map[string]*token{}, accounts: map[string]*account{}, asked: map[uint64]uint64{}, cursors: map[string]string{},
 	}
 	world.index(time.Time{})
 	for i, t := range tokens {
@@ -274,7 +276,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		observer(request)
 	}
 	variables, _ := json.Marshal(ask.Variables)
-	out := s.answer(r.Context(), request, q, invalid, hash(0, ask.Query, string(variables)))
+	request.Query = hash(0, ask.Query, string(variables))
+	out := s.answer(r.Context(), request, q, invalid)
 	for name, values := range out.header {
 		w.Header()[name] = values
 	}
@@ -294,10 +297,10 @@ func refusal(status int, message string) outcome {
 }
 
 // answer lets a query in, works on it, and settles the account.
-func (s *Server) answer(ctx context.Context, request Request, q *question, invalid []*failure, key uint64) outcome {
+func (s *Server) answer(ctx context.Context, request Request, q *question, invalid []*failure) outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now, key := s.now(), request.Query
 	t := s.tokens[request.Token]
 	switch {
 	case t == nil || !t.expires.IsZero() && !now.Before(t.expires):
@@ -310,9 +313,13 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 	request.User, request.At = a.login, now
 	at := len(s.requests)
 	s.requests = append(s.requests, request)
+	ans := &answer{}
 	done := func(write func(http.ResponseWriter)) outcome {
 		h := http.Header{}
 		a.headers(h, s.now(), s.skew)
+		for name, value := range ans.header {
+			h.Set(name, value)
+		}
 		return outcome{h, write}
 	}
 	if a.exhausted(now) {
@@ -329,7 +336,7 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 		return done(body(map[string]any{"errors": []*failure{{Type: "MAX_NODE_LIMIT_EXCEEDED",
 			Message: fmt.Sprintf("This query requests up to %d possible nodes which exceeds the maximum limit of %d.", price.nodes, maxNodes)}}}))
 	}
-	ans := s.draw(key, now)
+	ans = s.draw(key, now)
 	if ans.hour {
 		a.remaining, a.told = 0, now
 	}
@@ -380,6 +387,15 @@ func (s *Server) answer(ctx context.Context, request Request, q *question, inval
 	}
 	if ans.instead != nil {
 		return done(ans.instead)
+	}
+	if s.cursors[request.Login] == "" {
+		s.cursors[request.Login] = request.After
+	}
+	if cursor := s.cursors[request.Login]; ans.round && cursor != "" {
+		ans.edit = roundTo(cursor)
+	}
+	if ans.edit != nil {
+		ans.edit(data)
 	}
 	result := map[string]any{"data": data}
 	if len(failures) > 0 {

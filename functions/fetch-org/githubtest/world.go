@@ -27,7 +27,8 @@ type Owner struct {
 	Login  string
 	Type   string // Organization or User
 	Repos  []*Repo
-	Denies *Denial // why nothing of it is shown, if so
+	Denies *Denial  // why nothing of it is shown, if so
+	Admits []string // the users to whom it is shown all the same
 
 	weight float64 // of its repositories, for the time that GitHub needs
 	public []*Repo // by creation; nil if it has to be made again
@@ -45,6 +46,10 @@ var (
 	ClassicTokens = &Denial{false, "`%s` forbids access via a personal access token (classic). Please use a GitHub App, OAuth App, or a personal access token with fine-grained permissions."}
 	IPAllowList   = &Denial{false, "Although you appear to have the correct authorization credentials, the `%s` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."}
 )
+
+func (o *Owner) denies(user string) bool {
+	return o.Denies != nil && !slices.Contains(o.Admits, user)
+}
 
 func (d *Denial) failure(login string) *failure {
 	return &failure{Type: "FORBIDDEN", Extensions: map[string]any{"saml_failure": d.saml}, Message: strings.ReplaceAll(d.message, "%s", login)}
