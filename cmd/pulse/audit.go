@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/sync/errgroup"
 
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -25,7 +26,7 @@ type auditCommand struct {
 	Timeout time.Duration `default:"10m" help:"How long to wait at most."`
 }
 
-// Run compares the stores and fails on any difference.
+// Run compares the stores and fails on any difference, and on a failed sweep.
 func (a *auditCommand) Run(ctx context.Context, p *place) error {
 	env, err := p.addresses()
 	if err != nil {
@@ -60,22 +61,23 @@ func (a *auditCommand) Run(ctx context.Context, p *place) error {
 
 // report is the outcome of an audit.
 type report struct {
-	Observations     int64         `json:"observations"` // distinct: what every store must hold
-	Kafka            int64         `json:"kafka"`
-	KafkaRecords     int64         `json:"kafka_records"` // with repeats
-	Processed        int64         `json:"processed"`     // distinct, computed by aggregate
-	ClickHouse       int64         `json:"clickhouse"`
-	IcebergRaw       int64         `json:"iceberg_raw"`
-	IcebergProcessed int64         `json:"iceberg_processed"`
-	Repos            int64         `json:"repos"`
-	Duplicates       int64         `json:"duplicates"` // rows too many, in any store
-	DeadLetters      int64         `json:"dead_letters"`
-	Expired          int64         `json:"expired"` // observations that Kafka has let go of: compared among the stores only
-	Clean            bool          `json:"clean"`
-	Differences      []string      `json:"differences"`
-	Rows             []differing   `json:"rows"` // which rows differ, the first of them
-	Sweeps           []sweepReport `json:"sweeps"`
-	Days             []groupReport `json:"days"`
+	Observations     int64              `json:"observations"` // distinct: what every store must hold
+	Kafka            int64              `json:"kafka"`
+	KafkaRecords     int64              `json:"kafka_records"` // with repeats
+	Processed        int64              `json:"processed"`     // distinct, computed by aggregate
+	ClickHouse       int64              `json:"clickhouse"`
+	IcebergRaw       int64              `json:"iceberg_raw"`
+	IcebergProcessed int64              `json:"iceberg_processed"`
+	Repos            int64              `json:"repos"`
+	Duplicates       int64              `json:"duplicates"` // rows too many, in any store
+	DeadLetters      int64              `json:"dead_letters"`
+	Expired          int64              `json:"expired"` // observations that Kafka has let go of: compared among the stores only
+	Clean            bool               `json:"clean"`   // no differences and no failed sweeps
+	Differences      []string           `json:"differences"`
+	Rows             []differing        `json:"rows"` // which rows differ, the first of them
+	Sweeps           []sweepReport      `json:"sweeps"`
+	FailedSweeps     []fetchorg.Failure `json:"failed_sweeps"` // of owners whose last one failed
+	Days             []groupReport      `json:"days"`
 }
 
 // groupReport compares the stores over one day or sweep.
@@ -142,7 +144,7 @@ func (s *stores) audit(ctx context.Context) (*report, error) {
 		}
 	}
 	r.compare(a, ledger)
-	if r.Clean {
+	if len(r.Differences) == 0 {
 		return r, nil
 	}
 	days := r.worth(listedRows)
@@ -225,7 +227,8 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 			differ("sweep %s: its ledger says %d were seen, %d are stored", name, seen, stored)
 		}
 	}
-	r.Clean = len(r.Differences) == 0
+	r.FailedSweeps = failedIn(ledger)
+	r.Clean = len(r.Differences)+len(r.FailedSweeps) == 0
 }
 
 func sameObserved(all []audit.Tally) bool {
@@ -293,8 +296,13 @@ func (r *report) print() {
 	if r.Expired > 0 {
 		fmt.Printf("Kafka has let go of %s observations; those are compared among the stores.\n", count(r.Expired))
 	}
-	if r.Clean {
-		fmt.Printf("Audit clean: every observation once in every store, counters and velocities equal by checksum, on %d days.\n", len(r.Days))
+	printFailed(r.FailedSweeps)
+	if len(r.Differences) == 0 {
+		verdict := "Audit clean"
+		if !r.Clean {
+			verdict = "AUDIT NOT CLEAN, though the stores agree"
+		}
+		fmt.Printf("%s: every observation once in every store, counters and velocities equal by checksum, on %d days.\n", verdict, len(r.Days))
 		return
 	}
 	fmt.Printf("AUDIT NOT CLEAN: %d differences\n", len(r.Differences))

@@ -39,6 +39,7 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	fmt.Println()
 	printLedger(ledger)
+	printFailed(failedIn(ledger))
 	movers, err := topMovers(ctx, st.hot, "24h", 3)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/audit"
@@ -20,7 +21,8 @@ type statusCommand struct {
 // statusReport is what the command prints as JSON.
 type statusReport struct {
 	stack.Status
-	DeadLetters int64 `json:"dead_letters"`
+	DeadLetters  int64              `json:"dead_letters"`
+	FailedSweeps []fetchorg.Failure `json:"failed_sweeps"` // of owners whose last one failed
 }
 
 // Run asks the running stack how it fares.
@@ -41,10 +43,15 @@ func (s *statusCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
+	failed, err := failedNow(ctx, env)
+	if err != nil {
+		return err
+	}
 	if s.JSON {
-		return printJSON(statusReport{status, letters})
+		return printJSON(statusReport{status, letters, failed})
 	}
 	printStatus(status, letters)
+	printFailed(failed)
 	return nil
 }
 

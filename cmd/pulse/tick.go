@@ -28,6 +28,13 @@ func (t *tickCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	fmt.Println("sweep requested; `pulse status` shows it run, `pulse audit` how complete it was")
+	failed, err := failedNow(ctx, env)
+	if err != nil {
+		return err
+	}
+	for _, f := range failed {
+		fmt.Printf("tried again: %s, whose sweep %s failed: %s\n", visible(f.Owner), visible(f.SweepID), visible(f.Reason))
+	}
 	return nil
 }
 
