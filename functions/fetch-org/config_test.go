@@ -83,6 +83,10 @@ func TestBadInputIsRefusedForGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = instance.Stop(t.Context()) })
+	known, err := w.codec.Record(t.Context(), &event.FetchRequested{SweepID: w.sweepID(), Login: "jane"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		what, ceType, contentType, body string
 		want                            int
@@ -97,6 +101,8 @@ func TestBadInputIsRefusedForGood(t *testing.T) {
 		{"a sweep that is no time", event.TypeFetchRequested, "application/json", `{"sweep_id":"today","login":"jane"}`, http.StatusUnprocessableEntity},
 		{"a sweep in the future", event.TypeFetchRequested, "application/json", `{"sweep_id":"2999-01-01T00:00:00Z","login":"jane"}`, http.StatusUnprocessableEntity},
 		{"malformed Avro", event.TypeFetchRequested, "application/avro", "\x00\x00", http.StatusUnprocessableEntity},
+		{"an unknown schema, of a registry that may be another one", event.TypeFetchRequested, "application/avro", "\x00\x00\x00\x00\x64xyz", http.StatusServiceUnavailable},
+		{"a known schema", event.TypeFetchRequested, "application/avro", string(known.Value), http.StatusNoContent},
 		{"an unknown schema", event.TypeFetchRequested, "application/avro", "\x00\x00\x00\x00\x63xyz", http.StatusUnprocessableEntity},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
