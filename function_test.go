@@ -66,6 +66,9 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 	f(event.TypeRepoObserved, "github.base_repos", `{}`, "aggregate sink-iceberg")
 	f(event.TypeRepoProcessed, "github.processed_repos", `{}`, "sink-clickhouse sink-iceberg")
 	f(event.TypeOwnerSwept, "github.sweeps", `{}`, "sink-clickhouse sink-iceberg")
+	f(event.TypeBell, "github.base_repos.bells", `{}`, "aggregate sink-iceberg")
+	f(event.TypeBell, "github.processed_repos.bells", `{}`, "sink-clickhouse sink-iceberg")
+	f(event.TypeBell, "github.sweeps.bells", `{}`, "refused") // there is no such topic
 	// Whatever somebody wrote to a topic, the drains have to get past it.
 	f("dev.knative.kafka.event", "github.base_repos", `{}`, "aggregate sink-iceberg")
 	f(event.TypeRepoObserved, "github.other", `{}`, "refused")

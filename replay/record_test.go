@@ -80,7 +80,7 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 }
 
 func TestTopicIsRecordedAndReplayedAndPoisonIsNamed(t *testing.T) {
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos, "other"))
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos, "other"), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	if err != nil {
 		t.Fatal(err)
 	}

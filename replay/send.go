@@ -84,9 +84,14 @@ type ToKafka struct {
 	producer *kgo.Client
 	topic    string
 
-	mu     sync.Mutex
-	failed error
+	mu      sync.Mutex
+	failed  error
+	due     map[string]*time.Timer // when a topic is to be rung
+	ringing sync.WaitGroup         // those that are due, or ring
 }
+
+// ringAfter is how long the records of a topic are gathered under one bell.
+const ringAfter = 200 * time.Millisecond
 
 // NewToKafka returns a sender to Kafka; topic "" is that of each event's type.
 func NewToKafka(cfg kafka.Config, codec *event.Codec, topic string) (*ToKafka, error) {
@@ -94,7 +99,7 @@ func NewToKafka(cfg kafka.Config, codec *event.Codec, topic string) (*ToKafka, e
 	if err != nil {
 		return nil, err
 	}
-	return &ToKafka{codec: codec, producer: producer, topic: topic}, nil
+	return &ToKafka{codec: codec, producer: producer, topic: topic, due: map[string]*time.Timer{}}, nil
 }
 
 // Send hands one event over; it is durable only after Flush. An event that can
@@ -108,14 +113,26 @@ func (k *ToKafka) Send(ctx context.Context, e cloudevents.Event) error {
 		}
 		return err
 	}
-	k.producer.Produce(ctx, r, func(_ *kgo.Record, err error) {
+	k.producer.Produce(ctx, r, func(r *kgo.Record, err error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		if err != nil {
-			k.mu.Lock()
 			k.failed = errors.Join(k.failed, err)
-			k.mu.Unlock()
+		} else if k.due[r.Topic] == nil {
+			k.ringing.Add(1)
+			k.due[r.Topic] = time.AfterFunc(ringAfter, func() { k.ring(r.Topic) })
 		}
 	})
 	return nil
+}
+
+// ring rings for all records of a topic that are durable by now.
+func (k *ToKafka) ring(topic string) {
+	defer k.ringing.Done()
+	k.mu.Lock()
+	delete(k.due, topic)
+	k.mu.Unlock()
+	kafka.RingBell(k.producer, topic)
 }
 
 func (k *ToKafka) record(ctx context.Context, e cloudevents.Event) (*kgo.Record, error) {
@@ -155,18 +172,42 @@ func (k *ToKafka) record(ctx context.Context, e cloudevents.Event) (*kgo.Record,
 	return r, nil
 }
 
-// Flush returns once all that was sent is durable.
+// Flush returns once all that was sent is durable, and rung for.
 func (k *ToKafka) Flush(ctx context.Context) error {
 	if err := k.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.failed
+	failed := k.failed
+	var due []string
+	for topic, t := range k.due {
+		if t.Stop() { // else it is ringing
+			due = append(due, topic)
+		}
+	}
+	k.mu.Unlock()
+	for _, topic := range due {
+		k.ring(topic)
+	}
+	k.ringing.Wait()
+	if err := k.producer.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return failed
 }
 
-// Close lets go of the connection.
-func (k *ToKafka) Close() { k.producer.Close() }
+// Close lets go of the connection. What was not flushed may be lost.
+func (k *ToKafka) Close() {
+	k.mu.Lock()
+	for _, t := range k.due {
+		if t.Stop() {
+			k.ringing.Done()
+		}
+	}
+	k.mu.Unlock()
+	k.ringing.Wait()
+	k.producer.Close()
+}
 
 // ToURL posts events, one after the other, in binary mode; attributes that are
 // not ASCII are percent-encoded as the HTTP protocol binding says.

@@ -1,13 +1,14 @@
 // Command bells measures the function aggregate as a KafkaSource wakes it: one
-// POST per record, 50 of them unanswered at once, with redis-server.
+// POST per bell, 50 of them unanswered at once, a bell to 25 records as fetch-org
+// writes them, with redis-server.
 //
 //	go run ./bench/bells -brokers 127.0.0.1:9092
 //
 // It prints one line of JSON for each measurement:
 //   - the memory that Redis needs for a repository whose history is full, at
 //     100,000 of them, and the cost of an event there and at 1,000;
-//   - records a second and CPU by bells, against a bare net/http handler that
-//     only answers, rung by the same source with the same records;
+//   - records a second and CPU by bells, and what of the CPU a bare net/http
+//     handler takes that only answers, rung by the same source with the same bells;
 //   - the time from a single record's arrival in Kafka until its row can be
 //     read, with the function at work and at zero.
 package main
@@ -108,7 +109,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	b.admin = kadm.NewClient(client)
 	// The records of a history of 100,000 repositories fill some gigabytes.
 	defer func() {
-		err = errors.Join(err, series.Recreate(ctx, b.admin, event.TopicBaseRepos, event.TopicProcessedRepos))
+		err = errors.Join(err, series.Recreate(ctx, b.admin, event.TopicBaseRepos, event.TopicProcessedRepos, bells, event.BellTopic(event.TopicProcessedRepos)))
 	}()
 
 	few, err := b.settle(ctx, b.few)

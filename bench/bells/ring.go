@@ -14,13 +14,20 @@ import (
 
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
+
+// bells is the topic that the source reads, and page how many records there are
+// to a bell: a page of fetch-org.
+var bells = event.BellTopic(event.TopicBaseRepos)
+
+const page = 25
 
 // source is the KafkaSource of the manifests, with a group of its own.
 func source(function, group string) knative.Source {
 	return knative.Source{
-		Name: function, Function: function, Topic: event.TopicBaseRepos, Group: group,
-		Extensions: map[string]string{"kafkatopic": event.TopicBaseRepos},
+		Name: function, Function: function, Topic: bells, Group: group,
+		Extensions: map[string]string{"kafkatopic": bells},
 		Delivery:   knative.Delivery{Retry: 10, Exponential: true, Delay: 300 * time.Millisecond, Timeout: 30 * time.Second},
 	}
 }
@@ -69,12 +76,19 @@ func (w *world) ends(ctx context.Context, topic string) kadm.Offsets {
 }
 
 // rung is one side of a round.
-type rung struct{ perSecond, cpu float64 }
+type rung struct{ cpu float64 } // seconds
 
 // rings has the same records rung for at the bare handler and at the function.
 func (w *world) rings(ctx context.Context) error {
-	before := w.ends(ctx, event.TopicBaseRepos)
+	before := w.ends(ctx, bells)
 	if err := w.read(ctx, w.events); err != nil {
+		return err
+	}
+	var failed kgo.FirstErrPromise
+	for range w.bells() {
+		w.producer.Produce(ctx, event.NewBell(event.TopicBaseRepos), failed.Promise())
+	}
+	if err := failed.Err(); err != nil {
 		return err
 	}
 	bare, err := w.ring(ctx, nameOfBare, before)
@@ -85,12 +99,15 @@ func (w *world) rings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	show("by bells, aggregate to bare handler", map[string]any{"rate_ratio": ours.perSecond / bare.perSecond, "cpu_ratio": bare.cpu / ours.cpu})
+	show("of aggregate's CPU, what a bare handler takes to answer the bells", map[string]any{"share": bare.cpu / ours.cpu})
 	return nil
 }
 
-// ring lets the source ring for all records from some offsets on, and returns
-// when each has its 2xx and, if the function is ours, its row.
+// bells is how many ring for the records of one measurement.
+func (w *world) bells() int64 { return int64((w.events + page - 1) / page) }
+
+// ring lets the source ring all bells from some offsets on, and returns when each
+// has its 2xx and, if the function is ours, each record its row.
 func (w *world) ring(ctx context.Context, function string, from kadm.Offsets) (r rung, err error) {
 	redis, err := w.usage(ctx)
 	if err != nil {
@@ -103,13 +120,13 @@ func (w *world) ring(ctx context.Context, function string, from kadm.Offsets) (r
 	}
 	defer func() { err = errors.Join(err, c.Stop(context.WithoutCancel(ctx))) }()
 	var s knative.Status
-	for s.Sources == nil || s.Sources[0].Delivered < int64(w.events) {
+	for s.Sources == nil || s.Sources[0].Delivered < w.bells() {
 		time.Sleep(20 * time.Millisecond)
 		if s, err = c.Status(ctx); err != nil {
 			return r, err
 		}
 		if time.Since(began) > 10*time.Minute {
-			return r, fmt.Errorf("%s: %d of %d records delivered after 10 minutes", function, s.Sources[0].Delivered, w.events)
+			return r, fmt.Errorf("%s: %d of %d bells delivered after 10 minutes", function, s.Sources[0].Delivered, w.bells())
 		}
 	}
 	if function == nameOfOurs {
@@ -126,9 +143,9 @@ func (w *world) ring(ctx context.Context, function string, from kadm.Offsets) (r
 	if err != nil {
 		return r, err
 	}
-	r = rung{float64(w.events) / seconds, cpu}
+	r = rung{cpu}
 	show("by bells, "+function, map[string]any{
-		"records": w.events, "seconds": seconds, "per_second": r.perSecond, "cpu_us": cpu / float64(w.events) * 1e6,
+		"records": w.events, "bells": w.bells(), "seconds": seconds, "per_second": float64(w.events) / seconds, "cpu_us": cpu / float64(w.events) * 1e6,
 		"cpu_us_redis": (after.cpu - redis.cpu) / float64(w.events) * 1e6, "retried": s.Sources[0].Retried, "dropped": s.Sources[0].Dropped,
 	})
 	return r, nil
@@ -145,7 +162,7 @@ func (w *world) latencies(ctx context.Context) error {
 // latency measures from when the broker has a record until its row, committed,
 // has come to a consumer that waits for it.
 func (w *world) latency(ctx context.Context, what string, n int, idle time.Duration) (err error) {
-	c, err := w.cluster(ctx, nameOfOurs, w.ends(ctx, event.TopicBaseRepos), idle)
+	c, err := w.cluster(ctx, nameOfOurs, w.ends(ctx, bells), idle)
 	if err != nil {
 		return err
 	}
@@ -173,6 +190,7 @@ func (w *world) latency(ctx context.Context, what string, n int, idle time.Durat
 			return err
 		}
 		began := time.Now()
+		kafka.RingBell(w.producer, r.Topic)
 		if err := await(ctx, reader, r.Key); err != nil {
 			return err
 		}

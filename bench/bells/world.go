@@ -63,7 +63,7 @@ func (b *bench) settle(ctx context.Context, repositories int) (*world, error) {
 	if err := series.Forget(ctx, b.admin, aggregate.Group); err != nil {
 		return nil, err
 	}
-	if err := series.Recreate(ctx, b.admin, event.TopicBaseRepos, event.TopicProcessedRepos); err != nil {
+	if err := series.Recreate(ctx, b.admin, event.TopicBaseRepos, event.TopicProcessedRepos, bells, event.BellTopic(event.TopicProcessedRepos)); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(b.work, strconv.Itoa(repositories))

@@ -171,7 +171,7 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 	if err := series.Forget(ctx, admin, aggregate.Group); err != nil {
 		return result{}, err
 	}
-	if err := series.Recreate(ctx, admin, event.TopicProcessedRepos); err != nil {
+	if err := series.Recreate(ctx, admin, event.TopicProcessedRepos, event.BellTopic(event.TopicProcessedRepos)); err != nil {
 		return result{}, err
 	}
 	dir := filepath.Join(b.work, "redis")

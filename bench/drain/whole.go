@@ -33,7 +33,7 @@ func (b *bench) whole(ctx context.Context) (err error) {
 	if err := series.Forget(ctx, admin, aggregate.Group); err != nil {
 		return err
 	}
-	topics := []string{event.TopicProcessedRepos, event.TopicSweeps}
+	topics := []string{event.TopicProcessedRepos, event.TopicSweeps, event.BellTopic(event.TopicProcessedRepos)}
 	for _, c := range event.Contracts() {
 		topics = append(topics, event.DeadLetterTopic(c.Topic))
 	}

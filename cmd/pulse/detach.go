@@ -39,7 +39,7 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 	if err != nil {
 		return fmt.Errorf("own path: %w", err)
 	}
-	args := []string{"up", "--idle-after", u.IdleAfter.String(), "--status", ready, fmt.Sprintf("--drop-bells=%g", u.DropBells)}
+	args := []string{"up", "--idle-after", u.IdleAfter.String(), "--status", ready, fmt.Sprintf("--drop-bells=%g", u.DropBells), fmt.Sprintf("--bell-rate=%g", u.BellRate)}
 	if u.Empty {
 		args = append(args, "--empty")
 	}

@@ -158,6 +158,9 @@ func (c *settling) settle(ctx context.Context, p *place, how string) error {
 				return err
 			}
 			records = append(records, original)
+			if bell := event.NewBell(original.Topic); bell != nil {
+				records = append(records, bell)
+			}
 		}
 		if err := transact(ctx, client, records); err != nil {
 			return fmt.Errorf("%s: %w", l.ID(), err)

@@ -26,6 +26,7 @@ type upCommand struct {
 	IdleAfter time.Duration `default:"60s" help:"Stop a function that had no event for this long."`
 	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
 	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
+	BellRate  float64       `hidden:"" help:"Bells a second of one source at most, for tests; 0: any number."`
 	Status    string        `hidden:"" help:"File to report readiness in."`
 }
 
@@ -51,7 +52,7 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	s, err := stack.Up(ctx, stack.Config{
 		Root: p.root, Home: p.home, Self: self, Env: p.env,
 		Say:       func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
-		IdleAfter: u.IdleAfter, DropBells: u.DropBells,
+		IdleAfter: u.IdleAfter, DropBells: u.DropBells, BellRate: u.BellRate,
 	})
 	if err != nil {
 		return err

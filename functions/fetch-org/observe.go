@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -73,6 +75,9 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 	}
 	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		return done, fmt.Errorf("publish a page of %s: %w", w.request.Login, err)
+	}
+	if len(records) > 0 {
+		kafka.RingBell(s.producer, event.TopicBaseRepos)
 	}
 	return done, s.memory.keep(ctx, w.request.Login, remember, nil)
 }

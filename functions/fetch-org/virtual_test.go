@@ -96,7 +96,7 @@ func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng
 	c.stop = ctx
 	var err error
 	c.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(c.net.Listen),
-		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps))
+		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	if err != nil {
 		t.Fatal(err)
 	}

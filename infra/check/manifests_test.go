@@ -118,8 +118,11 @@ func (k *kafkaSource) Validate(ctx context.Context) (errs *apis.FieldError) {
 	if s.ConsumerGroup == "" {
 		errs = errs.Also(apis.ErrMissingField("consumerGroup"))
 	}
-	if s.InitialOffset != "earliest" {
-		errs = errs.Also(apis.ErrInvalidValue(s.InitialOffset, "initialOffset", "anything but earliest loses records"))
+	if s.InitialOffset != "latest" {
+		errs = errs.Also(apis.ErrInvalidValue(s.InitialOffset, "initialOffset", "a source that is made anew would ring for all that the topic has kept"))
+	}
+	if slices.Contains(s.Topics, "github.base_repos") || slices.Contains(s.Topics, "github.processed_repos") {
+		errs = errs.Also(apis.ErrInvalidValue(s.Topics, "topics", "a topic of many records is rung for by its bells"))
 	}
 	if s.Ordering != "unordered" {
 		errs = errs.Also(apis.ErrInvalidValue(s.Ordering, "ordering", "ordered delivers 250 records a second"))
@@ -271,11 +274,12 @@ func TestFaultsAreSeen(t *testing.T) {
 	f("timeoutSeconds: 30", "timeoutSeconds: 9000", "timeoutSeconds")
 	f(`autoscaling.knative.dev/target: "8"`, `autoscaling.knative.dev/target: "0"`, "autoscaling.knative.dev/target")
 	f("autoscaling.knative.dev/metric: concurrency", "autoscaling.knative.dev/metric: feelings", "autoscaling.knative.dev/metric")
-	f("initialOffset: earliest", "initialOffset: latest", "spec.initialOffset")
+	f("initialOffset: latest", "initialOffset: earliest", "spec.initialOffset")
+	f("- github.base_repos.bells\n", "- github.base_repos\n", "spec.topics")
 	f("ordering: unordered", "ordering: ordered", "spec.ordering")
 	f("    backoffDelay: PT0.3S\n", "    backoffDelay: 300ms\n", "backoffDelay")
 	f("    retry: 10\n", "", "spec.delivery")
-	f("kafkatopic: github.base_repos", "kafkatopic: github.sweeps", "kafkatopic")
+	f("kafkatopic: github.base_repos.bells", "kafkatopic: github.sweeps", "kafkatopic")
 	f("podSelector:", "podSelektor:", "podSelektor")
 }
 
@@ -423,7 +427,7 @@ func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
 				t.Errorf("%s: nothing wakes %s", dir, name)
 			}
 		}
-		for _, topic := range []string{"github.fetch_requests", "github.base_repos", "github.processed_repos", "github.sweeps"} {
+		for _, topic := range []string{"github.fetch_requests", "github.base_repos.bells", "github.processed_repos.bells", "github.sweeps"} {
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(pairs)), func(p string) bool { return strings.HasPrefix(p, topic+" ") }) {
 				t.Errorf("%s: nobody is rung by %s", dir, topic)
 			}

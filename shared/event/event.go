@@ -19,6 +19,7 @@ const (
 	TypeRepoObserved   = "dev.m7pulse.repo.observed.v1"
 	TypeRepoProcessed  = "dev.m7pulse.repo.processed.v1"
 	TypeOwnerSwept     = "dev.m7pulse.owner.swept.v1"
+	TypeBell           = "dev.m7pulse.bell.v1"
 )
 
 // The topics, each for one type of event.

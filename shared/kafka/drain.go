@@ -66,6 +66,7 @@ type Drain struct {
 
 	breaker *breaker
 	covered *coverage
+	heeded  *coverage     // of the topics of bells: see Heed
 	nudge   chan struct{} // ends a pause early
 	strange chan struct{} // a bell has come of a partition that is not drained
 	cancel  context.CancelFunc
@@ -82,7 +83,7 @@ func newDrain(name string, cfg Config, topics []string, live life) (*Drain, erro
 	}
 	return &Drain{
 		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, live: live,
-		breaker: newBreaker(name), covered: newCoverage(), nudge: make(chan struct{}, 1), strange: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: newBreaker(name), covered: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), strange: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
@@ -241,5 +242,6 @@ func (d *Drain) Publish(ctx context.Context, r *kgo.Record) error {
 	if err := d.client.ProduceSync(ctx, r).FirstErr(); err != nil {
 		return fmt.Errorf("produce to %s: %w", r.Topic, err)
 	}
+	RingBell(d.client, r.Topic) // others read it too
 	return d.Ring(ctx, Partition{r.Topic, r.Partition}, r.Offset)
 }

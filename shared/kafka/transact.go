@@ -5,16 +5,19 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // Transform computes what a block of records leads to. It has no effect of its
-// own: what it produces, from any goroutine, and the block's offsets are
-// committed in one Kafka transaction. settle runs once that transaction is
+// own: what it produces, from any goroutine, a bell for those who read that, and
+// the block's offsets are committed in one Kafka transaction. settle runs once that transaction is
 // committed, and may be lost in a crash before it is done: the next Transform
 // must notice and make up for it.
 type Transform func(ctx context.Context, b Block, produce func(*kgo.Record)) (settle func(context.Context) error, err error)
@@ -108,10 +111,22 @@ func (t *transacting) transact(ctx context.Context, session *kgo.GroupTransactSe
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	var failed kgo.FirstErrPromise
-	settle, err := t.transform(ctx, *b, func(r *kgo.Record) { session.Produce(ctx, r, failed.Promise()) })
+	var written sync.Map // the topics of the output
+	settle, err := t.transform(ctx, *b, func(r *kgo.Record) {
+		written.Store(r.Topic, nil)
+		session.Produce(ctx, r, failed.Promise())
+	})
 	if err != nil {
 		err = fmt.Errorf("process a block of %s: %w", t.topic, err)
 	}
+	// A bell a block, in its transaction: it is heard if and only if the block is
+	// there.
+	written.Range(func(topic, _ any) bool {
+		if bell := event.NewBell(topic.(string)); bell != nil {
+			session.Produce(ctx, bell, failed.Promise())
+		}
+		return true
+	})
 	if err := errors.Join(err, failed.Err()); err != nil {
 		_, aborted := session.End(context.WithoutCancel(ctx), kgo.TryAbort)
 		return errors.Join(err, aborted)

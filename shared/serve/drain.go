@@ -60,6 +60,9 @@ func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
 		if err != nil {
 			return err
 		}
+		if topic, ok := event.RungBy(p.Topic); ok && d.reads(topic) {
+			return d.Drain.Heed(ctx, p, n)
+		}
 		if !d.reads(p.Topic) {
 			return event.Invalid("a bell of topic %q, which this function does not drain", p.Topic)
 		}
@@ -90,6 +93,9 @@ func BellTopic(e cloudevents.Event) (topic string, bell bool) {
 	ext := e.Extensions()
 	if _, bell = ext[extOffset]; bell {
 		topic, _ = ext[extTopic].(string)
+		if of, ok := event.RungBy(topic); ok {
+			topic = of
+		}
 	}
 	return topic, bell
 }

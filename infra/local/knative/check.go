@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // manifests are the documents of infra/knative by kind. Each entry keeps its
@@ -173,8 +175,14 @@ func checkTopics(topics []kept[kafkaTopic], ns string, found *faults) []Topic {
 	}
 	for _, k := range topics {
 		name := k.doc.Spec.TopicName
-		if !strings.HasSuffix(name, deadLetters) && !names[name+deadLetters] {
+		if _, bells := event.RungBy(name); bells || strings.HasSuffix(name, deadLetters) {
+			continue
+		}
+		if !names[name+deadLetters] {
 			found.add(k.file, k.doc.name(), "there is no topic %s%s for what cannot be processed", name, deadLetters)
+		}
+		if of := event.BellTopic(name); of != "" && !names[of] {
+			found.add(k.file, k.doc.name(), "there is no topic %s for its bells", of)
 		}
 	}
 	return out

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // topicExtension tells a function which topic a bell is of.
@@ -28,6 +30,9 @@ func checkSources(sources []kept[kafkaSource], t *Topology, found *faults) []Sou
 			if !slices.ContainsFunc(t.Topics, func(have Topic) bool { return have.Name == topic }) {
 				fault("spec.topics", "%s has no KafkaTopic", topic)
 			}
+			if of := event.BellTopic(topic); of != "" {
+				fault("spec.topics", "%s has its bells in %s: one POST a record would go on long after the records are stored", topic, of)
+			}
 			if got := s.CEOverrides.Extensions[topicExtension]; got != topic {
 				fault("spec.ceOverrides.extensions."+topicExtension, "is %q, want %q", got, topic)
 			}
@@ -42,14 +47,14 @@ func checkSources(sources []kept[kafkaSource], t *Topology, found *faults) []Sou
 		if s.Consumers != 1 {
 			fault("spec.consumers", "is %d, want 1", s.Consumers)
 		}
-		if s.InitialOffset != "earliest" {
-			fault("spec.initialOffset", "is %q, want earliest: latest loses what was written before", s.InitialOffset)
+		if s.InitialOffset != "latest" {
+			fault("spec.initialOffset", "is %q, want latest: earliest rings for all that the topic has kept", s.InitialOffset)
 		}
 		if s.Ordering != "unordered" {
 			fault("spec.ordering", "is %q, want unordered: ordered delivers 250 a second", s.Ordering)
 		}
 		out = append(out, Source{
-			Name: k.doc.Metadata.Name, Function: s.Sink.Ref.Name, Topic: strings.Join(s.Topics, ","), Group: s.ConsumerGroup,
+			Name: k.doc.Metadata.Name, Function: s.Sink.Ref.Name, Topic: strings.Join(s.Topics, ","), Group: s.ConsumerGroup, Latest: s.InitialOffset == "latest",
 			Extensions: s.CEOverrides.Extensions, Delivery: checkDelivery(k.doc, fault),
 		})
 	}

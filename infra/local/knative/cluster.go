@@ -39,6 +39,9 @@ type Config struct {
 	StartTimeout time.Duration // 60 s: by then a function must be ready
 	CommitEvery  time.Duration // 5 s: how often sources commit their offsets
 	InFlight     int           // 50: unanswered POSTs of one source
+	// Rate is how many records a second one source posts at most; 0: as many as
+	// are taken. The real dispatcher posts 140 to 210 on a node of two cores.
+	Rate float64
 
 	// DropBells is the share of records, 0 to 1, that sources do not post but
 	// pretend to have posted, chosen by Seed. For tests: nothing may hang on a
@@ -127,7 +130,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 		f.start()
 	}
 	for _, s := range c.sources {
-		if err := s.start(); err != nil {
+		if err := s.start(ctx, c.admin); err != nil {
 			return c.abandon(err)
 		}
 	}

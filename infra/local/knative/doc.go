@@ -17,6 +17,7 @@
 //     ce- headers; a record that is no CloudEvent becomes one.
 //   - A 5xx, 404, 408, 409, 429 or no answer is tried again as delivery says;
 //     then, and at any other status, the record is given up for good.
+//   - One that is made anew begins behind the records that are there.
 //   - Offsets are committed every 5 s, in the order of each partition, so after
 //     a crash records are delivered again.
 //

@@ -15,8 +15,8 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(top.Functions) != 4 || len(top.Topics) != 8 || len(top.Ticks) != 6 || len(top.Sources) != 7 {
-		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 4, 8, 6, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
+	if len(top.Functions) != 4 || len(top.Topics) != 10 || len(top.Ticks) != 6 || len(top.Sources) != 7 {
+		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 4, 10, 6, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
 	}
 	for _, topic := range top.Topics {
 		if topic.Name == "github.base_repos" && (topic.Partitions != 12 || topic.Config["retention.ms"] != "7776000000") {
@@ -27,6 +27,9 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	for _, s := range top.Sources {
 		if s.Delivery != want {
 			t.Errorf("%s delivers by %+v, want %+v", s.Name, s.Delivery, want)
+		}
+		if !s.Latest {
+			t.Errorf("%s rings for all that %s has kept when it is made anew", s.Name, s.Topic)
 		}
 	}
 }
@@ -136,6 +139,7 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(topics, "cleanup.policy: delete", "cleanup.policy: compact", topics, "cleanup.policy")
 	f(topics, "strimzi.io/cluster", "strimzi.io/clutter", topics, "strimzi.io/cluster is missing")
 	f(topics, "topicName: github.sweeps.dlq", "topicName: github.swept.dlq", topics, "no topic github.sweeps.dlq")
+	f(topics, "topicName: github.base_repos.bells", "topicName: github.bass_repos.dlq", topics, "no topic github.base_repos.bells")
 
 	// ticks
 	f(ticks, `"0 * * * *"`, `every tuesday`, ticks, "sweep-hourly", "spec.schedule")
@@ -148,11 +152,12 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(ticks, "kind: Service", "kind: Broker", ticks, "spec.sink.ref", "Broker")
 
 	// sources
-	f(sources, "    - github.base_repos", "    - github.bass_repos", sources, "spec.topics", "github.bass_repos")
-	f(sources, "    - github.base_repos", "    - github.base_repos\n    - github.sweeps", sources, "spec.topics", "want 1")
-	f(sources, "kafkatopic: github.base_repos", "kafkatopic: github.sweeps", sources, "ceOverrides.extensions.kafkatopic")
+	f(sources, "    - github.base_repos.bells", "    - github.bass_repos.bells", sources, "spec.topics", "github.bass_repos.bells")
+	f(sources, "    - github.base_repos.bells", "    - github.base_repos", sources, "spec.topics", "github.base_repos.bells")
+	f(sources, "    - github.base_repos.bells", "    - github.base_repos.bells\n    - github.sweeps", sources, "spec.topics", "want 1")
+	f(sources, "kafkatopic: github.base_repos.bells", "kafkatopic: github.sweeps", sources, "ceOverrides.extensions.kafkatopic")
 	f(sources, "kafkatopic:", "kafka_topic:", sources, "ceOverrides.extensions", "kafka_topic")
-	f(sources, "initialOffset: earliest", "initialOffset: latest", sources, "spec.initialOffset")
+	f(sources, "initialOffset: latest", "initialOffset: earliest", sources, "spec.initialOffset")
 	f(sources, "  ordering: unordered\n", "", sources, "spec.ordering")
 	f(sources, "consumers: 1", "consumers: 3", sources, "spec.consumers")
 	f(sources, "m7pulse-source-base-repos-to-aggregate", "m7pulse-source-sweeps-to-sink-iceberg", sources, "spec.consumerGroup")

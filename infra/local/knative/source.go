@@ -2,6 +2,7 @@ package knative
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -45,11 +48,18 @@ type item struct {
 	of     *partition
 }
 
-func (s *source) start() error {
+func (s *source) start(ctx context.Context, admin *kadm.Client) error {
+	initial := kgo.NewOffset().AtStart()
+	if s.Latest {
+		initial = kgo.NewOffset().AtEnd()
+		if err := s.initOffsets(ctx, admin); err != nil {
+			return err
+		}
+	}
 	client, err := kgo.NewClient(append(s.cfg.Kafka.Options(),
 		kgo.ConsumerGroup(s.Group),
 		kgo.ConsumeTopics(s.Topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(initial),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// The markers of transactions come too, so that the position passes
 		// them and the lag of a topic that is all delivered is 0.
@@ -91,6 +101,54 @@ func (s *source) start() error {
 	return nil
 }
 
+// initOffsets commits the end of each partition that the group has no offset of.
+// Knative does so before a source that begins at the latest record is ready: what
+// is written from then on is delivered, whenever the dispatcher comes to it.
+func (s *source) initOffsets(ctx context.Context, admin *kadm.Client) error {
+	ends, err := s.listEnds(ctx, admin)
+	if err != nil {
+		return fmt.Errorf("KafkaSource %s: list the ends of %s: %w", s.Name, s.Topic, err)
+	}
+	have, err := admin.FetchOffsets(ctx, s.Group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // not there: nothing is committed yet
+		return fmt.Errorf("KafkaSource %s: fetch the offsets of group %s: %w", s.Name, s.Group, err)
+	}
+	missing := kadm.Offsets{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if at, ok := have.Lookup(end.Topic, end.Partition); !ok || at.At < 0 {
+			missing.AddOffset(end.Topic, end.Partition, end.Offset, -1)
+		}
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := admin.CommitAllOffsets(ctx, s.Group, missing); err != nil {
+		return fmt.Errorf("KafkaSource %s: commit the first offsets of group %s: %w", s.Name, s.Group, err)
+	}
+	return nil
+}
+
+// knownBy is when a topic that was just made is known to every broker, and to a
+// client that asked for it before.
+const knownBy = 15 * time.Second
+
+func (s *source) listEnds(ctx context.Context, admin *kadm.Client) (kadm.ListedOffsets, error) {
+	for began := time.Now(); ; {
+		ends, err := admin.ListEndOffsets(ctx, s.Topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || time.Since(began) > knownBy {
+			return ends, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // take hands records to the workers until the source is stopped.
 func (s *source) take(work chan<- item) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,6 +158,7 @@ func (s *source) take(work chan<- item) {
 		cancel()
 	}()
 	items := make([]item, 0, s.cfg.InFlight)
+	due := time.Now()
 	for {
 		fetches := s.client.PollRecords(ctx, s.cfg.InFlight)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
@@ -121,6 +180,17 @@ func (s *source) take(work chan<- item) {
 				s.muted.Add(1)
 				s.progress.done(it)
 				continue
+			}
+			if s.cfg.Rate > 0 {
+				if now := time.Now(); due.Before(now) {
+					due = now
+				}
+				select {
+				case <-time.After(time.Until(due)):
+				case <-s.halt:
+					return
+				}
+				due = due.Add(time.Duration(float64(time.Second) / s.cfg.Rate))
 			}
 			select {
 			case work <- it:

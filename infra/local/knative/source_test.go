@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -34,12 +35,22 @@ func beginWith(t testing.TB, cfg Config, d Delivery, post poster) *source {
 	if cfg.CommitEvery == 0 {
 		cfg.CommitEvery = 50 * time.Millisecond
 	}
-	s := newSource(Source{
+	return beginSource(t, cfg, Source{
 		Name: "src", Function: "fn", Topic: topic, Group: "group",
 		Extensions: map[string]string{topicExtension: topic},
 		Delivery:   d,
-	}, cfg.withDefaults(), rand.New(rand.NewPCG(cfg.Seed, 0)), post)
-	if err := s.start(); err != nil {
+	}, post)
+}
+
+func beginSource(t testing.TB, cfg Config, of Source, post poster) *source {
+	t.Helper()
+	client, err := kgo.NewClient(cfg.Kafka.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	s := newSource(of, cfg.withDefaults(), rand.New(rand.NewPCG(cfg.Seed, 0)), post)
+	if err := s.start(t.Context(), kadm.NewClient(client)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
@@ -245,6 +256,84 @@ func TestDroppedBellsAreNotPostedButPassed(t *testing.T) {
 	}
 	if got := committed(t, cfg); got != n {
 		t.Errorf("offset %d is committed, want %d", got, n)
+	}
+}
+
+// latest is a source that begins behind what is there when it is made.
+var latest = Source{Name: "src", Function: "fn", Topic: topic, Group: "group", Latest: true, Delivery: quick}
+
+func TestSourceMadeAnewRingsForNothingOld(t *testing.T) {
+	cfg, producer := broker(t)
+	const kept = 14_000
+	for i := range kept {
+		producer.Produce(t.Context(), record(i), nil)
+	}
+	if err := producer.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var first atomic.Value
+	s := beginSource(t, Config{Kafka: cfg, Topology: &Topology{Namespace: "ns"}}, latest, func(_ context.Context, h http.Header, _ []byte) (int, error) {
+		first.CompareAndSwap(nil, h.Get("Ce-Id"))
+		return 204, nil
+	})
+	produce(t, producer, record(kept))
+	eventually(t, "delivered", func() bool { return s.delivered.Load() > 0 })
+	s.stop()
+	if first.Load() != fmt.Sprintf("id-%d", kept) || s.delivered.Load() != 1 {
+		t.Errorf("%d were delivered, %v first, want the one new record", s.delivered.Load(), first.Load())
+	}
+}
+
+// What is written while the source is away is delivered: the group has had its
+// offsets from the beginning.
+func TestSourceDeliversWhatWasWrittenSinceItWasMade(t *testing.T) {
+	cfg, producer := broker(t)
+	produce(t, producer, record(0))
+	answer := func(context.Context, http.Header, []byte) (int, error) { return 204, nil }
+	beginSource(t, Config{Kafka: cfg, Topology: &Topology{Namespace: "ns"}}, latest, answer).stop()
+	for i := range 30 {
+		produce(t, producer, record(i+1))
+	}
+	s := beginSource(t, Config{Kafka: cfg, Topology: &Topology{Namespace: "ns"}}, latest, answer)
+	eventually(t, "delivered", func() bool { return s.delivered.Load() == 30 })
+}
+
+func TestSourceBeginsAtATopicThatWasJustMade(t *testing.T) {
+	b, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	cfg := Config{Kafka: kafka.Config{Brokers: b.ListenAddrs()}, Topology: &Topology{Namespace: "ns"}}.withDefaults()
+	client, err := kgo.NewClient(cfg.Kafka.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if have, err := admin.ListTopics(t.Context(), topic); err != nil || have[topic].Err == nil { // the client remembers that there is none
+		t.Fatalf("%v, %v", have, err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(latest, cfg, rand.New(rand.NewPCG(0, 0)), func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
+	if err := s.start(t.Context(), admin); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+}
+
+func TestSourcePostsNoFasterThanItsRate(t *testing.T) {
+	cfg, producer := broker(t)
+	for i := range 60 {
+		produce(t, producer, record(i))
+	}
+	began := time.Now()
+	s := begin(t, Config{Kafka: cfg, Rate: 100}, func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
+	eventually(t, "delivered", func() bool { return s.delivered.Load() == 60 })
+	if took := time.Since(began); took < 590*time.Millisecond {
+		t.Errorf("60 records at 100 a second in %s", took)
 	}
 }
 

@@ -59,6 +59,7 @@ type Source struct {
 	Function   string
 	Topic      string
 	Group      string
+	Latest     bool // begins behind the records that are there when it is made
 	Extensions map[string]string
 	Delivery   Delivery
 }

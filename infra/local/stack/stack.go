@@ -34,6 +34,7 @@ type Config struct {
 
 	IdleAfter time.Duration
 	DropBells float64 // for tests, see knative.Config
+	BellRate  float64 // likewise, its Rate
 }
 
 // Server is one server the functions stand on.
@@ -245,7 +246,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		env["OWNERS"] = cfg.Env["OWNERS"]
 		own["fetch-org"]["OWNERS_FILE"] = filepath.Join(cfg.Root, "owners.yaml")
 		if v := cfg.Env["GITHUB_GRAPHQL_URL"]; v != "" {
-			own["fetch-org"]["GITHUB_GRAPHQL_URL"] = v
+			env["GITHUB_GRAPHQL_URL"] = v
 		}
 	} else {
 		// Without a token there is nothing to sweep.
@@ -273,7 +274,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		Topology: topology, Kafka: kafkaConfig,
 		Command: func(function string) []string { return []string{programs[function]} },
 		Env:     env, FunctionEnv: own, Ports: fixed, LogDir: cfg.Home.LogDir(),
-		IdleAfter: cfg.IdleAfter, DropBells: cfg.DropBells, Seed: 1,
+		IdleAfter: cfg.IdleAfter, DropBells: cfg.DropBells, Rate: cfg.BellRate, Seed: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the functions: %w", err)

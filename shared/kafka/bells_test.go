@@ -1,0 +1,158 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+func bell(offset int64) (kafka.Partition, int64) { return kafka.Partition{Topic: "in.bells"}, offset }
+
+func TestBellIsAnsweredWhenWhatItRangForIsDurable(t *testing.T) {
+	cfg, s := cluster(t, 3, "in"), &shelf{}
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	for i := range 3 {
+		produce(t, cfg, "in", i*500, (i+1)*500)
+		p, offset := bell(int64(i))
+		if err := d.Heed(t.Context(), p, offset); err != nil {
+			t.Fatal(err)
+		}
+		if distinct, _ := s.distinct(); distinct != (i+1)*500 {
+			t.Errorf("%d records are stored when bell %d is answered, want %d", distinct, i, (i+1)*500)
+		}
+	}
+}
+
+// What an earlier bell rang for was in the log before a later one was written, so
+// nobody has to be asked.
+func TestBellThatStandsBeforeAHeededOneIsAnsweredWithoutKafka(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cfg := kafka.Config{Brokers: c.ListenAddrs()}
+	d := drainInto(t, cfg, &shelf{})
+	defer stop(t, d)
+	produce(t, cfg, "in", 0, 500)
+	heed := func(offset int64) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		p, offset := bell(offset)
+		return d.Heed(ctx, p, offset)
+	}
+	if err := heed(5); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for _, offset := range []int64{5, 0} {
+		if err := heed(offset); err != nil {
+			t.Errorf("bell %d after bell 5: %v", offset, err)
+		}
+	}
+	if err := heed(6); err == nil {
+		t.Error("bell 6 is answered without a look at the topics")
+	}
+}
+
+// A bell that was answered because the drain is at work is none that was heeded.
+func TestBellOfWhatIsNotStoredYetIsNotAnsweredFromMemory(t *testing.T) {
+	cfg, s := cluster(t, 3, "in"), &shelf{}
+	s.set(errors.New("full"))
+	d := drainInto(t, cfg, s)
+	defer stop(t, d)
+	produce(t, cfg, "in", 0, 500)
+	p, offset := bell(5)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := d.Heed(ctx, p, offset); err == nil {
+		t.Error("the bell of a drain that fails is answered")
+	}
+	s.set(nil)
+	if err := d.Heed(t.Context(), p, offset); err != nil {
+		t.Fatal(err)
+	}
+	if distinct, _ := s.distinct(); distinct != 500 {
+		t.Errorf("%d records are stored when the bell is answered, want 500", distinct)
+	}
+}
+
+func TestBlockRingsOnceAndOnlyIfItIsCommitted(t *testing.T) {
+	in, out := event.TopicBaseRepos, event.TopicProcessedRepos
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, in, out), kfake.SeedTopics(1, event.BellTopic(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cfg := kafka.Config{Brokers: c.ListenAddrs()}
+	produce(t, cfg, in, 0, 250)
+	var tries, blocks atomic.Int64
+	d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, in, kafka.Group{Name: "g", Member: "0"},
+		func(_ context.Context, b kafka.Block, produce func(*kgo.Record)) (func(context.Context) error, error) {
+			for _, r := range b.Records {
+				produce(&kgo.Record{Topic: out, Key: r.Key, Value: r.Value})
+			}
+			if tries.Add(1) == 1 {
+				return nil, errors.New("not yet")
+			}
+			return func(context.Context) error { blocks.Add(1); return nil }, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Exhaust(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, d)
+	p := kafka.Partition{Topic: event.BellTopic(out)}
+	ends, err := kafka.Ends(t.Context(), cfg, p.Topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bells int64
+	if err := kafka.ReadRange(t.Context(), cfg, p, 0, ends[p], func(records []*kgo.Record, _ int64) error {
+		bells += int64(len(records))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if bells != blocks.Load() || bells == 0 {
+		t.Errorf("%d bells for %d blocks that were committed, want one each", bells, blocks.Load())
+	}
+}
+
+func BenchmarkBellOfWhatIsStored(b *testing.B) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	d, err := kafka.NewStoreDrain("test", kafka.Config{Brokers: c.ListenAddrs()}, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": &shelf{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.Start()
+	defer func() {
+		if err := d.Stop(b.Context()); err != nil {
+			b.Error(err)
+		}
+	}()
+	p, last := bell(1 << 20)
+	if err := d.Heed(b.Context(), p, last); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := d.Heed(b.Context(), p, 7); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
