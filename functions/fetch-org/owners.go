@@ -1,6 +1,7 @@
 package fetchorg
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,27 +93,35 @@ func (l *Owners) Get(ctx context.Context, login string) (Owner, error) {
 	return o, nil
 }
 
-// Add lists an owner, or changes one that is listed. A repository by name joins
-// those of its owner.
+// Add lists an owner, or changes one that is listed. What o leaves out (company,
+// patterns) stays as it was; a repository by name joins those of its owner.
 func (l *Owners) Add(ctx context.Context, o Owner) error {
 	o, err := o.normal()
 	if err != nil {
 		return err
 	}
 	return l.change(ctx, func(all roster) (roster, error) {
+		added := o // f may be called again
 		was, ok := all[o.Login]
 		if ok && !was.Removed && len(o.Repos) > 0 {
 			if len(was.Repos) == 0 {
 				return nil, fmt.Errorf("all repositories of %s are swept already", o.Login)
 			}
-			if o, err = (Owner{Login: o.Login, Company: o.Company, Repos: slices.Concat(was.Repos, o.Repos)}).normal(); err != nil {
-				return nil, err
+			added.Repos = slices.Concat(was.Repos, o.Repos)
+		}
+		if ok && !was.Removed {
+			added.Company = cmp.Or(o.Company, was.Company)
+			if len(o.Include)+len(o.Exclude)+len(added.Repos) == 0 {
+				added.Include, added.Exclude = was.Include, was.Exclude
 			}
+		}
+		if added, err = added.normal(); err != nil {
+			return nil, err
 		}
 		if !ok && len(all) >= maxOwners {
 			return nil, fmt.Errorf("there are %d owners already, and no more can be", len(all))
 		}
-		return roster{o.Login: o}, nil
+		return roster{o.Login: added}, nil
 	})
 }
 

@@ -1,17 +1,12 @@
 package fetchorg
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"os"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
 	"knative.dev/pkg/apis"
 )
 
@@ -99,14 +94,21 @@ func (o Owner) normal() (Owner, error) {
 }
 
 // ParseOwner reads one owner from a text such as login, company=login,
-// owner/name or company=owner/name.
+// owner/name or company=owner/name. In place of the login or owner/name there may
+// be its address on github.com.
 func ParseOwner(text string) (Owner, error) {
-	company, login, ok := strings.Cut(text, "=")
-	if !ok {
-		company, login = "", text
+	company, who, ok := strings.Cut(text, "=")
+	if !ok || isAddress(text) {
+		company, who = "", text
+	}
+	if isAddress(who) {
+		var err error
+		if who, err = ofAddress(who); err != nil {
+			return Owner{}, err
+		}
 	}
 	o := Owner{Company: company}
-	login, name, single := strings.Cut(login, "/")
+	login, name, single := strings.Cut(who, "/")
 	if o.Login = login; single {
 		o.Repos = []string{name}
 		if strings.TrimSpace(name) == "" {
@@ -114,6 +116,40 @@ func ParseOwner(text string) (Owner, error) {
 		}
 	}
 	return o.normal()
+}
+
+// sshPrefix is how the address of a repository begins that is cloned by SSH.
+const sshPrefix = "git@github.com:"
+
+func isAddress(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "://") && !strings.Contains(strings.SplitN(text, "://", 2)[0], "=") ||
+		strings.HasPrefix(text, "github.com/") || strings.HasPrefix(text, "www.github.com/") || strings.HasPrefix(text, sshPrefix)
+}
+
+// ofAddress is the login or owner/name that an address on github.com belongs to.
+func ofAddress(address string) (string, error) {
+	rest, ssh := strings.CutPrefix(address, sshPrefix)
+	if ssh {
+		rest = "ssh://github.com/" + rest
+	} else if !strings.Contains(rest, "://") {
+		rest = "https://" + rest
+	}
+	u, err := url.Parse(rest)
+	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "git"}, u.Scheme) || !slices.Contains([]string{"github.com", "www.github.com"}, strings.ToLower(u.Hostname())) {
+		return "", fmt.Errorf("%q is not an address on github.com", address)
+	}
+	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
+	if parts[0] == "orgs" && len(parts) > 1 {
+		return parts[1], nil
+	}
+	if parts[0] == "" {
+		return "", fmt.Errorf("%q is the address of neither an owner nor a repository", address)
+	}
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
+	return parts[0] + "/" + strings.TrimSuffix(parts[1], ".git"), nil
 }
 
 // roster is who is swept, by login.
@@ -139,6 +175,15 @@ func (r roster) add(o Owner) error {
 	return err
 }
 
+// CheckOwners says all that is wrong with the owners that a list and a file name,
+// as OWNERS and OWNERS_FILE do; each may be "". Faults of the file have their line.
+func CheckOwners(list, file string) error {
+	if _, faults := readRoster(list, file); faults != nil {
+		return faults
+	}
+	return nil
+}
+
 // readRoster reads the owners of a list and of a file, and says all that is
 // wrong with them.
 func readRoster(list, file string) (roster, *apis.FieldError) {
@@ -162,85 +207,6 @@ func readRoster(list, file string) (roster, *apis.FieldError) {
 		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%d owners, more than %d", len(r), maxOwners), "OWNERS", "OWNERS_FILE"))
 	}
 	return r, errs
-}
-
-// rosterEntry is an owner as a file lists it: a text for ParseOwner, or a mapping.
-type rosterEntry struct{ Owner }
-
-// UnmarshalYAML reads either form.
-func (e *rosterEntry) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode {
-		o, err := ParseOwner(n.Value)
-		e.Owner = o
-		return err
-	}
-	var m struct {
-		Login   string   `yaml:"login"`
-		Company string   `yaml:"company"`
-		Include []string `yaml:"include"`
-		Exclude []string `yaml:"exclude"`
-		Repos   []string `yaml:"repos"`
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 { // Node.Decode does not heed KnownFields
-		if k := n.Content[i].Value; !slices.Contains([]string{"login", "company", "include", "exclude", "repos"}, k) {
-			return fmt.Errorf("line %d: an owner has no %q", n.Content[i].Line, k)
-		}
-	}
-	if err := n.Decode(&m); err != nil {
-		return err
-	}
-	o, err := Owner{Login: m.Login, Company: m.Company, Repos: m.Repos, Include: m.Include, Exclude: m.Exclude}.normal()
-	e.Owner = o
-	return err
-}
-
-// addFile adds the owners of a file such as
-//
-//	companies:
-//	  meta: [facebook, facebookresearch]
-//	  amazon:
-//	    - {login: aws, include: ["aws-*"], exclude: ["*-archive"]}
-//	people: [torvalds]
-//	repositories: [rust-lang/rust]
-func (r roster) addFile(name string) (errs []error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return []error{err}
-	}
-	var content struct {
-		Companies    map[string][]rosterEntry `yaml:"companies"`
-		People       []rosterEntry            `yaml:"people"`
-		Repositories []rosterEntry            `yaml:"repositories"`
-	}
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&content); err != nil && !errors.Is(err, io.EOF) {
-		return []error{fmt.Errorf("%s: %w", name, err)}
-	}
-	add := func(o Owner) {
-		if err := r.add(o); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
-	}
-	for _, company := range slices.Sorted(maps.Keys(content.Companies)) {
-		for _, e := range content.Companies[company] {
-			if e.Company == "" {
-				e.Company = company
-			}
-			add(e.Owner)
-		}
-	}
-	for _, e := range content.People {
-		add(e.Owner)
-	}
-	for _, e := range content.Repositories {
-		if len(e.Repos) == 0 {
-			errs = append(errs, fmt.Errorf("%s: repositories: %q is not owner/name", name, e.Login))
-			continue
-		}
-		add(e.Owner)
-	}
-	return errs
 }
 
 // checkLogin refuses what can be no login of GitHub, and could so disturb a key

@@ -154,6 +154,31 @@ func TestWhatIsAddedAndRemovedByHandOutlivesTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestAnOwnerThatIsAddedAgainKeepsWhatWasSet(t *testing.T) {
+	w := newWorld(t)
+	list, err := OpenOwners(w.env["REDIS_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	for _, step := range []struct{ add, want Owner }{
+		{Owner{Login: "aws", Company: "amazon", Include: []string{"aws-*"}}, Owner{Login: "aws", Company: "amazon", Include: []string{"aws-*"}}},
+		{Owner{Login: "AWS"}, Owner{Login: "aws", Company: "amazon", Include: []string{"aws-*"}}},
+		{Owner{Login: "aws", Exclude: []string{"x"}}, Owner{Login: "aws", Company: "amazon", Exclude: []string{"x"}}},
+		{Owner{Login: "aws", Company: "other"}, Owner{Login: "aws", Company: "other", Exclude: []string{"x"}}},
+		{Owner{Login: "rust-lang", Company: "none", Repos: []string{"rust"}}, Owner{Login: "rust-lang", Company: "none", Repos: []string{"rust"}}},
+		{Owner{Login: "rust-lang", Repos: []string{"cargo"}}, Owner{Login: "rust-lang", Company: "none", Repos: []string{"cargo", "rust"}}},
+		{Owner{Login: "rust-lang"}, Owner{Login: "rust-lang", Company: "none"}},
+	} {
+		if err := list.Add(t.Context(), step.add); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := list.Get(t.Context(), step.want.Login); err != nil || !reflect.DeepEqual(got, step.want) {
+			t.Errorf("%+v added: %+v, %v; want %+v", step.add, got, err, step.want)
+		}
+	}
+}
+
 func TestOfManyWhoChangeTheListNoneIsLost(t *testing.T) {
 	w := newWorld(t)
 	done := make(chan error)
