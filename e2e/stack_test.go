@@ -49,7 +49,7 @@ func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
 	for _, v := range os.Environ() { // a developer's own settings must not reach the test
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case "AWS_CA_BUNDLE", "GITHUB_TOKEN", "KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", "ICEBERG_CATALOG_URI", "OWNERS":
+		case "AWS_CA_BUNDLE", "GITHUB_TOKEN", "KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", "ICEBERG_CATALOG_URI", "OWNERS", "OWNERS_FILE", "GITHUB_GRAPHQL_URL":
 		default:
 			cmd.Env = append(cmd.Env, v)
 		}

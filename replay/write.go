@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"os"
 	"strings"
 	"time"
@@ -82,7 +83,14 @@ func (w *Writer) Close() error {
 	return errors.Join(err, w.file.Close())
 }
 
+// line is an event in CloudEvents' JSON format. Data that is JSON is there as
+// JSON, other text as text; all else is in base64.
 func line(e cloudevents.Event) ([]byte, error) {
+	isText := utf8.Valid(e.DataEncoded)
+	if media, _, err := mime.ParseMediaType(e.DataContentType()); err != nil || media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json") {
+		isText = isText && json.Valid(e.DataEncoded)
+	}
+	e.DataBase64 = !isText
 	text, err := json.Marshal(e)
 	if err == nil && len(text) >= maxLine {
 		err = fmt.Errorf("%d bytes, more than a line may have", len(text))

@@ -9,7 +9,7 @@ import (
 )
 
 type compareCommand struct {
-	Names []string `arg:"" help:"Two repositories or more, owner/name."`
+	Names []string `arg:"" help:"Two repositories or more, by owner/name or repo_id."`
 	Days  int      `default:"30" help:"How many days of the series, 2 to 366; the first that was read is 100."`
 	format
 }
@@ -66,8 +66,8 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 		if one.ShareOfGrowth != nil {
 			share = fmt.Sprintf("%.0f %%", 100**one.ShareOfGrowth)
 		}
-		out.shown = append(out.shown, table.Row{s.Name, count(s.Stars), signed(s.Stars7d), signed(s.Stars30d), rate(s.PerDay7d), share, index, sparkline(s.Days)})
-		out.plain = append(out.plain, []string{s.Name, fmt.Sprint(s.Stars), plain(s.Stars7d), plain(s.Stars30d), plain(s.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index)})
+		out.shown = append(out.shown, table.Row{label(s.Name, s.RepoID, s.Former), count(s.Stars), signed(s.Stars7d), signed(s.Stars30d), rate(s.PerDay7d), share, index, sparkline(s.Days)})
+		out.plain = append(out.plain, []string{label(s.Name, s.RepoID, s.Former), fmt.Sprint(s.Stars), plain(s.Stars7d), plain(s.Stars30d), plain(s.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index)})
 	}
 	if c.CSV {
 		out.columns = []string{"repository", "stars", "stars_delta_7d", "stars_delta_30d", "stars_per_day_7d", "share_of_growth", "index"}

@@ -22,6 +22,9 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 	if pid := p.home.Running(); pid != 0 {
 		return fmt.Errorf("%w: %s (pid %d)", stack.ErrRunning, p.home, pid)
 	}
+	if err := errors.Join(checkStart(ctx, p), p.home.CheckKind(stack.KindOf(p.env))); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(p.home.LogDir(), 0o755); err != nil {
 		return fmt.Errorf("make the home: %w", err)
 	}

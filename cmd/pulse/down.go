@@ -16,6 +16,10 @@ const downLimit = 90 * time.Second
 // Run stops the stack and returns when it is gone.
 func (d *downCommand) Run(ctx context.Context, p *place) error {
 	pid := p.home.Running()
+	if pid == 0 && p.home.Died() {
+		fmt.Printf("the stack in %s has died already; all data is kept, and the next `pulse up` goes on from it\n", p.home)
+		return nil
+	}
 	if pid == 0 {
 		fmt.Printf("no stack is up in %s\n", p.home)
 		return nil

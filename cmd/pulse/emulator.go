@@ -58,7 +58,7 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 		total += o.Repos
 	}
 	fmt.Printf("A stand-in for GitHub with %d repositories of %d owners. Sweep it:\n", total, len(owners))
-	fmt.Printf("  GITHUB_GRAPHQL_URL=http://%s/graphql GITHUB_TOKEN=%s OWNERS=%s bin/pulse up\n", listener.Addr(), c.Token, strings.Join(logins, ","))
+	fmt.Printf("  GITHUB_GRAPHQL_URL=http://%s/graphql GITHUB_TOKEN=%s OWNERS_FILE= OWNERS=%s bin/pulse up\n", listener.Addr(), c.Token, strings.Join(logins, ","))
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 )
 
 type commands struct {
+	Version   kong.VersionFlag `help:"Print the version and end."`
 	Up        upCommand        `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
 	Down      downCommand      `cmd:"" help:"Stop the local stack; nothing is lost."`
 	Status    statusCommand    `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
@@ -49,8 +50,21 @@ type place struct {
 }
 
 func main() {
+	if err := noteWidth(os.Stdout); err != nil {
+		fail(err)
+	}
+	finish, err := checkOutput()
+	if err != nil {
+		fail(err)
+	}
 	var c commands
 	parser, err := kong.New(&c, kong.Name("pulse"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		durations(), kong.Vars{"version": version()}, kong.Exit(func(code int) {
+			if err := finish(); err != nil && code == 0 {
+				fail(err)
+			}
+			os.Exit(code)
+		}),
 		kong.Description("How fast open source moves at the Magnificent 7. Environment: PULSE_HOME holds the state of a stack (.pulse; .pulse-live with GITHUB_TOKEN)."))
 	if err != nil {
 		fail(err)
@@ -61,11 +75,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p, err := locate()
-	if err != nil {
-		fail(err)
+	if err == nil {
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		err = parsed.Run(p)
 	}
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(p); err != nil {
+	written := finish()
+	var silent exitStatus
+	if errors.As(err, &silent) && written != nil {
+		err = nil
+	}
+	if err := errors.Join(err, written); err != nil {
 		fail(err)
 	}
 }
@@ -115,19 +134,27 @@ func locate() (*place, error) {
 	return p, nil
 }
 
-// The homes of the two kinds of stack. They are apart: what was recorded and
-// what is read live never meet in one store.
+// The homes of the kinds of stack. They are apart: what was recorded, what is
+// read live and what is emulated never meet in one store.
 const (
 	recordedHome = ".pulse"
 	liveHome     = ".pulse-live"
+	emulatedHome = ".pulse-emulated"
 )
 
 func defaultHome(env map[string]string) stack.Home {
-	if stack.Live(env) {
+	switch {
+	case stack.KindOf(env) == stack.Emulated:
+		return emulatedHome
+	case stack.Live(env):
 		return liveHome
+	case stack.Home(recordedHome).Running() != 0:
+		return recordedHome
 	}
-	if stack.Home(recordedHome).Running() == 0 && stack.Home(liveHome).Running() != 0 {
-		return liveHome
+	for _, home := range []stack.Home{liveHome, emulatedHome} {
+		if home.Running() != 0 {
+			return home
+		}
 	}
 	return recordedHome
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func whatOf(o fetchorg.Owner) string {
 
 // described are owners as they are named on a command line.
 type described struct {
-	Who     []string `arg:"" help:"Logins of organisations or people, or owner/name for a single repository."`
+	Who     []string `arg:"" help:"Logins of organisations or people, or owner/name for a single repository; or their addresses on github.com."`
 	Company string   `help:"Company that they belong to, a label of your own."`
 	Include []string `help:"Patterns of repository names to sweep, such as 'aws-*'."`
 	Exclude []string `help:"Patterns of repository names to leave out."`
@@ -150,6 +151,9 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 	}
 	for _, o := range owners {
 		if err := list.Add(ctx, o); err != nil {
+			return err
+		}
+		if o, err = list.Get(ctx, o.Login); err != nil {
 			return err
 		}
 		fmt.Printf("added: %s, %s; the next sweep reads it\n", o.Login, whatOf(o))
@@ -298,7 +302,7 @@ func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners,
 		}
 		one, err := f.Forecast(ctx, o)
 		if err != nil { // it is in the ledger too
-			fmt.Printf("%s: %s\n", visible(o.Login), visible(err.Error()))
+			fmt.Fprintf(os.Stderr, "%s: %s\n", visible(o.Login), visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
 			continue
 		}
 		v.Listed.Repos += one.Repos

@@ -58,13 +58,13 @@ func (t visibleTable) AppendRows(rows []table.Row, config ...table.RowConfig) {
 	}
 }
 
-// printJSON writes what any JSON reader reads as v, without a character that a
+// printJSON writes what any JSON reader reads as v, [] for a list of none, without a character that a
 // terminal acts on: encoding/json lets those beyond ASCII through.
 func printJSON(v any) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	if err := e.Encode(withoutNull(v)); err != nil {
 		return err
 	}
 	_, err := os.Stdout.Write(escaped(text.Bytes()))
@@ -87,7 +87,8 @@ func escaped(document []byte) []byte {
 	return b
 }
 
-// newTable is a table in the one style of all commands.
+// newTable is a table in the one style of all commands. A line ends with ≈ where it
+// is wider than the terminal.
 func newTable(header ...any) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(os.Stdout)
@@ -96,6 +97,9 @@ func newTable(header ...any) table.Writer {
 	style.Options = table.Options{SeparateHeader: true}
 	style.Format.Header = text.FormatDefault
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	if width, err := strconv.Atoi(os.Getenv(columns)); err == nil && width > 0 {
+		style.Size.WidthMax = width
+	}
 	t.SetStyle(style)
 	return visibleTable{t}
 }

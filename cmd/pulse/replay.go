@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -95,7 +96,7 @@ func (r *refusals) add(err error) {
 	r.n++
 	switch {
 	case r.n <= shownRefusals:
-		fmt.Fprintln(os.Stderr, "refused:", visible(err.Error()))
+		fmt.Fprintln(os.Stderr, "refused:", visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	case r.n == shownRefusals+1:
 		fmt.Fprintln(os.Stderr, "refused: more, which are only counted")
 	}
@@ -109,14 +110,14 @@ func (r *refusals) err() error {
 }
 
 func (r *replayCommand) pace() (*replay.Pace, error) {
-	if r.Rate < 0 {
+	if !(r.Rate >= 0) || math.IsInf(r.Rate, 0) { // nor a NaN
 		return nil, fmt.Errorf("--rate %g: want 0 or more", r.Rate)
 	}
 	if r.Speed == "max" {
 		return &replay.Pace{Rate: r.Rate}, nil
 	}
 	speed, err := strconv.ParseFloat(strings.TrimSuffix(r.Speed, "x"), 64)
-	if err != nil || speed <= 0 {
+	if err != nil || !(speed > 0) || math.IsInf(speed, 0) {
 		return nil, fmt.Errorf("--speed %s: want max or a number above 0", r.Speed)
 	}
 	return &replay.Pace{Speed: speed, Rate: r.Rate}, nil

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 type repoCommand struct {
-	Name string `arg:"" help:"owner/name."`
+	Name string `arg:"" help:"owner/name; or a repo_id, as of a repository whose name another has now."`
 	Days int    `default:"30" help:"How many days of the series, 2 to 366."`
 	format
 }
@@ -33,8 +33,12 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	s := found[0]
+	newest, err := newestDay(ctx, conn)
+	if err != nil {
+		return err
+	}
 	out := sheet{
-		title:   fmt.Sprintf("%s (%s, %s), %d days up to the newest reading; its own was %s UTC", s.Name, s.Company, s.Language, r.Days, s.ObservedAt.Format("2006-01-02 15:04")),
+		title:   fmt.Sprintf("%s (%s, %s), %d days up to the newest reading; its own was %s UTC", label(s.Name, s.RepoID, s.Former), s.Company, s.Language, r.Days, s.ObservedAt.Format("2006-01-02 15:04")),
 		columns: []string{"Counter", "Now", "Days"}, right: []string{"Now"},
 		fields: []string{"stars_delta_24h", "stars_delta_7d", "stars_per_day_7d"},
 	}
@@ -46,7 +50,7 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		{"merged pull requests", "argMax(merged_prs, (observed_at, revision))"}, {"commits", "argMax(commits_total, (observed_at, revision))"},
 		{"releases", "argMax(releases, (observed_at, revision))"},
 	} {
-		days, err := daysOf(ctx, conn, r.Days, "toFloat64("+counter.value+")", "repo_id = (SELECT repo_id FROM pulse.github_processed_repos FINAL WHERE lower(name_with_owner) = ? LIMIT 1)", strings.ToLower(r.Name))
+		days, err := daysOf(ctx, conn, r.Days, "toFloat64("+counter.value+")", "repo_id = ?", s.RepoID)
 		if err != nil {
 			return err
 		}
@@ -57,17 +61,18 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 			shown, spark = number(*f.Now), sparkline(days)
 		}
 		out.shown = append(out.shown, table.Row{f.Counter, shown, spark})
-		for ago, v := range days {
-			out.plain = append(out.plain, []string{f.Counter, fmt.Sprint(ago - r.Days + 1), plain(v)})
+		for i, v := range days {
+			out.plain = append(out.plain, []string{f.Counter, newest.AddDate(0, 0, i-r.Days+1).Format(time.DateOnly), plain(v)})
 		}
 	}
 	if r.CSV {
-		out.columns = []string{"counter", "day", "value"} // day 0 is that of the newest reading
+		out.columns = []string{"counter", "day", "value"}
 	}
 	return r.print(out, struct {
 		standing
+		LastDay  string   `json:"last_day"` // of each series
 		Counters []figure `json:"counters"`
-	}{s, figures})
+	}{s, newest.Format(time.DateOnly), figures})
 }
 
 // last is the newest value that is known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +25,9 @@ func (p *place) hotStore() (driver.Conn, error) {
 // standing is where a repository, an owner or a company stands, with the days
 // that led there.
 type standing struct {
-	Name       string     `json:"name"`
+	Name       string     `json:"repository"`
+	RepoID     int64      `json:"repo_id"`
+	Former     bool       `json:"former"` // another repository has its name now
 	Company    string     `json:"company"`
 	Language   string     `json:"language,omitempty"`
 	Stars      int64      `json:"stars"`
@@ -37,30 +40,46 @@ type standing struct {
 	Days       []*float64 `json:"days"` // the series, oldest first; null where nothing was read
 }
 
+// standingRepos is the newest state of each repository, one row an id. Of several
+// that have borne one name the name is that of the one observed last; the others
+// are former: deleted, renamed or moved, and the name given again.
+const standingRepos = `(SELECT *, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
+		FROM pulse.github_processed_repos FINAL)`
+
+// label is a repository's name, with its id if another has that name now.
+func label(name string, id int64, former bool) string {
+	if former {
+		return fmt.Sprintf("%s (repo_id %d)", name, id)
+	}
+	return name
+}
+
 // repositories reads the standing of some repositories, in the order asked for,
-// each with its stars of the last days before the newest reading of all.
+// each with its stars of the last days before the newest reading of all. One is
+// named by owner/name, which is the one that has the name now, or by its repo_id.
 func repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]standing, error) {
 	if days < 2 || days > 366 {
 		return nil, errors.New("--days must be 2 to 366")
 	}
 	rows, err := conn.Query(ctx, `
 		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at,
-			lower(name_with_owner) AS name_, repo_id
-		FROM pulse.github_processed_repos FINAL WHERE name_ IN ?`, lowered(names))
+			lower(name_with_owner) AS name_, repo_id, former
+		FROM `+standingRepos+` WHERE name_ IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
 	if err != nil {
 		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
 	defer rows.Close()
 	found := map[string]standing{}
-	ids := map[string]int64{}
 	for rows.Next() {
 		var s standing
 		var name string
-		var id int64
-		if err := rows.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &name, &id); err != nil {
+		if err := rows.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &name, &s.RepoID, &s.Former); err != nil {
 			return nil, fmt.Errorf("read the repositories: %w", err)
 		}
-		found[name], ids[name] = s, id
+		if !s.Former {
+			found[name] = s
+		}
+		found[strconv.FormatInt(s.RepoID, 10)] = s
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the repositories: %w", err)
@@ -69,14 +88,27 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	for _, name := range lowered(names) {
 		s, ok := found[name]
 		if !ok {
-			return nil, fmt.Errorf("no repository %s has been observed: a name is owner/name", name)
+			return nil, fmt.Errorf("no repository %s has been observed: want owner/name, or a repo_id", name)
 		}
-		if s.Days, err = daysOf(ctx, conn, days, "toFloat64(argMax(stars, (observed_at, revision)))", "repo_id = ?", ids[name]); err != nil {
+		if s.Days, err = starsOf(ctx, conn, s.RepoID, days); err != nil {
 			return nil, err
 		}
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// starsOf reads the stars of one repository on each of the last days.
+func starsOf(ctx context.Context, conn driver.Conn, id int64, days int) ([]*float64, error) {
+	return daysOf(ctx, conn, days, "toFloat64(argMax(stars, (observed_at, revision)))", "repo_id = ?", id)
+}
+
+// newestDay is the day of the newest reading of all, the last of daysOf.
+func newestDay(ctx context.Context, conn driver.Conn) (day time.Time, err error) {
+	if err := conn.QueryRow(ctx, `SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries`).Scan(&day); err != nil {
+		return day, fmt.Errorf("read the newest day: %w", err)
+	}
+	return day, nil
 }
 
 // daysOf reads one value for each of the last days, oldest first, up to the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
@@ -52,6 +54,13 @@ func (w *wakeCommand) Run(ctx context.Context, p *place) error {
 	status, err := control.Status(ctx)
 	if err != nil {
 		return err
+	}
+	names := make([]string, len(status.Functions))
+	for i, f := range status.Functions {
+		names[i] = f.Name
+	}
+	if w.Function != "" && !slices.Contains(names, w.Function) {
+		return fmt.Errorf("there is no function %q: there are %s", w.Function, strings.Join(names, ", "))
 	}
 	var errs []error
 	for _, f := range status.Functions {

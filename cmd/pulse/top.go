@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -17,8 +18,14 @@ type topCommand struct {
 	format
 }
 
+// maxEach bounds the repositories of one company in a ranking.
+const maxEach = 1000
+
 // Run reads the ranking from ClickHouse.
 func (t *topCommand) Run(ctx context.Context, p *place) error {
+	if t.Each < 1 || t.Each > maxEach {
+		return fmt.Errorf("--each %d: want 1 to %d", t.Each, maxEach)
+	}
 	conn, err := p.hotStore()
 	if err != nil {
 		return err
@@ -34,44 +41,56 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 		fields: []string{"stars_delta_" + t.Window, "stars_per_day_" + t.Window},
 	}
 	if t.CSV {
-		out.columns = []string{"company", "repository", "language", "stars", "stars_delta_" + t.Window, "stars_per_day_" + t.Window, "observed_at"}
+		out.columns = []string{"company", "repository", "language", "stars", "stars_delta_" + t.Window, "stars_per_day_" + t.Window, "observed_at", "repo_id"}
 	}
-	names := make([]string, len(movers))
-	for i, m := range movers {
-		names[i] = m.Repository
-		out.plain = append(out.plain, []string{m.Company, m.Repository, m.Language, fmt.Sprint(m.Stars), plain(m.Delta), plain(m.PerDay), m.ObservedAt.Format(time.RFC3339)})
+	for _, m := range movers {
+		out.plain = append(out.plain, []string{m.Company, m.Repository, m.Language, fmt.Sprint(m.Stars), plain(m.Delta), plain(m.PerDay), m.ObservedAt.Format(time.RFC3339), fmt.Sprint(m.RepoID)})
 	}
 	if t.JSON || t.CSV || t.Explain || len(movers) == 0 {
 		return t.print(out, movers)
 	}
-	standings, err := repositories(ctx, conn, names, t.Days)
-	if err != nil {
-		return err
-	}
-	for i, m := range movers {
-		out.shown = append(out.shown, table.Row{m.Company, m.Repository, m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(standings[i].Days)})
+	for _, m := range movers {
+		days, err := starsOf(ctx, conn, m.RepoID, t.Days)
+		if err != nil {
+			return err
+		}
+		out.shown = append(out.shown, table.Row{m.Company, m.label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(days)})
 	}
 	return t.print(out, movers)
 }
 
 // mover is one repository in a ranking.
 type mover struct {
-	Company    string    `json:"company"`
-	Repository string    `json:"repository"`
-	Language   string    `json:"language"`
-	Stars      int64     `json:"stars"`
-	Delta      *int64    `json:"delta"`   // net stars over the window
-	PerDay     *float64  `json:"per_day"` // by which it is ranked
-	ObservedAt time.Time `json:"observed_at"`
+	Company    string
+	Repository string
+	RepoID     int64
+	Former     bool // another repository has its name now
+	Language   string
+	Stars      int64
+	Window     string
+	Delta      *int64   // net stars over the window
+	PerDay     *float64 // by which it is ranked
+	ObservedAt time.Time
 }
+
+// MarshalJSON names the figures as every table and command does.
+func (m mover) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"company": m.Company, "repository": m.Repository, "repo_id": m.RepoID, "language": m.Language, "stars": m.Stars,
+		"stars_delta_" + m.Window: m.Delta, "stars_per_day_" + m.Window: m.PerDay, "observed_at": m.ObservedAt,
+	})
+}
+
+// label is the repository's name; of one whose name another has now, with its id.
+func (m mover) label() string { return label(m.Repository, m.RepoID, m.Former) }
 
 // topMovers ranks the repositories of each company by stars per day over a
 // window. Only what was seen in the three days before the newest observation
 // takes part: an old rate of a repository that is no longer read is no news.
 func topMovers(ctx context.Context, conn driver.Conn, window string, each int) ([]mover, error) {
 	rows, err := conn.Query(ctx, `
-		SELECT ifNull(company, owner) AS company_, name_with_owner, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
-		FROM pulse.github_processed_repos FINAL
+		SELECT ifNull(company, owner) AS company_, name_with_owner, repo_id, former, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
+		FROM `+standingRepos+`
 		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
 		ORDER BY company_, rate DESC NULLS LAST, stars DESC, repo_id
 		LIMIT ? BY company_`, each)
@@ -81,8 +100,8 @@ func topMovers(ctx context.Context, conn driver.Conn, window string, each int) (
 	defer rows.Close()
 	var out []mover
 	for rows.Next() {
-		var m mover
-		if err := rows.Scan(&m.Company, &m.Repository, &m.Language, &m.Stars, &m.Delta, &m.PerDay, &m.ObservedAt); err != nil {
+		m := mover{Window: window}
+		if err := rows.Scan(&m.Company, &m.Repository, &m.RepoID, &m.Former, &m.Language, &m.Stars, &m.Delta, &m.PerDay, &m.ObservedAt); err != nil {
 			return nil, fmt.Errorf("rank the repositories: %w", err)
 		}
 		out = append(out, m)
@@ -114,7 +133,7 @@ func printMovers(window string, movers []mover) {
 			company = ""
 		}
 		before = m.Company
-		t.AppendRow(table.Row{company, m.Repository, m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay)})
+		t.AppendRow(table.Row{company, m.label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay)})
 	}
 	t.Render()
 }

@@ -27,8 +27,8 @@ type trend struct {
 
 // Run ranks groups of repositories by stars a day.
 func (t *trendsCommand) Run(ctx context.Context, p *place) error {
-	if t.Days < 2 || t.Days > 366 || t.Top < 1 {
-		return fmt.Errorf("--days must be 2 to 366, --top at least 1")
+	if t.Days < 2 || t.Days > 366 || t.Top < 1 || t.Top > maxEach {
+		return fmt.Errorf("--days must be 2 to 366, --top 1 to %d", maxEach)
 	}
 	conn, err := p.hotStore()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,6 +36,9 @@ const recording = "data/m7-2025.jsonl.gz"
 
 // Run brings the stack up, and stays until it is told to stop.
 func (u *upCommand) Run(ctx context.Context, p *place) error {
+	if math.IsNaN(u.DropBells) || u.DropBells < 0 || u.DropBells > 1 {
+		return fmt.Errorf("--drop-bells %g: want 0 to 1", u.DropBells)
+	}
 	if u.Detach {
 		return u.detach(ctx, p)
 	}
@@ -47,6 +51,13 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 		return fmt.Errorf("home: %w", err)
 	}
 	p.home = stack.Home(home)
+	kind := stack.KindOf(p.env)
+	if err := errors.Join(checkStart(ctx, p), p.home.CheckKind(kind)); err != nil {
+		return err
+	}
+	if err := keepKinds(ctx, p.env, kind); err != nil {
+		return err
+	}
 	quiet()
 	began := time.Now()
 	s, err := stack.Up(ctx, stack.Config{

@@ -619,3 +619,18 @@ SELECT repo_id, name_with_owner, owner,
   ifNull(primary_language, 'none') AS language, stars, observed_at, source
 FROM pulse.github_processed_repos FINAL
 ;
+
+-- version 6
+
+-- Each repository with its company and language as people read them: the owner
+-- where it belongs to no company, none where no language is known. Where several
+-- have borne one name (deleted, and the name given again), the one observed last
+-- has it as its label; the others are former, and their labels have their id.
+CREATE OR REPLACE VIEW pulse.repositories AS
+SELECT repo_id, name_with_owner, owner,
+  multiIf(company IS NULL, toString(owner), company = 'nvidia', 'NVIDIA', initcap(assumeNotNull(toString(company)))) AS company_name,
+  ifNull(primary_language, 'none') AS language, stars, observed_at, source,
+  row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS is_former,
+  if(is_former, concat(name_with_owner, ' (repo_id ', toString(repo_id), ')'), name_with_owner) AS label
+FROM pulse.github_processed_repos FINAL
+;

@@ -143,12 +143,20 @@ func TestDocumentOfTheMetricsIsUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var views []string
+	described := map[string]string{} // by a view's last definition
 	for _, view := range regexp.MustCompile(`((?:-- .*\n)*)CREATE OR REPLACE VIEW (\S+)`).FindAllStringSubmatch(string(schema), -1) {
 		text := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(view[1]), "-- "), "\n-- ", " ")
 		if text == "" {
 			t.Errorf("%s has no comment", view[2])
 		}
-		fmt.Fprintf(&b, "- `%s`: %s\n", view[2], text)
+		if described[view[2]] == "" {
+			views = append(views, view[2])
+		}
+		described[view[2]] = text
+	}
+	for _, view := range views {
+		fmt.Fprintf(&b, "- `%s`: %s\n", view, described[view])
 	}
 	const path = "../../docs/metrics.md"
 	if *update {

@@ -22,6 +22,15 @@ type Home string
 // ErrRunning says that a stack is up in this home.
 var ErrRunning = errors.New("a stack is already running here")
 
+// ErrDied says that the stack of this home ended without being stopped.
+var ErrDied = errors.New("the stack has died")
+
+// Died says whether the last stack in this home ended without being stopped.
+func (h Home) Died() bool {
+	_, err := os.Stat(h.EnvFile())
+	return err == nil && h.Running() == 0
+}
+
 func (h Home) path(names ...string) string {
 	return filepath.Join(append([]string{string(h)}, names...)...)
 }
@@ -108,6 +117,9 @@ func (h Home) ReadEnv() (map[string]string, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the addresses: %w", err)
+	}
+	if h.Running() == 0 {
+		return nil, fmt.Errorf("%w: %s (its pid was %s): start it again with `pulse up`, which goes on where it was", ErrDied, h, h.pid())
 	}
 	env := map[string]string{}
 	for line := range strings.Lines(string(b)) {

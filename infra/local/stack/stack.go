@@ -59,6 +59,22 @@ type Stack struct {
 // Live says whether a stack reads GitHub itself: it needs a token for that.
 func Live(env map[string]string) bool { return env["GITHUB_TOKEN"] != "" }
 
+// OwnersFile is the file that lists whom to sweep: that of the environment, ""
+// for none, or owners.yaml in the root where the environment does not say.
+func OwnersFile(env map[string]string, root string) string {
+	file, ok := env["OWNERS_FILE"]
+	if !ok {
+		return filepath.Join(root, "owners.yaml")
+	}
+	if file == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(file); err == nil { // functions may have another working directory
+		return abs
+	}
+	return file
+}
+
 // Up brings a stack up. On an error nothing of it is left running.
 func Up(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	topology, err := knative.Load(cfg.Root)
@@ -68,6 +84,9 @@ func Up(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	lock, err := cfg.Home.lock()
 	if err != nil {
 		return nil, err
+	}
+	if err := cfg.Home.keepKind(KindOf(cfg.Env)); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	s := &Stack{home: cfg.Home, Env: map[string]string{}}
 	s.onClose(func(context.Context) error { return lock.Close() })
@@ -244,7 +263,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	if Live(cfg.Env) {
 		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]
 		env["OWNERS"] = cfg.Env["OWNERS"]
-		own["fetch-org"]["OWNERS_FILE"] = filepath.Join(cfg.Root, "owners.yaml")
+		own["fetch-org"]["OWNERS_FILE"] = OwnersFile(cfg.Env, cfg.Root)
 		if v := cfg.Env["GITHUB_GRAPHQL_URL"]; v != "" {
 			env["GITHUB_GRAPHQL_URL"] = v
 		}

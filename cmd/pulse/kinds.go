@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
+)
+
+// kindLimit is how long a store may take to say, or to note, what it holds.
+const kindLimit = 20 * time.Second
+
+// marked is a store that remembers where its data comes from.
+type marked interface {
+	// Kind is what the store holds, or "" if nothing says it.
+	Kind(ctx context.Context) (string, error)
+	// KeepKind notes the kind; what was noted before stays. It is safe to repeat.
+	KeepKind(ctx context.Context, kind string) error
+}
+
+// keepKinds has every store whose address is given remember the kind of the stack
+// that is started, and refuses the start if one of them holds another kind; then
+// none is changed.
+func keepKinds(ctx context.Context, env map[string]string, kind stack.Kind) error {
+	ctx, cancel := context.WithTimeout(ctx, kindLimit)
+	defer cancel()
+	stores, closers, err := markedStores(ctx, env)
+	defer func() {
+		for _, c := range closers {
+			_ = c() // all has been read and written
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	admit := func() error {
+		var errs []error
+		for name, s := range stores {
+			holds, err := s.Kind(ctx)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: read what kind of data it holds: %w", name, err))
+				continue
+			}
+			errs = append(errs, kind.Admit(name, stack.Kind(holds)))
+		}
+		return errors.Join(errs...)
+	}
+	if err := admit(); err != nil {
+		return err
+	}
+	for name, s := range stores {
+		if err := s.KeepKind(ctx, string(kind)); err != nil {
+			return fmt.Errorf("%s: note what kind of data it holds: %w", name, err)
+		}
+	}
+	return admit() // of two starts at once one was first
+}
+
+// markedStores opens the stores whose addresses are given, by the variable.
+func markedStores(ctx context.Context, env map[string]string) (stores map[string]marked, closers []func() error, err error) {
+	stores = map[string]marked{}
+	if env["KAFKA_BROKERS"] != "" {
+		cfg, err := stack.KafkaOf(ctx, env)
+		if err != nil {
+			return stores, closers, err
+		}
+		stores["KAFKA_BROKERS"] = kafkaKind{cfg}
+	}
+	if address := env["REDIS_URL"]; address != "" {
+		list, err := fetchorg.OpenOwners(address)
+		if err != nil {
+			return stores, closers, err
+		}
+		stores["REDIS_URL"] = list
+		closers = append(closers, list.Close)
+	}
+	if address := env["CLICKHOUSE_URL"]; address != "" {
+		conn, err := sinkclickhouse.Open(address)
+		if err != nil {
+			return stores, closers, err
+		}
+		stores["CLICKHOUSE_URL"] = sinkclickhouse.Origin{Conn: conn}
+		closers = append(closers, conn.Close)
+	}
+	if env["ICEBERG_CATALOG_URI"] != "" {
+		at, err := serve.Load[coldConfig](ctx, env)
+		if err != nil {
+			return stores, closers, err
+		}
+		catalog, closeCatalog, err := sinkiceberg.Open(ctx, at.Location)
+		if err != nil {
+			return stores, closers, fmt.Errorf("ICEBERG_CATALOG_URI: %w", err)
+		}
+		stores["ICEBERG_CATALOG_URI"] = sinkiceberg.Origin{Catalog: catalog}
+		closers = append(closers, closeCatalog)
+	}
+	return stores, closers, nil
+}
+
+// topicKind holds one record that counts, its first: what the data in this Kafka
+// is.
+const topicKind = "m7pulse.kind"
+
+type kafkaKind struct{ cfg kafka.Config }
+
+// Kind reads the first record of the topic.
+func (k kafkaKind) Kind(ctx context.Context) (kind string, err error) {
+	client, err := kafka.NewProducer(k.cfg)
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topicKind)
+	if err != nil {
+		return "", err
+	}
+	if topic := topics[topicKind]; errors.Is(topic.Err, kerr.UnknownTopicOrPartition) {
+		return "", nil
+	} else if topic.Err != nil {
+		return "", topic.Err
+	}
+	ends, err := kafka.Ends(ctx, k.cfg, topicKind)
+	if err != nil {
+		return "", err
+	}
+	p := kafka.Partition{Topic: topicKind}
+	err = kafka.ReadRange(ctx, k.cfg, p, 0, min(1, ends[p]), func(records []*kgo.Record, _ int64) error {
+		for _, r := range records {
+			kind = string(r.Value)
+		}
+		return nil
+	})
+	return kind, err
+}
+
+// KeepKind appends a record, unless there is one.
+func (k kafkaKind) KeepKind(ctx context.Context, kind string) error {
+	if holds, err := k.Kind(ctx); err != nil || holds != "" {
+		return err
+	}
+	client, err := kafka.NewProducer(k.cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	forever := "-1"
+	_, err = kadm.NewClient(client).CreateTopic(ctx, 1, -1, map[string]*string{"retention.ms": &forever, "retention.bytes": &forever}, topicKind)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return err
+	}
+	return client.ProduceSync(ctx, &kgo.Record{Topic: topicKind, Value: []byte(kind)}).FirstErr()
+}
