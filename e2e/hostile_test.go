@@ -105,9 +105,9 @@ func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
 	// What the command line is given, it asks for; what it is answered, it shows.
 	for id := range int64(12) { // those that are about SQL
 		w := want[id+1]
-		var found struct{ Name string }
-		if p.json(&found, "repo", w.name); found.Name != w.name {
-			t.Errorf("repo %q finds %q", w.name, found.Name)
+		var found struct{ Repository string }
+		if p.json(&found, "repo", w.name); found.Repository != w.name {
+			t.Errorf("repo %q finds %q", w.name, found.Repository)
 		}
 	}
 	p.produce("github.base_repos", "poison \x1b[2J\u202e")

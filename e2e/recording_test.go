@@ -32,11 +32,11 @@ func TestUpShowsTheRecordingWhichReplayedAgainIsStoredOnce(t *testing.T) {
 	p.wantRecording()
 	var top []struct {
 		Repository string
-		Delta      int64
+		Delta      int64 `json:"stars_delta_30d"`
 	}
 	p.json(&top, "top", "--window", "30d", "--each", "1")
-	if len(top) == 0 {
-		t.Error("top is empty")
+	if len(top) == 0 || top[0].Delta == 0 {
+		t.Errorf("top: %+v", top)
 	}
 	p.replayAgain()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -199,7 +200,8 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 			}
 			g.Equal = sameObserved(observed) && sameVelocity(velocity)
 			if !g.Equal {
-				differ("%s %s: Kafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
+				differ("%s %s: %sKafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
+					lacks(a.forgotten, base, processed, hot, raw, cold),
 					base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct, sameCount(observed))
 			}
 			if hot.Duplicates()+raw.Duplicates()+cold.Duplicates() != 0 {
@@ -229,6 +231,26 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 	}
 	r.FailedSweeps = failedIn(ledger)
 	r.Clean = len(r.Differences)+len(r.FailedSweeps) == 0
+}
+
+// lacks says which stores lack how many observations of a group; Kafka is left out
+// where it has let go of records.
+func lacks(forgotten bool, base, processed, hot, raw, cold audit.Tally) string {
+	most := max(base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct)
+	var found []string
+	for _, s := range []struct {
+		name    string
+		tally   audit.Tally
+		forgets bool
+	}{{"github.base_repos", base, forgotten}, {"github.processed_repos", processed, forgotten}, {"ClickHouse", hot, false}, {"Iceberg base_repos", raw, false}, {"Iceberg processed_repos", cold, false}} {
+		if missing := most - s.tally.Distinct; missing > 0 && !s.forgets {
+			found = append(found, fmt.Sprintf("%s lacks %d", s.name, missing))
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return strings.Join(found, ", ") + ": "
 }
 
 func sameObserved(all []audit.Tally) bool {

@@ -44,6 +44,9 @@ func TestAnAuditFindsWhateverDiffers(t *testing.T) {
 	f("abc", "abc", "abc", "abc", "abc", false, 3, "")
 	f("aabc", "abcc", "abc", "abc", "abc", false, 0, "") // repeats in Kafka are none in the stores
 	f("abc", "abc", "ab", "abc", "abc", false, 0, "ClickHouse 2")
+	f("abc", "abc", "ab", "abc", "abc", false, 0, "day 2026-01-01: ClickHouse lacks 1: ")
+	f("abc", "ab", "a", "abc", "ab", false, 0, "github.processed_repos lacks 1, ClickHouse lacks 2, Iceberg processed_repos lacks 1: ")
+	f("c", "c", "abc", "abc", "ab", true, 0, "day 2026-01-01: Iceberg processed_repos lacks 1: ")
 	f("abc", "abc", "abc", "ab", "abc", false, 0, "raw 2")
 	f("abc", "ab", "ab", "abc", "ab", false, 0, "processed 2")
 	f("abc", "abc", "abc", "abc", "abcc", false, 0, "Iceberg processed_repos holds 1 rows twice")

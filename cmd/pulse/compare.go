@@ -67,10 +67,10 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 			share = fmt.Sprintf("%.0f %%", 100**one.ShareOfGrowth)
 		}
 		out.shown = append(out.shown, table.Row{label(s.Name, s.RepoID, s.Former), count(s.Stars), signed(s.Stars7d), signed(s.Stars30d), rate(s.PerDay7d), share, index, sparkline(s.Days)})
-		out.plain = append(out.plain, []string{label(s.Name, s.RepoID, s.Former), fmt.Sprint(s.Stars), plain(s.Stars7d), plain(s.Stars30d), plain(s.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index)})
+		out.plain = append(out.plain, []string{s.Name, fmt.Sprint(s.Stars), plain(s.Stars7d), plain(s.Stars30d), plain(s.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index), fmt.Sprint(s.RepoID)})
 	}
 	if c.CSV {
-		out.columns = []string{"repository", "stars", "stars_delta_7d", "stars_delta_30d", "stars_per_day_7d", "share_of_growth", "index"}
+		out.columns = []string{"repository", "stars", "stars_delta_7d", "stars_delta_30d", "stars_per_day_7d", "share_of_growth", "index", "repo_id"}
 	}
 	return c.print(out, all)
 }

@@ -65,7 +65,7 @@ func (c *dlqListCommand) Run(ctx context.Context, p *place) error {
 
 // shorten cuts a text to a number of characters, as they are shown.
 func shorten(text string, most int) string {
-	runes := []rune(visible(text))
+	runes := []rune(oneLine(text))
 	if len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}

@@ -94,7 +94,7 @@ func printLedger(ledger map[string][]event.OwnerSwept) {
 			expected = count(*l.Expected)
 		}
 		if l.Reason != nil {
-			why = *l.Reason
+			why = oneLine(*l.Reason)
 		}
 		t.AppendRow(table.Row{l.Owner, l.Status, count(l.Seen), expected, count(l.Unanswered), count(l.Points), fmt.Sprintf("%.1f", l.Seconds), why})
 	}

@@ -302,7 +302,7 @@ func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners,
 		}
 		one, err := f.Forecast(ctx, o)
 		if err != nil { // it is in the ledger too
-			fmt.Fprintf(os.Stderr, "%s: %s\n", visible(o.Login), visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
+			fmt.Fprintf(os.Stderr, "%s: %s\n", visible(o.Login), oneLine(err.Error()))
 			continue
 		}
 		v.Listed.Repos += one.Repos

@@ -33,6 +33,11 @@ func visible(text string) string {
 	return b.String()
 }
 
+// oneLine is a reason of several lines in one, as visible shows it.
+func oneLine(text string) string {
+	return visible(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
+}
+
 // hidden includes the character that stands for bytes which are no text.
 func hidden(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 

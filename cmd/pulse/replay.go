@@ -96,7 +96,7 @@ func (r *refusals) add(err error) {
 	r.n++
 	switch {
 	case r.n <= shownRefusals:
-		fmt.Fprintln(os.Stderr, "refused:", visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
+		fmt.Fprintln(os.Stderr, "refused:", oneLine(err.Error()))
 	case r.n == shownRefusals+1:
 		fmt.Fprintln(os.Stderr, "refused: more, which are only counted")
 	}

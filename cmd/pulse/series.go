@@ -61,6 +61,13 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	if days < 2 || days > 366 {
 		return nil, errors.New("--days must be 2 to 366")
 	}
+	empty, err := sinkclickhouse.Empty(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if empty {
+		return nil, fmt.Errorf("no repository %s has been observed: nothing has been yet", strings.Join(names, ", "))
+	}
 	rows, err := conn.Query(ctx, `
 		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at,
 			lower(name_with_owner) AS name_, repo_id, former

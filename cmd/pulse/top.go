@@ -9,6 +9,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 type topCommand struct {
@@ -88,6 +90,9 @@ func (m mover) label() string { return label(m.Repository, m.RepoID, m.Former) }
 // window. Only what was seen in the three days before the newest observation
 // takes part: an old rate of a repository that is no longer read is no news.
 func topMovers(ctx context.Context, conn driver.Conn, window string, each int) ([]mover, error) {
+	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil || empty {
+		return nil, err
+	}
 	rows, err := conn.Query(ctx, `
 		SELECT ifNull(company, owner) AS company_, name_with_owner, repo_id, former, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
 		FROM `+standingRepos+`

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 type trendsCommand struct {
@@ -35,6 +37,11 @@ func (t *trendsCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer conn.Close()
+	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil {
+		return err
+	} else if empty {
+		return t.print(sheet{}, []trend{})
+	}
 	group := map[string]string{"company": "ifNull(company, owner)", "owner": "toString(owner)", "language": "ifNull(primary_language, 'none')"}[t.By]
 	rows, err := conn.Query(ctx, `
 		SELECT `+group+` AS group_, count(), sum(stars), sum(stars_delta_7d), sum(stars_delta_30d), sum(stars_per_day_7d) AS rate

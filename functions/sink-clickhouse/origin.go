@@ -35,3 +35,9 @@ func (o Origin) KeepKind(ctx context.Context, kind string) error {
 	}
 	return o.Conn.Exec(ctx, `INSERT INTO pulse.origin (kind) VALUES (?)`, kind)
 }
+
+// Empty says whether a hot store has no schema yet: nothing was ever written to it.
+func Empty(ctx context.Context, conn driver.Conn) (bool, error) {
+	there, err := made(ctx, conn)
+	return !there, err
+}
