@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 // observations writes a file of daily readings: of each repository, by id and
@@ -38,6 +40,22 @@ func observations(t *testing.T, series ...struct {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// dataset is the query of one of the dashboards' datasets.
+func dataset(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "infra", "superset", "bundle", "datasets", "M7_Pulse_ClickHouse", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		SQL string `json:"sql"`
+	}
+	if err := yaml.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d.SQL
 }
 
 // TestTheCommandLineSaysWhatIs: one stack, and what each command says of it.
@@ -130,6 +148,16 @@ func TestTheCommandLineSaysWhatIs(t *testing.T) {
 	}
 	if got := p.query("SELECT repo_id, label, is_former FROM pulse.repositories ORDER BY repo_id"); got != "8001 bugs08/tool (repo_id 8001) 1\n8002 bugs08/tool 0\n8003 bugs08/other 0" {
 		t.Errorf("labels:\n%s", got)
+	}
+	// Datasets without a template are SQL as they are.
+	if got := p.query("SELECT repository, stars FROM (" + dataset(t, "repositories") + ") ORDER BY stars DESC"); got != "bugs08/tool (repo_id 8001) 50080\nbugs08/other 10\nbugs08/tool 5" {
+		t.Errorf("dataset of the repositories:\n%s", got)
+	}
+	if got := p.query("SELECT repository, value FROM (" + dataset(t, "totals") + ") WHERE counter = 'Stars' ORDER BY value"); got != "bugs08/tool 5\nbugs08/other 10\nbugs08/tool (repo_id 8001) 50080" {
+		t.Errorf("dataset of the totals:\n%s", got)
+	}
+	if got := p.query("SELECT count() FROM (" + dataset(t, "breakouts") + ")"); got != "0" {
+		t.Errorf("dataset of the breakouts: %s", got)
 	}
 	if out := p.run("repo", "bugs08/other", "--csv", "--days", "3"); !strings.Contains(out, "stars,2026-11-08,8\n") || !strings.Contains(out, "stars,2026-11-10,10\n") {
 		t.Errorf("repo --csv:\n%s", out)
