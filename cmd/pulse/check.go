@@ -91,9 +91,11 @@ func checkStart(ctx context.Context, p *place) error {
 		{"GITHUB_GRAPHQL_URL", func(address string) error { return checkURL(address, "http", "https") }},
 	} {
 		if address := p.env[check.name]; address != "" {
-			if err := check.of(address); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", check.name, err))
+			err := check.of(address)
+			if err != nil && !strings.HasPrefix(err.Error(), check.name) { // some name it themselves
+				err = fmt.Errorf("%s: %w", check.name, err)
 			}
+			errs = append(errs, err)
 		}
 	}
 	if stack.Live(p.env) {
