@@ -10,6 +10,7 @@ import (
 )
 
 func TestWithoutPythonAndWithItsPortTakenTheStackComesUpAndSaysSo(t *testing.T) {
+	t.Parallel()
 	if l, err := net.Listen("tcp", "127.0.0.1:8088"); err == nil { // else somebody else has it
 		defer l.Close()
 	}

@@ -35,6 +35,7 @@ const (
 // TestAFieldIsAddedWhileOldAndNewProducersWriteSideBySide: consumers that do not
 // know the field go on without a restart, and nothing becomes a dead letter.
 func TestAFieldIsAddedWhileOldAndNewProducersWriteSideBySide(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")
 	ctx := context.Background()
@@ -108,6 +109,7 @@ func TestAFieldIsAddedWhileOldAndNewProducersWriteSideBySide(t *testing.T) {
 // TestProducerSaysThatItsSchemaIsRefused: a subject that another program has
 // taken for something else stops the producer before its first record.
 func TestProducerSaysThatItsSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	r, err := registry.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

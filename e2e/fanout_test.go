@@ -103,6 +103,7 @@ func (r *replica) deliver(ctx context.Context, record *kgo.Record) {
 // TestFourReplicasSweepEachOfThirtyOwnersOnce has every request of one tick
 // delivered to two of the replicas at the same time.
 func TestFourReplicasSweepEachOfThirtyOwnersOnce(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(12, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))

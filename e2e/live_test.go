@@ -10,6 +10,7 @@ import (
 )
 
 func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
+	t.Parallel()
 	world := githubtest.NewWorld()
 	facebook := &githubtest.Owner{Login: "facebook", Type: "Organization"}
 	for i := range 60 {

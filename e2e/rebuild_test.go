@@ -21,6 +21,7 @@ func (p *pulse) wantDerived() {
 }
 
 func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "2s")
 	p.run("replay", recording, "--from", "2025-10-01", "--until", "2025-12-01")

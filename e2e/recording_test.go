@@ -14,6 +14,7 @@ import (
 const recording = "data/m7-2025.jsonl.gz"
 
 func TestUpShowsTheRecordingWhichReplayedAgainIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t, "TZ=Asia/Kolkata") // days are UTC whatever the machine's zone
 	out := p.run("up", "--detach")
 	for _, want := range []string{"google-gemini/gemini-cli", "+773", "facebook/react", "Audit clean", "42,664"} {
@@ -63,6 +64,7 @@ func (p *pulse) replayAgain() {
 }
 
 func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
 	p.replayUnderKills()
@@ -110,6 +112,7 @@ func (p *pulse) replayUnderKills() {
 }
 
 func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")
 	good := `{"repo_id":7,"name_with_owner":"a/b","stars":5,"observed_at":"2026-01-02T00:00:00Z","source":"replay"}`
@@ -196,6 +199,7 @@ func (p *pulse) settlesLetters() {
 }
 
 func TestWrongUseIsSaidInOneLine(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	wrong := func(want string, args ...string) {
 		t.Helper()

@@ -11,6 +11,7 @@ import (
 // TestRestoredStoresCatchUpAndFactsFillANewInstallation: docs/operations.md says
 // so of backups.
 func TestRestoredStoresCatchUpAndFactsFillANewInstallation(t *testing.T) {
+	t.Parallel()
 	p := newPulse(t)
 	dir := t.TempDir()
 	copyStores := func(from, to string) {

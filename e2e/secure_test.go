@@ -200,6 +200,7 @@ func free(t *testing.T) string {
 // GitHub into servers all of which want TLS and a password, and then looks for
 // the passwords wherever they must not be.
 func TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown(t *testing.T) {
+	t.Parallel()
 	s := newSecured(t)
 	secrets := map[string]string{}
 	secret := func(name string) string {
