@@ -12,6 +12,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // fault breaks something for a while. It ends by itself when ctx does. errMissed
@@ -74,6 +76,20 @@ func faults(p *pipeline) (all []fault) {
 			return p.zombie(ctx, f, 25*time.Second)
 		})
 	}
+	// Longer than the group's session timeout: the broker gives the process's
+	// partitions away, and the process learns of it when it goes on.
+	add("long stop: aggregate", func(ctx context.Context, p *pipeline, _ *rand.Rand) error {
+		pid, err := p.signal(ctx, "aggregate", syscall.SIGSTOP)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.stopped = append(p.stopped, pid)
+		p.mu.Unlock()
+		pause(ctx, 14*time.Second)
+		_ = syscall.Kill(-pid, syscall.SIGCONT)
+		return nil
+	})
 	for name, l := range p.links {
 		for _, n := range []struct {
 			name  string
@@ -94,6 +110,10 @@ func faults(p *pipeline) (all []fault) {
 			}},
 			{"half requests", func(ctx context.Context, random *rand.Rand) error {
 				return l.toxic(ctx, between(random, 200*time.Millisecond, 2*time.Second), "upstream", "limit_data", fmt.Sprintf(`"bytes":%d`, 1+random.IntN(20000)))
+			}},
+			// So slow that a block does not get through in its time.
+			{"long starvation", func(ctx context.Context, random *rand.Rand) error {
+				return l.toxic(ctx, 25*time.Second, "upstream", "bandwidth", `"rate":2`)
 			}},
 			{"black hole", func(ctx context.Context, random *rand.Rand) error {
 				return l.toxic(ctx, between(random, 200*time.Millisecond, 2*time.Second), "downstream", "timeout", `"timeout":0`)
@@ -141,7 +161,26 @@ func faults(p *pipeline) (all []fault) {
 		}
 		return nil
 	})
-	add("wiped: redis", func(ctx context.Context, p *pipeline, _ *rand.Rand) error { return p.redis.FlushAll(ctx).Err() })
+	add("restart that loses the last second and all scripts: redis", func(ctx context.Context, p *pipeline, random *rand.Rand) error {
+		return p.restartRedis(ctx, between(random, 100*time.Millisecond, time.Second))
+	})
+	add("emptied for a while: registry", func(ctx context.Context, p *pipeline, random *rand.Rand) error {
+		return p.emptyRegistry(ctx, between(random, time.Second, 3*time.Second))
+	})
+	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps} {
+		add("widened: "+topic, func(ctx context.Context, p *pipeline, _ *rand.Rand) error { return p.widen(ctx, topic) })
+	}
+	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
+		add("flood of poison: "+topic, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
+			return p.flood(ctx, topic, 500, random)
+		})
+	}
+	add("wiped: redis", func(ctx context.Context, p *pipeline, _ *rand.Rand) error {
+		if err := p.redis.FlushAll(ctx).Err(); err != nil {
+			return errMissed // it was being restarted
+		}
+		return nil
+	})
 	for name, d := range p.disks {
 		if d.small {
 			add("disk full: "+name, func(ctx context.Context, p *pipeline, random *rand.Rand) error {

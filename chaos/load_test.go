@@ -78,9 +78,13 @@ func (l *load) batch(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for range batch {
-		// Not always the next one: what was left is sent later, and is late then.
+	for n := range batch {
+		// Not always the next one: what was left is sent later, and is late then. One is
+		// of any day of the year, so that a block has rows that are months apart.
 		i := l.random.IntN(min(len(l.rest), 60))
+		if n == 0 {
+			i = l.random.IntN(len(l.rest))
+		}
 		o := l.rest[i]
 		l.rest = slices.Delete(l.rest, i, i+1)
 		errs = append(errs, add(&o, false))

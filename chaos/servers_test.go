@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +26,9 @@ import (
 	"github.com/rclone/gofakes3"
 	"github.com/rclone/gofakes3/s3mem"
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
@@ -50,9 +54,14 @@ type pipeline struct {
 	disks    map[string]*disk
 	kafka    kafka.Config
 	codec    *event.Codec
+	registry string // host and port, past the link
+	server   *redis.Server
 	redis    *goredis.Client
 	catalog  catalog.Catalog
 	cluster  *knative.Cluster
+
+	restarting sync.Mutex // Redis, by one fault at a time
+	emptying   sync.Mutex // the registry, by one fault at a time
 
 	mu      sync.Mutex
 	strays  []*stray // replicas beside the cluster's own
@@ -133,7 +142,8 @@ func (p *pipeline) startRegistry() {
 	srv := httptest.NewServer(r.Handler())
 	p.t.Cleanup(srv.Close)
 	p.direct["SCHEMA_REGISTRY_URL"] = srv.URL
-	p.links["registry"] = newLink(p.t, "registry", srv.Listener.Addr().String())
+	p.registry = srv.Listener.Addr().String()
+	p.links["registry"] = newLink(p.t, "registry", p.registry)
 	if p.codec, err = event.NewCodec(srv.URL); err != nil {
 		p.t.Fatal(err)
 	}
@@ -144,7 +154,8 @@ func (p *pipeline) startRedis() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { s.Close() })
+	p.server = s
+	p.t.Cleanup(func() { p.server.Close() })
 	if s.Kind() == "miniredis" {
 		p.t.Log("NO redis-server ON PATH: miniredis takes the place of the real one")
 	}
@@ -152,6 +163,132 @@ func (p *pipeline) startRedis() {
 	p.links["redis"] = newLink(p.t, "redis", s.Addr())
 	p.redis = goredis.NewClient(&goredis.Options{Addr: s.Addr()})
 	p.t.Cleanup(func() { p.redis.Close() })
+}
+
+// restartRedis ends Redis and starts it with the data that it had a while before,
+// as after a power cut: its file is synced every second. Its scripts are gone.
+func (p *pipeline) restartRedis(ctx context.Context, lost time.Duration) error {
+	p.restarting.Lock()
+	defer p.restarting.Unlock()
+	data, was := filepath.Join(p.dir, "redis"), filepath.Join(p.dir, "redis-was")
+	log := filepath.Join(data, "appendonlydir") // miniredis has none, and loses all
+	if err := os.RemoveAll(was); err != nil {
+		return err
+	}
+	if _, err := os.Stat(log); err == nil {
+		if err := os.CopyFS(was, os.DirFS(log)); err != nil {
+			return errMissed // it was rewritten at that moment
+		}
+	}
+	pause(ctx, lost)
+	_, port, err := net.SplitHostPort(p.server.Addr())
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	_ = p.server.Close() // it may complain of a full disk
+	if _, err := os.Stat(was); err == nil {
+		p.disks["redis"].free()
+		if err := errors.Join(os.RemoveAll(log), os.CopyFS(log, os.DirFS(was))); err != nil {
+			return err
+		}
+	}
+	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	for {
+		s, err := redis.Start(starting, redis.Config{Dir: data, Port: number})
+		if err == nil {
+			p.server = s
+			return nil
+		}
+		if starting.Err() != nil {
+			return err
+		}
+		p.disks["redis"].free() // it does not start on a full disk
+		pause(starting, 100*time.Millisecond)
+	}
+}
+
+// emptyRegistry leads the functions to a registry that knows nothing, such as one
+// that lost its disk, and then to theirs again. Their processes are killed each
+// time: what they have read before would hide the change, and a drain that stopped
+// waits for a person.
+func (p *pipeline) emptyRegistry(ctx context.Context, d time.Duration) error {
+	p.emptying.Lock()
+	defer p.emptying.Unlock()
+	dir, err := os.MkdirTemp(p.dir, "registry-")
+	if err != nil {
+		return err
+	}
+	empty, err := registry.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer empty.Close()
+	srv := httptest.NewServer(empty.Handler())
+	defer srv.Close()
+	lead := func(to string) error {
+		l := p.links["registry"]
+		l.one.Lock()
+		defer l.one.Unlock()
+		l.proxy.Stop()
+		l.gate.lead(to)
+		for _, f := range functions {
+			_, _ = p.signal(ctx, f, syscall.SIGKILL)
+		}
+		return l.proxy.Start()
+	}
+	if err := lead(srv.Listener.Addr().String()); err != nil {
+		return err
+	}
+	pause(ctx, d)
+	return lead(p.registry)
+}
+
+// mostPartitions is up to where a topic is widened.
+const mostPartitions = 12
+
+// widen adds a partition to a topic: from then on a key may be in another one.
+func (p *pipeline) widen(ctx context.Context, topic string) error {
+	client, err := kgo.NewClient(p.kafka.Options()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	topics, err := admin.ListTopics(ctx, topic)
+	if err != nil || topics[topic].Err != nil || len(topics[topic].Partitions) == 0 || len(topics[topic].Partitions) >= mostPartitions {
+		return errMissed
+	}
+	answers, err := admin.CreatePartitions(ctx, 1, topic)
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		return errMissed // Kafka was away
+	}
+	return nil
+}
+
+// flood writes records to one partition of a topic that can never be processed.
+func (p *pipeline) flood(ctx context.Context, topic string, n int, random *rand.Rand) error {
+	client, err := kafka.NewProducer(p.kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	key := fmt.Appendf(nil, "flood %d", random.Uint64())
+	var records []*kgo.Record
+	for range n {
+		records = append(records, &kgo.Record{Topic: topic, Key: key, Value: fmt.Appendf(nil, "poison %d", random.Uint64())})
+	}
+	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return errMissed // what of it was written is poison all the same
+	}
+	return nil
 }
 
 func (p *pipeline) startClickHouse() {

@@ -1,0 +1,99 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// ordinary bounds the functions' blocks as the functions do by themselves.
+func ordinary() map[string]string { return map[string]string{} }
+
+// flooded is how many poisoned records a flood has: a block of ordinary size and
+// more.
+const flooded = 20_000
+
+// TestFloodOfPoisonIsBuriedAndStopsNothing writes poison by the ten thousands
+// while Kafka is far away: a dead letter that waited for the one before it would
+// not get through in a block's time.
+func TestFloodOfPoisonIsBuriedAndStopsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, absolute(t, programs), 1, ordinary())
+	for _, err := range throughFlood(t.Context(), t, p) {
+		t.Error(err)
+	}
+}
+
+func throughFlood(ctx context.Context, t *testing.T, p *pipeline) []error {
+	t.Helper()
+	random := rand.New(rand.NewPCG(*seed, 5))
+	l := newLoad(t, p, random)
+	if err := l.batch(ctx); err != nil {
+		return []error{err}
+	}
+	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
+		if err := p.flood(ctx, topic, flooded, random); err != nil {
+			return []error{fmt.Errorf("write a flood to %s: %w", topic, err)}
+		}
+	}
+	far, near := context.WithCancel(ctx)
+	slowed := make(chan error, 1)
+	go func() {
+		slowed <- p.links["kafka"].toxic(far, settleLimit, "downstream", "latency", `"latency":5`)
+	}()
+	for _, f := range functions { // in the middle of it
+		pause(ctx, time.Second)
+		_, _ = p.signal(ctx, f, syscall.SIGKILL)
+	}
+	err := l.batch(ctx)
+	errs := l.settled(ctx)
+	near()
+	if e := <-slowed; e != nil {
+		errs = append(errs, e)
+	}
+	if err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller leads the sink to ClickHouse by
+// a line so thin that a whole block takes longer than it is given.
+func TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller(t *testing.T) {
+	if *rounds == 1 && !*broken {
+		t.Skip("with -chaos.rounds, as `make chaos` runs it: it takes two minutes of waiting")
+	}
+	t.Parallel()
+	p := newPipeline(t, absolute(t, programs), 1, ordinary())
+	for _, err := range throughThinLine(t.Context(), t, p) {
+		t.Error(err)
+	}
+}
+
+func throughThinLine(ctx context.Context, t *testing.T, p *pipeline) []error {
+	t.Helper()
+	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 6)))
+	thin, wide := context.WithCancel(ctx)
+	narrowed := make(chan error, 1)
+	go func() {
+		narrowed <- p.links["clickhouse"].toxic(thin, 5*time.Minute, "upstream", "bandwidth", `"rate":10`) // KB/s
+	}()
+	pause(ctx, 100*time.Millisecond)
+	for range 50 {
+		if err := l.batch(ctx); err != nil {
+			wide()
+			return []error{err}
+		}
+	}
+	errs := l.settled(ctx)
+	wide()
+	if err := <-narrowed; err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
