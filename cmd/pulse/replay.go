@@ -19,6 +19,7 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 type replayCommand struct {
@@ -151,7 +152,7 @@ func toKafka(ctx context.Context, env map[string]string, topic string) (*replay.
 	if err != nil {
 		return nil, err
 	}
-	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	codec, err := event.NewWriter(env["SCHEMA_REGISTRY_URL"], kafka.Newest(cfg))
 	if err != nil {
 		return nil, err
 	}

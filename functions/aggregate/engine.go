@@ -107,7 +107,11 @@ func (e *engine) open(ctx context.Context) error {
 	if e.opened {
 		return nil
 	}
-	if err := e.codec.Register(ctx, event.TypeRepoObserved, event.TypeRepoProcessed); err != nil {
+	err := e.codec.Register(ctx, event.TypeRepoObserved, event.TypeRepoProcessed)
+	if errors.Is(err, event.ErrUnknownSchema) {
+		return fmt.Errorf("%w: %w", kafka.ErrFatal, err)
+	}
+	if err != nil {
 		return err
 	}
 	id, err := kafka.TopicID(ctx, e.kafka, event.TopicBaseRepos)

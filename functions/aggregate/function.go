@@ -88,7 +88,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 
 // newDrain returns the one drain of the function and of the bulk door.
 func newDrain(cfg Config, bounds kafka.Bounds, hold hold) (*kafka.Drain, *engine, error) {
-	codec, err := event.NewCodec(cfg.Registry)
+	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -37,7 +37,7 @@ func Rebuild(ctx context.Context, environ map[string]string, archive Archive, pr
 	if err != nil {
 		return 0, err
 	}
-	codec, err := event.NewCodec(cfg.Registry)
+	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
 	if err != nil {
 		return 0, err
 	}

@@ -46,6 +46,39 @@ func TestRegistryThatWasWipedStopsTheDrainAndBuriesNothing(t *testing.T) {
 	}
 }
 
+// TestRegistryThatGivesItsIDsAnewIsNotWrittenWith: it knows the id of what is read,
+// but would give what is written the id that another type had.
+func TestRegistryThatGivesItsIDsAnewIsNotWrittenWith(t *testing.T) {
+	w := newWorld(t)
+	w.send(daily(1, 2)...)
+	if err := w.codec.Register(context.Background(), event.TypeOwnerSwept); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	mended := w.env["SCHEMA_REGISTRY_URL"]
+	wiped := httptest.NewServer(srfake.NewRegistry().Handler())
+	defer wiped.Close()
+	w.env["SCHEMA_REGISTRY_URL"] = wiped.URL
+	w.send(daily(2, 2)...)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	other, err := event.NewCodec(wiped.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Register(ctx, event.TypeRepoObserved); err != nil { // as fetch-org would
+		t.Fatal(err)
+	}
+	if err := aggregate.Drain(ctx, w.env); !errors.Is(err, kafka.ErrFatal) || !errors.Is(err, event.ErrUnknownSchema) {
+		t.Errorf("the drain ended with %v", err)
+	}
+	w.env["SCHEMA_REGISTRY_URL"] = mended
+	w.run()
+	if got, letters := len(w.rows()), w.letters(); got != 4 || letters != 0 {
+		t.Errorf("%d rows and %d dead letters, want 4 and none", got, letters)
+	}
+}
+
 // letters counts the dead letters.
 func (w *world) letters() (n int64) {
 	w.t.Helper()

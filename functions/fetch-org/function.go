@@ -76,7 +76,7 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if err != nil {
 		return nil, err
 	}
-	codec, err := event.NewCodec(cfg.Registry)
+	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
 	if err != nil {
 		return nil, err
 	}

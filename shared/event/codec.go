@@ -57,6 +57,7 @@ type Codec struct {
 	registry *sr.Client
 	now      func() time.Time
 
+	newest             Newest    // nil: nothing that is written goes to Kafka
 	decoders, encoders sync.Pool // *avro.Reader, *avro.Writer
 
 	mu      sync.RWMutex
@@ -112,6 +113,48 @@ func NewCodec(registryURL string) (*Codec, error) {
 	}, nil
 }
 
+// Newest returns some of the newest records of a topic, none of an empty one.
+type Newest func(ctx context.Context, topic string) ([]*kgo.Record, error)
+
+// NewWriter returns a codec for a process that writes to Kafka. Before the first
+// record of a type it reads the newest ones of the topic. If their schema ids are
+// unknown, the registry has lost its schemas or is another one, and nobody could
+// read, once that is mended, what was written by ids of its giving: the error
+// wraps ErrUnknownSchema.
+func NewWriter(registryURL string, newest Newest) (*Codec, error) {
+	c, err := NewCodec(registryURL)
+	if err != nil {
+		return nil, err
+	}
+	c.newest = newest
+	return c, nil
+}
+
+// checkRegistry says whether the registry is the one that a topic was written
+// with, as far as its newest records show.
+func (c *Codec) checkRegistry(ctx context.Context, contract Contract) error {
+	if c.newest == nil {
+		return nil
+	}
+	records, err := c.newest(ctx, contract.Topic)
+	if err != nil {
+		return fmt.Errorf("read the newest records of %s: %w", contract.Topic, err)
+	}
+	var unknown error
+	for _, r := range records {
+		err := c.read(ctx, contract.Type, r, contract.blank())
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrUnknownSchema):
+			unknown = fmt.Errorf("%s/%d/%d: %w", r.Topic, r.Partition, r.Offset, err)
+		case !errors.Is(err, ErrInvalid):
+			return err
+		}
+	}
+	return unknown
+}
+
 // Register registers the schema of a type, once, and so finds out whether the
 // registry takes it: an incompatible schema is an error that no retry mends.
 func (c *Codec) Register(ctx context.Context, types ...string) error {
@@ -141,6 +184,9 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	runs, err := layout(schema, schema, contract.blank())
 	if err != nil {
 		return encoding{}, fmt.Errorf("lay out the schema of %s: %w", contract.Type, err)
+	}
+	if err := c.checkRegistry(ctx, contract); err != nil {
+		return encoding{}, err
 	}
 	id, err := c.registry.RegisterSchema(ctx, contract.Subject(), sr.Schema{Schema: contract.Schema}, -1, -1)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // TopicID returns the id of a topic, 32 hex digits. A topic made again under
@@ -176,4 +178,31 @@ func ReadAt(ctx context.Context, cfg Config, p Partition, offset int64) (*kgo.Re
 		err = missing
 	}
 	return found, err
+}
+
+// newestOf bounds what Newest returns.
+const newestOf = 20
+
+// Newest returns the newest records, at most 20, of one partition of a topic; of
+// one that has any, if there is one.
+func Newest(cfg Config) event.Newest {
+	return func(ctx context.Context, topic string) (newest []*kgo.Record, err error) {
+		ends, err := Ends(ctx, cfg, topic)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return nil, nil // it is made with its first record
+		}
+		if err != nil {
+			return nil, err
+		}
+		for p, end := range ends {
+			err := ReadRange(ctx, cfg, p, max(0, end-newestOf), end, func(records []*kgo.Record, _ int64) error {
+				newest = append(newest, records...)
+				return nil
+			})
+			if err != nil || len(newest) > 0 {
+				return newest, err
+			}
+		}
+		return nil, nil
+	}
 }
