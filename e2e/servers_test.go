@@ -108,16 +108,20 @@ func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	described := func(columns []sharedaudit.Column) [][2]any {
-		out := [][2]any{}
+	kinds := map[sharedaudit.Kind]string{
+		sharedaudit.Number: "number", sharedaudit.Real: "real", sharedaudit.Flag: "flag", sharedaudit.Moment: "moment",
+		sharedaudit.Text: "text", sharedaudit.Texts: "texts", sharedaudit.Languages: "languages",
+	}
+	described := func(columns []sharedaudit.Column) [][2]string {
+		out := [][2]string{}
 		for _, c := range columns {
-			out = append(out, [2]any{c.Name, c.Kind == sharedaudit.Moment})
+			out = append(out, [2]string{c.Name, kinds[c.Kind]})
 		}
 		return out
 	}
 	observed := described(sharedaudit.ObservedColumns())
 	asked, err := json.Marshal(map[string]any{"catalog": catalog, "tables": map[string]any{
-		sinkiceberg.TableBase:      [2]any{observed, [][2]any{}},
+		sinkiceberg.TableBase:      [2]any{observed, [][2]string{}},
 		sinkiceberg.TableProcessed: [2]any{observed, described(sharedaudit.VelocityColumns())},
 	}})
 	if err != nil {

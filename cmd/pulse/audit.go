@@ -38,14 +38,11 @@ func (a *auditCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer s.close()
-	if a.Wait {
-		waiting, cancel := context.WithTimeout(ctx, a.Timeout)
-		defer cancel()
-		if err := s.settle(waiting, p.home, stack.NewControl(env)); err != nil {
-			return err
-		}
+	at, err := a.look(ctx, s, p.home, env)
+	if err != nil {
+		return err
 	}
-	report, err := s.audit(ctx)
+	report, err := s.audit(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -58,6 +55,17 @@ func (a *auditCommand) Run(ctx context.Context, p *place) error {
 		err = exitStatus(1)
 	}
 	return err
+}
+
+// look takes the snapshot that is audited, with --wait one in which no stage has
+// anything left to do: then a sweep may go on, for what it adds later is left out.
+func (a *auditCommand) look(ctx context.Context, s *stores, home stack.Home, env map[string]string) (*snapshot, error) {
+	if !a.Wait {
+		return s.look(ctx)
+	}
+	waiting, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	return s.settle(waiting, home, stack.NewControl(env))
 }
 
 // report is the outcome of an audit.
@@ -106,7 +114,8 @@ type accounts struct {
 	forgotten                       bool // Kafka has let go of records
 }
 
-func (s *stores) audit(ctx context.Context) (*report, error) {
+// audit compares what the stores held at one time.
+func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 	var a accounts
 	var ledger map[string][]event.OwnerSwept
 	r := &report{Differences: []string{}, Rows: []differing{}}
@@ -117,14 +126,16 @@ func (s *stores) audit(ctx context.Context) (*report, error) {
 	}
 	processed.Reprocessed(reprocessed)
 	group, within := errgroup.WithContext(ctx)
-	group.Go(func() error { return audit.Base(within, s.kafka, s.codec, s.purged, base) })
-	group.Go(func() error { return audit.Processed(within, s.kafka, s.codec, s.purged, processed) })
-	group.Go(func() (err error) { ledger, err = audit.Ledger(within, s.kafka, s.codec, s.purged); return err })
+	group.Go(func() error { return audit.Base(within, s.kafka, at.ends, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.Processed(within, s.kafka, at.ends, s.codec, s.purged, processed) })
+	group.Go(func() (err error) {
+		ledger, err = audit.LedgerTo(within, s.kafka, at.ends, s.codec, s.purged)
+		return err
+	})
 	group.Go(func() (err error) { r.DeadLetters, err = audit.DeadLetters(within, s.kafka); return err })
-	group.Go(func() (err error) { a.hot, err = sinkclickhouse.Account(within, s.hot); return err })
+	group.Go(func() (err error) { a.hot, err = sinkclickhouse.AccountTo(within, s.hot, at.hot); return err })
 	group.Go(func() error {
-		return errors.Join(sinkiceberg.Account(within, s.cold, sinkiceberg.TableBase, nil, raw),
-			sinkiceberg.Account(within, s.cold, sinkiceberg.TableProcessed, nil, cold))
+		return errors.Join(at.raw.Account(within, nil, raw), at.cold.Account(within, nil, cold))
 	})
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
 		forgotten, err := kafka.Forgotten(ctx, s.kafka, topic)
@@ -149,7 +160,7 @@ func (s *stores) audit(ctx context.Context) (*report, error) {
 		return r, nil
 	}
 	days := r.worth(listedRows)
-	if r.Rows, err = s.which(ctx, days, a.forgotten); err != nil {
+	if r.Rows, err = s.which(ctx, at, days, a.forgotten); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	return r, nil
@@ -187,18 +198,18 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 			base, processed, hot, raw, cold := of(a.base)[n], of(a.processed)[n], of(a.hot)[n], of(a.raw)[n], of(a.cold)[n]
 			g := groupReport{Name: n, Kafka: base.Distinct, ClickHouse: hot.Distinct, IcebergRaw: raw.Distinct, IcebergProcessed: cold.Distinct}
 			g.stored = max(hot.Distinct, raw.Distinct, cold.Distinct)
-			observed, velocity := []audit.Tally{raw, hot, cold}, []audit.Tally{hot, cold}
+			observed, details, velocity := []audit.Tally{raw, hot, cold}, []audit.Tally{raw, cold}, []audit.Tally{hot, cold}
 			// What Kafka has let go of it is no witness to.
 			if !a.forgotten || base.Distinct >= g.stored {
-				observed = append(observed, base)
+				observed, details = append(observed, base), append(details, base)
 			}
 			if !a.forgotten || processed.Distinct >= g.stored {
-				observed = append(observed, processed)
+				observed, details = append(observed, processed), append(details, processed)
 				if processed.Reprocessed == 0 {
 					velocity = append(velocity, processed)
 				}
 			}
-			g.Equal = sameObserved(observed) && sameVelocity(velocity)
+			g.Equal = sameObserved(observed) && sameDetails(details) && sameVelocity(velocity)
 			if !g.Equal {
 				differ("%s %s: %sKafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
 					lacks(a.forgotten, base, processed, hot, raw, cold),
@@ -256,6 +267,15 @@ func lacks(forgotten bool, base, processed, hot, raw, cold audit.Tally) string {
 func sameObserved(all []audit.Tally) bool {
 	for _, t := range all[1:] {
 		if t.Distinct != all[0].Distinct || t.Observed != all[0].Observed {
+			return false
+		}
+	}
+	return true
+}
+
+func sameDetails(all []audit.Tally) bool {
+	for _, t := range all[1:] {
+		if t.Details != all[0].Details {
 			return false
 		}
 	}
@@ -324,7 +344,7 @@ func (r *report) print() {
 		if !r.Clean {
 			verdict = "AUDIT NOT CLEAN, though the stores agree"
 		}
-		fmt.Printf("%s: every observation once in every store, counters and velocities equal by checksum, on %d days.\n", verdict, len(r.Days))
+		fmt.Printf("%s: every observation once in every store, every stored field equal by checksum, on %d days.\n", verdict, len(r.Days))
 		return
 	}
 	fmt.Printf("AUDIT NOT CLEAN: %d differences\n", len(r.Differences))

@@ -18,7 +18,7 @@ func account(t *testing.T, names string) *audit.Account {
 	c := audit.NewCount()
 	for _, n := range names {
 		lower := []rune(strings.ToLower(string(n)))[0]
-		c.Add(repo.Key{ID: int64(lower), ObservedAt: noon}, "s", uint64(n), uint64(n)*7)
+		c.Add(repo.Key{ID: int64(lower), ObservedAt: noon}, "s", audit.Sums{Observed: uint64(n), Velocity: uint64(n) * 7})
 	}
 	a, err := c.Account()
 	if err != nil {
@@ -66,14 +66,17 @@ func TestAnAuditNamesTheRows(t *testing.T) {
 		l := audit.NewListing([]string{"2026-01-01"})
 		for _, n := range names {
 			lower := []rune(strings.ToLower(string(n)))[0]
-			l.Add(repo.Key{ID: int64(lower), ObservedAt: noon}, "s", uint64(lower), uint64(n))
-			l.Add(repo.Key{ID: int64(lower), ObservedAt: noon - dayAgo}, "s", 0, 0) // of another day
+			l.Add(repo.Key{ID: int64(lower), ObservedAt: noon}, "s", audit.Sums{Observed: uint64(lower), Velocity: uint64(n)})
+			l.Add(repo.Key{ID: int64(lower), ObservedAt: noon - dayAgo}, "s", audit.Sums{}) // of another day
 		}
 		return l
 	}
 	f := func(kafka, hot, cold string, forgets bool, want ...string) {
 		t.Helper()
-		got := tell([]holding{{"Kafka", listing(kafka), true, true, forgets}, {"ClickHouse", listing(hot), true, false, false}, {"Iceberg", listing(cold), true, false, false}})
+		got := tell([]holding{
+			{store: "Kafka", listing: listing(kafka), velocities: true, repeats: true, forgets: forgets},
+			{store: "ClickHouse", listing: listing(hot), velocities: true}, {store: "Iceberg", listing: listing(cold), velocities: true},
+		})
 		var texts []string
 		for _, d := range got {
 			texts = append(texts, string(rune(d.RepoID))+" "+d.What)

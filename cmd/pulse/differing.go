@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -51,23 +50,26 @@ func (r *report) worth(rows int64) (days []string) {
 
 // which finds the rows that differ on some days. It reads Kafka once more, and
 // of the stores what those days are in.
-func (s *stores) which(ctx context.Context, days []string, forgotten bool) ([]differing, error) {
+func (s *stores) which(ctx context.Context, at *snapshot, days []string, forgotten bool) ([]differing, error) {
 	if len(days) == 0 {
 		return []differing{}, nil
 	}
 	base, processed, hot, raw, cold := audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return audit.Base(ctx, s.kafka, s.codec, s.purged, base) })
-	group.Go(func() error { return audit.Processed(ctx, s.kafka, s.codec, s.purged, processed) })
-	group.Go(func() error { return sinkclickhouse.List(ctx, s.hot, days, hot) })
-	group.Go(func() error { return sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableBase, days, raw) })
-	group.Go(func() error { return sinkiceberg.Account(ctx, s.cold, sinkiceberg.TableProcessed, days, cold) })
+	group.Go(func() error { return audit.Base(ctx, s.kafka, at.ends, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.Processed(ctx, s.kafka, at.ends, s.codec, s.purged, processed) })
+	group.Go(func() error { return sinkclickhouse.List(ctx, s.hot, days, at.hot, hot) })
+	group.Go(func() error { return at.raw.Account(ctx, days, raw) })
+	group.Go(func() error { return at.cold.Account(ctx, days, cold) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return tell([]holding{
-		{"Kafka", base, false, true, forgotten}, {"Kafka, processed", processed, true, true, forgotten},
-		{"ClickHouse", hot, true, false, false}, {"Iceberg base_repos", raw, false, false, false}, {"Iceberg processed_repos", cold, true, false, false},
+		{store: "Kafka", listing: base, details: true, repeats: true, forgets: forgotten},
+		{store: "Kafka, processed", listing: processed, details: true, velocities: true, repeats: true, forgets: forgotten},
+		{store: "ClickHouse", listing: hot, velocities: true},
+		{store: "Iceberg base_repos", listing: raw, details: true},
+		{store: "Iceberg processed_repos", listing: cold, details: true, velocities: true},
 	}), nil
 }
 
@@ -75,6 +77,7 @@ func (s *stores) which(ctx context.Context, days []string, forgotten bool) ([]di
 type holding struct {
 	store      string
 	listing    *audit.Listing
+	details    bool // it has all of an observation
 	velocities bool
 	repeats    bool // a row may be there more than once
 	forgets    bool // a row may be gone
@@ -94,7 +97,7 @@ func tell(all []holding) []differing {
 	out := []differing{}
 	for _, k := range sorted {
 		var missing, twice []string
-		observed, velocities := map[uint64][]string{}, map[uint64][]string{}
+		observed, details, velocities := map[uint64][]string{}, map[uint64][]string{}, map[uint64][]string{}
 		for _, h := range all {
 			row := h.listing.Rows[k]
 			switch {
@@ -105,6 +108,9 @@ func tell(all []holding) []differing {
 			}
 			if row.Copies > 0 {
 				observed[row.Observed] = append(observed[row.Observed], h.store)
+				if h.details {
+					details[row.Details] = append(details[row.Details], h.store)
+				}
 				if h.velocities {
 					velocities[row.Velocity] = append(velocities[row.Velocity], h.store)
 				}
@@ -120,6 +126,8 @@ func tell(all []holding) []differing {
 		say("more than once in", twice)
 		if len(observed) > 1 {
 			what = append(what, "other counters in "+minority(observed))
+		} else if len(details) > 1 {
+			what = append(what, "other details in "+minority(details))
 		} else if len(velocities) > 1 {
 			what = append(what, "other velocities in "+minority(velocities))
 		}

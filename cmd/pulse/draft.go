@@ -91,7 +91,7 @@ func (r *reprocessCommand) days(ctx context.Context, p *place, env map[string]st
 	// What is on its way would be missing from the days.
 	waiting, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	if err := s.settle(waiting, p.home, stack.NewControl(env)); err != nil {
+	if _, err := s.settle(waiting, p.home, stack.NewControl(env)); err != nil {
 		return err
 	}
 	todo, err := d.cold.Begin(ctx, from, to, code)

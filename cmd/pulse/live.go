@@ -30,7 +30,7 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 		return err
 	}
 	defer st.close()
-	if err := st.settle(ctx, p.home, stack.NewControl(s.Env)); err != nil {
+	if _, err := st.settle(ctx, p.home, stack.NewControl(s.Env)); err != nil {
 		return err
 	}
 	ledger, err := audit.Ledger(ctx, st.kafka, st.codec, st.purged)

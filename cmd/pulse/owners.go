@@ -200,7 +200,7 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 
 // purge deletes what the stores hold of an owner, once all of it has come to them.
 func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]string, login string) error {
-	if err := s.settle(ctx, home, stack.NewControl(env)); err != nil {
+	if _, err := s.settle(ctx, home, stack.NewControl(env)); err != nil {
 		return err
 	}
 	spelt, repos, err := sinkclickhouse.Held(ctx, s.hot, login)

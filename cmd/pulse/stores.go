@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -84,77 +85,111 @@ func (s *stores) close() {
 	}
 }
 
-// stage is one step that has offsets of its own.
-type stage struct {
-	function string
-	topic    string
-	done     func(context.Context) (map[int32]int64, error)
+// snapshot is what the pipeline held at one time: how far each stage was, and then
+// where the topics ended. What is read by it leaves out whatever came later.
+type snapshot struct {
+	ends      kafka.Offsets
+	raw, cold *sinkiceberg.Snapshot
+	hot       []kafka.Mark     // of processed observations
+	lag       map[string]int64 // by function: records that it had not stored
 }
 
-func (s *stores) stages() []stage {
-	cold := func(table string) func(context.Context) (map[int32]int64, error) {
-		return func(ctx context.Context) (map[int32]int64, error) { return sinkiceberg.Marks(ctx, s.cold, table) }
+// atRest says that no stage had anything left to do, so that all stores must hold
+// the same.
+func (s *snapshot) atRest() bool { return len(s.lag) == 0 }
+
+// look takes a snapshot. Every stage is looked at before the ends it is compared
+// with: what is at its topic's end then, was at it all the time.
+func (s *stores) look(ctx context.Context) (*snapshot, error) {
+	out := &snapshot{lag: map[string]int64{}}
+	type progress struct {
+		function, topic string
+		next            map[int32]int64
 	}
-	hot := func(topic string) func(context.Context) (map[int32]int64, error) {
-		return func(ctx context.Context) (map[int32]int64, error) { return sinkclickhouse.Marks(ctx, s.hot, topic) }
+	var all []progress
+	committed, err := kafka.Committed(ctx, s.kafka, aggregate.Group, event.TopicBaseRepos)
+	if err != nil {
+		return nil, fmt.Errorf("aggregate: %w", err)
 	}
-	return []stage{
-		{"aggregate", event.TopicBaseRepos, func(ctx context.Context) (map[int32]int64, error) {
-			committed, err := kafka.Committed(ctx, s.kafka, aggregate.Group, event.TopicBaseRepos)
-			done := map[int32]int64{}
-			for p, next := range committed {
-				done[p.Number] = next
+	done := map[int32]int64{}
+	for p, next := range committed {
+		done[p.Number] = next
+	}
+	all = append(all, progress{"aggregate", event.TopicBaseRepos, done})
+	for _, of := range []struct {
+		table, topic string
+		keep         **sinkiceberg.Snapshot
+	}{{sinkiceberg.TableBase, event.TopicBaseRepos, &out.raw}, {sinkiceberg.TableProcessed, event.TopicProcessedRepos, &out.cold}, {sinkiceberg.TableSweeps, event.TopicSweeps, new(*sinkiceberg.Snapshot)}} {
+		if *of.keep, err = sinkiceberg.Look(ctx, s.cold, of.table); err != nil {
+			return nil, fmt.Errorf("sink-iceberg: %w", err)
+		}
+		next, err := (*of.keep).Marks()
+		if err != nil {
+			return nil, fmt.Errorf("sink-iceberg: %w", err)
+		}
+		all = append(all, progress{"sink-iceberg", of.topic, next})
+	}
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
+		marks, err := sinkclickhouse.Marks(ctx, s.hot, topic)
+		if err != nil {
+			return nil, fmt.Errorf("sink-clickhouse: %w", err)
+		}
+		if topic == event.TopicProcessedRepos {
+			out.hot = marks
+		}
+		next := map[int32]int64{}
+		for _, m := range marks {
+			next[m.Partition] = m.Next
+		}
+		all = append(all, progress{"sink-clickhouse", topic, next})
+	}
+	// The ledger says what was seen: its end is looked at before that of what was seen.
+	ledger, err := kafka.Ends(ctx, s.kafka, event.TopicSweeps)
+	if err != nil {
+		return nil, err
+	}
+	if out.ends, err = kafka.Ends(ctx, s.kafka, event.TopicBaseRepos, event.TopicProcessedRepos); err != nil {
+		return nil, err
+	}
+	maps.Copy(out.ends, ledger)
+	for _, a := range all {
+		for p, end := range out.ends {
+			if left := end - a.next[p.Number]; p.Topic == a.topic && left > 0 {
+				out.lag[a.function] += left
 			}
-			return done, err
-		}},
-		{"sink-iceberg", event.TopicBaseRepos, cold(sinkiceberg.TableBase)},
-		{"sink-iceberg", event.TopicProcessedRepos, cold(sinkiceberg.TableProcessed)},
-		{"sink-iceberg", event.TopicSweeps, cold(sinkiceberg.TableSweeps)},
-		{"sink-clickhouse", event.TopicProcessedRepos, hot(event.TopicProcessedRepos)},
-		{"sink-clickhouse", event.TopicSweeps, hot(event.TopicSweeps)},
+		}
 	}
+	return out, nil
 }
 
-// behind counts, by function, the records that a stage has not stored yet. A
-// stage's marks are read before the ends it is compared with.
+// behind counts, by function, the records that a stage has not stored yet.
 func (s *stores) behind(ctx context.Context) (map[string]int64, error) {
-	lag := map[string]int64{}
-	for _, st := range s.stages() {
-		done, err := st.done(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", st.function, err)
-		}
-		ends, err := kafka.Ends(ctx, s.kafka, st.topic)
-		if err != nil {
-			return nil, err
-		}
-		for p, end := range ends {
-			if left := end - done[p.Number]; left > 0 {
-				lag[st.function] += left
-			}
-		}
+	at, err := s.look(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return lag, nil
+	return at.lag, nil
 }
 
 // nudgeAfter is how long a stage may be behind before it is woken: a bell may
 // have been lost, and its own wake is minutes away.
 const nudgeAfter = 3 * time.Second
 
-// settle waits until replays have ended and no stage is behind.
-func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Control) error {
+// settle waits until replays have ended and no stage is behind, and returns what
+// the pipeline held then.
+func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Control) (*snapshot, error) {
 	nudge := time.Now().Add(nudgeAfter)
 	for {
 		replays, err := home.Replays()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		lag, err := s.behind(ctx)
-		if err == nil && replays == 0 && len(lag) == 0 {
-			return nil
+		at, err := s.look(ctx)
+		if err == nil && replays == 0 && at.atRest() {
+			return at, nil
 		}
 		if err == nil && replays == 0 && time.Now().After(nudge) {
-			for f := range lag {
+			for f := range at.lag {
 				// A wake that fails is tried again as long as there is a lag.
 				_ = control.Wake(ctx, f)
 			}
@@ -163,7 +198,11 @@ func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Con
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("given up waiting: %d replays run, records left %v", replays, lag), err)
+			var lag map[string]int64
+			if at != nil {
+				lag = at.lag
+			}
+			return nil, errors.Join(fmt.Errorf("given up waiting: %d replays run, records left %v", replays, lag), err)
 		}
 	}
 }

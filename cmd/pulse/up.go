@@ -171,7 +171,7 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	if err := st.settle(waiting, p.home, stack.NewControl(s.Env)); err != nil {
+	if _, err := st.settle(waiting, p.home, stack.NewControl(s.Env)); err != nil {
 		return err
 	}
 	if sent > 0 {
@@ -197,7 +197,11 @@ func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
 		printMovers(window, movers)
 	}
 	fmt.Println()
-	report, err := st.audit(ctx)
+	at, err := st.look(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := st.audit(ctx, at)
 	if err != nil {
 		return err
 	}

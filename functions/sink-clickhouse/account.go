@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -58,6 +60,12 @@ func made(ctx context.Context, conn driver.Conn) (bool, error) {
 
 // Account says what the time series holds.
 func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
+	return AccountTo(ctx, conn, nil)
+}
+
+// AccountTo is Account without the rows of records behind some marks of the topic:
+// those that were stored later.
+func AccountTo(ctx context.Context, conn driver.Conn, marks []kafka.Mark) (*audit.Account, error) {
 	ctx = longRead(ctx)
 	a := audit.NewAccount()
 	if made, err := made(ctx, conn); err != nil || !made {
@@ -65,13 +73,13 @@ func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
 	}
 	// One row per key, the checksums of its first row; then by day and sweep.
 	rows, err := conn.Query(ctx, `
-		SELECT toString(day), sweep_id, sum(copies), count(), sum(observed), sum(velocity) FROM (
-			SELECT toDate(observed_at) AS day, any(sweep_id) AS sweep_id, count() AS copies,
+		SELECT toString(day), sweep, sum(copies), count(), sum(observed), sum(velocity) FROM (
+			SELECT toDate(observed_at) AS day, any(sweep_id) AS sweep, count() AS copies,
 				argMin(`+audit.SQL(audit.ObservedColumns())+`, revision) AS observed,
 				argMin(`+audit.SQL(audit.VelocityColumns())+`, revision) AS velocity
-			FROM pulse.github_metrics_timeseries AS t
+			FROM pulse.github_metrics_timeseries AS t WHERE `+upTo(marks)+`
 			GROUP BY repo_id, t.observed_at
-		) GROUP BY day, sweep_id`)
+		) GROUP BY day, sweep`)
 	if err != nil {
 		return nil, fmt.Errorf("count the time series: %w", err)
 	}
@@ -85,7 +93,7 @@ func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
 		add := func(t audit.Tally) audit.Tally {
 			return audit.Tally{
 				Rows: t.Rows + int64(copies), Distinct: t.Distinct + int64(keys),
-				Observed: t.Observed + observed, Velocity: t.Velocity + velocity,
+				Observed: t.Observed + observed, Velocity: t.Velocity + velocity, // of details the time series has none
 			}
 		}
 		a.Total, a.Days[day], a.Sweeps[sweep] = add(a.Total), add(a.Days[day]), add(a.Sweeps[sweep])
@@ -94,18 +102,32 @@ func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
 		return nil, fmt.Errorf("count the time series: %w", err)
 	}
 	var repos uint64
-	if err := conn.QueryRow(ctx, "SELECT uniqExact(repo_id) FROM pulse.github_metrics_timeseries").Scan(&repos); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT uniqExact(repo_id) FROM pulse.github_metrics_timeseries WHERE "+upTo(marks)).Scan(&repos); err != nil {
 		return nil, fmt.Errorf("count the repositories: %w", err)
 	}
 	a.Repos = int64(repos)
 	return a, nil
 }
 
-// List tells the rows of the time series on some days, YYYY-MM-DD.
-func List(ctx context.Context, conn driver.Conn, days []string, to audit.Counter) error {
+// upTo is a condition on rows: they are not of a record behind its mark.
+func upTo(marks []kafka.Mark) string {
+	all := []string{"1"}
+	for _, m := range marks {
+		all = append(all, fmt.Sprintf("NOT (origin_partition = %d AND origin_offset >= %d AND origin_topic_id = %s)", m.Partition, m.Next, quote(m.TopicID)))
+	}
+	return strings.Join(all, " AND ")
+}
+
+func quote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
+// List tells the rows of the time series on some days, YYYY-MM-DD, without those
+// of records behind some marks.
+func List(ctx context.Context, conn driver.Conn, days []string, marks []kafka.Mark, to audit.Counter) error {
 	rows, err := conn.Query(longRead(ctx), `
 		SELECT repo_id, toUnixTimestamp64Milli(observed_at), sweep_id, `+audit.SQL(audit.ObservedColumns())+`, `+audit.SQL(audit.VelocityColumns())+`
-		FROM pulse.github_metrics_timeseries WHERE toString(toDate(observed_at)) IN (?) ORDER BY revision`, days)
+		FROM pulse.github_metrics_timeseries WHERE `+upTo(marks)+` AND toString(toDate(observed_at)) IN (?) ORDER BY revision`, days)
 	if err != nil {
 		return fmt.Errorf("list the time series: %w", err)
 	}
@@ -113,27 +135,19 @@ func List(ctx context.Context, conn driver.Conn, days []string, to audit.Counter
 	for rows.Next() {
 		var key repo.Key
 		var sweep string
-		var observed, velocity uint64
-		if err := rows.Scan(&key.ID, &key.ObservedAt, &sweep, &observed, &velocity); err != nil {
+		var sums audit.Sums
+		if err := rows.Scan(&key.ID, &key.ObservedAt, &sweep, &sums.Observed, &sums.Velocity); err != nil {
 			return fmt.Errorf("list the time series: %w", err)
 		}
-		to.Add(key, sweep, observed, velocity)
+		to.Add(key, sweep, sums)
 	}
 	return rows.Err()
 }
 
 // Marks say how far a topic is stored.
-func Marks(ctx context.Context, conn driver.Conn, topic string) (map[int32]int64, error) {
+func Marks(ctx context.Context, conn driver.Conn, topic string) ([]kafka.Mark, error) {
 	if made, err := made(ctx, conn); err != nil || !made {
 		return nil, err
 	}
-	marks, err := (&store{conn: conn}).marks(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	next := map[int32]int64{}
-	for _, m := range marks {
-		next[m.Partition] = m.Next
-	}
-	return next, nil
+	return (&store{conn: conn}).marks(ctx, topic)
 }

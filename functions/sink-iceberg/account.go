@@ -2,7 +2,6 @@ package sinkiceberg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,26 +16,53 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
+// Snapshot is one of the tables as it was at one time, whatever is committed later.
+type Snapshot struct {
+	name  string
+	table *table.Table // nil if there is none
+}
+
+// Look looks a table over.
+func Look(ctx context.Context, c catalog.Catalog, name string) (*Snapshot, error) {
+	t, err := loadTable(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{name, t}, nil
+}
+
+// Marks say how far the table's topic was stored.
+func (s *Snapshot) Marks() (map[int32]int64, error) {
+	if s.table == nil {
+		return nil, nil
+	}
+	at, err := readOffsets(s.table)
+	return at.Next, err
+}
+
+// Account is Snapshot.Account of the table as it is now.
+func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to audit.Counter) error {
+	s, err := Look(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	return s.Account(ctx, days, to)
+}
+
 // Account tells the rows of one of the tables TableBase and TableProcessed; a
 // table that does not exist has none. days, YYYY-MM-DD, choose the files to read:
 // rows of other days may come too. Without days all are read.
-func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to audit.Counter) error {
-	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
-	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+func (s *Snapshot) Account(ctx context.Context, days []string, to audit.Counter) error {
+	t, name := s.table, s.name
+	if t == nil || t.CurrentSnapshot() == nil {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("load table %s: %w", name, err)
-	}
-	if t.CurrentSnapshot() == nil {
-		return nil
-	}
-	observed, velocity := audit.ObservedColumns(), audit.VelocityColumns()
+	sums := [3][]audit.Column{audit.ObservedColumns(), audit.DetailColumns(), audit.VelocityColumns()}
 	if name == TableBase {
-		velocity = nil
+		sums[2] = nil
 	}
-	fields := []string{"sweep_id"}
-	for _, c := range slices.Concat(observed, velocity) {
+	var fields []string
+	for _, c := range slices.Concat(sums[:]...) {
 		if !slices.Contains(fields, c.Name) {
 			fields = append(fields, c.Name)
 		}
@@ -53,18 +79,114 @@ func Account(ctx context.Context, c catalog.Catalog, name string, days []string,
 		if err != nil {
 			return fmt.Errorf("scan table %s: %w", name, err)
 		}
-		r := newReader(batch)
-		ids, times, sweeps := r.column("repo_id").(*array.Int64), r.column("observed_at").(*array.Timestamp), r.column("sweep_id").(*array.String)
-		for i := range int(batch.NumRows()) {
-			var v uint64
-			if velocity != nil {
-				v = r.sum(velocity, i)
-			}
-			to.Add(repo.Key{ID: ids.Value(i), ObservedAt: int64(times.Value(i)) / 1000}, sweeps.Value(i), r.sum(observed, i), v)
-		}
+		err := addBatch(batch, sums, to)
 		batch.Release()
+		if err != nil {
+			return fmt.Errorf("scan table %s: %w", name, err)
+		}
 	}
 	return nil
+}
+
+// addBatch tells the rows of a batch. A checksum over no columns is 0.
+func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter) error {
+	columns := map[string]arrow.Array{}
+	for i, f := range batch.Schema().Fields() {
+		columns[f.Name] = batch.Column(i)
+	}
+	var values [3][]appendTo
+	for i, cols := range sums {
+		for _, c := range cols {
+			v, err := valuesOf(c, columns[c.Name])
+			if err != nil {
+				return err
+			}
+			values[i] = append(values[i], v)
+		}
+	}
+	ids, times, sweeps := columns["repo_id"].(*array.Int64), columns["observed_at"].(*array.Timestamp), columns["sweep_id"].(*array.String)
+	var line audit.Line
+	for row := range int(batch.NumRows()) {
+		var sum [3]uint64
+		for i, cols := range values {
+			if len(cols) == 0 {
+				continue
+			}
+			line = line[:0]
+			for _, value := range cols {
+				line = value(line, row)
+			}
+			sum[i] = line.Sum()
+		}
+		to.Add(repo.Key{ID: ids.Value(row), ObservedAt: int64(times.Value(row)) / 1000}, sweeps.Value(row),
+			audit.Sums{Observed: sum[0], Details: sum[1], Velocity: sum[2]})
+	}
+	return nil
+}
+
+// appendTo appends the value of a row.
+type appendTo func(l audit.Line, row int) audit.Line
+
+// valuesOf are the values of a column for a checksum. A column that the table does
+// not have yet is null.
+func valuesOf(c audit.Column, a arrow.Array) (appendTo, error) {
+	null := func(l audit.Line, _ int) audit.Line { return l.Null() }
+	if a == nil {
+		return null, nil
+	}
+	var value appendTo
+	switch a := a.(type) {
+	case *array.Int64:
+		value = func(l audit.Line, row int) audit.Line { return l.Int(a.Value(row)) }
+	case *array.Float64:
+		value = func(l audit.Line, row int) audit.Line { return l.Real(a.Value(row)) }
+	case *array.Boolean:
+		value = func(l audit.Line, row int) audit.Line { return l.Flag(a.Value(row)) }
+	case *array.Timestamp:
+		value = func(l audit.Line, row int) audit.Line { return l.Int(int64(a.Value(row)) / 1000) }
+	case *array.String:
+		value = func(l audit.Line, row int) audit.Line { return l.Text(a.Value(row)) }
+	case *array.List:
+		entry, err := entries(a.ListValues())
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", c.Name, err)
+		}
+		value = func(l audit.Line, row int) audit.Line {
+			from, to := a.ValueOffsets(row)
+			l = l.List(int(to - from))
+			for i := int(from); i < int(to); i++ {
+				l = entry(l, i)
+			}
+			return l
+		}
+	default:
+		return nil, fmt.Errorf("column %s is of type %s", c.Name, a.DataType())
+	}
+	return func(l audit.Line, row int) audit.Line {
+		if a.IsNull(row) {
+			return l.Null()
+		}
+		return value(l, row)
+	}, nil
+}
+
+// entries are the values in a list for a checksum: texts, or pairs of a text and a
+// number.
+func entries(a arrow.Array) (appendTo, error) {
+	switch a := a.(type) {
+	case *array.String:
+		return func(l audit.Line, i int) audit.Line { return l.Entry(a.Value(i)) }, nil
+	case *array.Struct:
+		if a.NumField() != 2 {
+			break
+		}
+		names, isText := a.Field(0).(*array.String)
+		numbers, isNumber := a.Field(1).(*array.Int64)
+		if isText && isNumber {
+			return func(l audit.Line, i int) audit.Line { return l.Entry(names.Value(i)).EntryInt(numbers.Value(i)) }, nil
+		}
+	}
+	return nil, fmt.Errorf("a list of %s", a.DataType())
 }
 
 // onDays lets the observations of some days through, YYYY-MM-DD, and all if
@@ -86,64 +208,13 @@ func onDays(days []string) iceberg.BooleanExpression {
 	return any
 }
 
-// reader finds the columns of a batch by name.
-type reader struct {
-	batch   arrow.RecordBatch
-	columns map[string]arrow.Array
-	line    audit.Line
-}
-
-func newReader(b arrow.RecordBatch) *reader {
-	r := &reader{batch: b, columns: map[string]arrow.Array{}}
-	for i, f := range b.Schema().Fields() {
-		r.columns[f.Name] = b.Column(i)
-	}
-	return r
-}
-
-func (r *reader) column(name string) arrow.Array { return r.columns[name] }
-
-// sum is the checksum of one row over some columns.
-func (r *reader) sum(cols []audit.Column, row int) uint64 {
-	r.line = r.line[:0]
-	for _, c := range cols {
-		switch a := r.columns[c.Name].(type) {
-		case nil:
-			r.line = r.line.Null()
-		case *array.Int64:
-			if a.IsNull(row) {
-				r.line = r.line.Null()
-			} else {
-				r.line = r.line.Int(a.Value(row))
-			}
-		case *array.Timestamp:
-			if a.IsNull(row) {
-				r.line = r.line.Null()
-			} else {
-				r.line = r.line.Int(int64(a.Value(row)) / 1000)
-			}
-		case *array.String:
-			if a.IsNull(row) {
-				r.line = r.line.Null()
-			} else {
-				r.line = r.line.Text(a.Value(row))
-			}
-		}
-	}
-	return r.line.Sum()
-}
-
 // Marks say how far each topic is stored in its table.
 func Marks(ctx context.Context, c catalog.Catalog, name string) (map[int32]int64, error) {
-	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
-	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		return nil, nil
-	}
+	s, err := Look(ctx, c, name)
 	if err != nil {
-		return nil, fmt.Errorf("load table %s: %w", name, err)
+		return nil, err
 	}
-	at, err := readOffsets(t)
-	return at.Next, err
+	return s.Marks()
 }
 
 // Rows counts the rows of a table by what its files say of themselves.

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,16 +138,90 @@ func processedRow(id int64, day int, revision int64) *event.RepoProcessed {
 	return p
 }
 
+// complete is a row of which every field is known, each with a value of its own.
+func complete(id int64) *event.RepoProcessed {
+	at := time.Date(2025, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
+	p := &event.RepoProcessed{ProcessedAt: at.Add(time.Hour), Revision: 3, Late: true}
+	o := reflect.ValueOf(&p.Observation).Elem()
+	for i := range o.NumField() {
+		text, number, moment := fmt.Sprint("text ", i), int64(100+i), at.AddDate(0, 0, -i)
+		switch f := o.Field(i); f.Interface().(type) {
+		case string:
+			f.SetString(text)
+		case int64:
+			f.SetInt(number)
+		case bool:
+			f.SetBool(i%2 == 0)
+		case time.Time:
+			f.Set(reflect.ValueOf(moment))
+		case *string:
+			f.Set(reflect.ValueOf(&text))
+		case *int64:
+			f.Set(reflect.ValueOf(&number))
+		case *time.Time:
+			f.Set(reflect.ValueOf(&moment))
+		}
+	}
+	p.ID, p.Owner, p.Name, p.NameWithOwner, p.OwnerType = id, "o", "r", "o/r", "User"
+	p.Languages, p.Topics = []event.Language{{Name: "Go", Bytes: 5}, {Name: "C", Bytes: 6}}, []string{"a", "b"}
+	for i := range velocity.Definitions() {
+		switch f := velocity.Field(i); f.Kind() {
+		case velocity.Rate:
+			p.SetFloat(f, float64(i)+0.1)
+		case velocity.Flag:
+			p.SetBool(f, i%2 == 0)
+		case velocity.Moment:
+			p.SetInt(f, at.UnixMilli()-int64(i))
+		default:
+			p.SetInt(f, int64(i))
+		}
+	}
+	return p
+}
+
+// TestRowsAreStoredWithTheirValues: every field of a row of which all is known, and
+// of one of which all is null that may be.
 func TestRowsAreStoredWithTheirValues(t *testing.T) {
 	w := newWorld(t)
-	o, p := observed(1, 3), processedRow(1, 3, 1)
-	w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(o)))
-	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(p)))
-	if got, want := w.account(TableBase), (audit.Tally{Rows: 1, Distinct: 1, Observed: audit.Observed(o)}); got != want {
-		t.Errorf("base: %+v, want %+v", got, want)
+	want := []*event.RepoProcessed{complete(1), {ProcessedAt: time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC), Revision: 1}}
+	want[1].Observation = event.RepoObserved{ID: 2, NameWithOwner: "o/r", ObservedAt: want[1].ProcessedAt}
+	want[1].Normalize()
+	var raw, done []*kgo.Record
+	wantBase, wantDone := audit.Tally{Rows: 2, Distinct: 2}, audit.Tally{Rows: 2, Distinct: 2}
+	for _, p := range want {
+		raw, done = append(raw, w.record(&p.Observation)), append(done, w.record(p))
+		sums := audit.SumsOfProcessed(p)
+		wantBase.Observed, wantBase.Details = wantBase.Observed+sums.Observed, wantBase.Details+sums.Details
+		wantDone.Observed, wantDone.Details, wantDone.Velocity = wantBase.Observed, wantBase.Details, wantDone.Velocity+sums.Velocity
 	}
-	if got, want := w.account(TableProcessed), (audit.Tally{Rows: 1, Distinct: 1, Observed: audit.Observed(o), Velocity: audit.Velocity(p)}); got != want {
-		t.Errorf("processed: %+v, want %+v", got, want)
+	w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, raw...))
+	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, done...))
+	if got := w.account(TableBase); got != wantBase {
+		t.Errorf("base: %+v, want %+v", got, wantBase)
+	}
+	if got := w.account(TableProcessed); got != wantDone {
+		t.Errorf("processed: %+v, want %+v", got, wantDone)
+	}
+	var observed []*event.RepoObserved
+	if _, err := ReadObserved(context.Background(), w.open(), nil, func(rows []*event.RepoObserved) error {
+		observed = append(observed, rows...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var processed []*event.RepoProcessed
+	if _, err := ReadProcessed(context.Background(), w.open(), nil, func(rows []*event.RepoProcessed) error {
+		processed = append(processed, rows...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range want {
+		i := slices.IndexFunc(observed, func(o *event.RepoObserved) bool { return o.ID == p.ID })
+		j := slices.IndexFunc(processed, func(o *event.RepoProcessed) bool { return o.ID == p.ID })
+		if i < 0 || j < 0 || !reflect.DeepEqual(*observed[i], p.Observation) || !reflect.DeepEqual(*processed[j], *p) {
+			t.Errorf("repository %d: stored as %+v and %+v, want %+v", p.ID, observed, processed, *p)
+		}
 	}
 }
 

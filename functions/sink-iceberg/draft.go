@@ -294,8 +294,10 @@ func (d *Draft) Write(ctx context.Context, days []Day, rows func(Day) iter.Seq2[
 				}
 				w.Tally.Rows++
 				w.Tally.Distinct++
-				w.Tally.Observed += audit.Observed(&p.Observation)
-				w.Tally.Velocity += audit.Velocity(p)
+				sums := audit.SumsOfProcessed(p)
+				w.Tally.Observed += sums.Observed
+				w.Tally.Details += sums.Details
+				w.Tally.Velocity += sums.Velocity
 			}
 			slices.SortStableFunc(chunk, func(a, b *event.RepoProcessed) int { return a.ProcessedAt.Compare(b.ProcessedAt) })
 			files, err := d.days.write(ctx, t, chunk)
@@ -383,7 +385,7 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 		err := readFiles(ctx, base.table, observedColumns(), base.within(day, day), func(rows []*event.RepoObserved) error {
 			for _, o := range rows {
 				if DayOf(o.ObservedAt) == day {
-					raw.Add(o.Key(), "", audit.Observed(o), 0)
+					raw.Add(o.Key(), "", audit.SumsOf(o))
 				}
 			}
 			return nil
@@ -393,7 +395,7 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 		}
 		err = readFiles(ctx, t, processedColumns(), draft.within(day, day), func(rows []*event.RepoProcessed) error {
 			for _, p := range rows {
-				have.Add(p.Key(), "", audit.Observed(&p.Observation), audit.Velocity(p))
+				have.Add(p.Key(), "", audit.SumsOfProcessed(p))
 			}
 			return each(day, rows)
 		})
@@ -412,7 +414,7 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 		switch {
 		case got.Duplicates() != 0:
 			differences = append(differences, fmt.Sprintf("%s: %d rows are there twice", day, got.Duplicates()))
-		case got.Distinct != want.Distinct || got.Observed != want.Observed:
+		case got.Distinct != want.Distinct || got.Observed != want.Observed || got.Details != want.Details:
 			differences = append(differences, fmt.Sprintf("%s: %d rows for %d observations, or not of the same", day, got.Distinct, want.Distinct))
 		case got != made:
 			differences = append(differences, fmt.Sprintf("%s: the rows are not those that were computed", day))

@@ -93,7 +93,9 @@ func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.D
 	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
 	ends := time.Now().Add(limit)
 	var all []Maintenance
-	for _, name := range tables() {
+	names := tables()
+	turn := int(time.Now().Unix()/3600) % len(names) // the last of them may have most of the time
+	for _, name := range slices.Concat(names[turn:], names[:turn]) {
 		all = append(all, Maintenance{Table: name})
 	}
 	var errs []error

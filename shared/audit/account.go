@@ -12,8 +12,9 @@ import (
 type Tally struct {
 	Rows     int64  `json:"rows"`
 	Distinct int64  `json:"distinct"` // by repo_id and observed_at
-	Observed uint64 `json:"observed"` // sum of Observed checksums of the distinct ones
-	Velocity uint64 `json:"velocity"` // sum of Velocity checksums of the distinct ones; 0 where there are none
+	Observed uint64 `json:"observed"` // sums of the checksums of the distinct ones: see Sums
+	Details  uint64 `json:"details"`
+	Velocity uint64 `json:"velocity"`
 	// Reprocessed are distinct ones whose velocities were computed anew since:
 	// Velocity lacks them.
 	Reprocessed int64 `json:"reprocessed,omitempty"`
@@ -36,7 +37,7 @@ func NewAccount() *Account { return &Account{Days: map[string]Tally{}, Sweeps: m
 // Counter is told the rows of a store one by one. Of several with one key the
 // first is the one whose values count. sweep is the counter's only during Add.
 type Counter interface {
-	Add(key repo.Key, sweep string, observed, velocity uint64)
+	Add(key repo.Key, sweep string, sums Sums)
 }
 
 const dayMillis = 24 * 60 * 60 * 1000
@@ -54,8 +55,8 @@ type Listing struct {
 
 // Row is what a store holds under one key.
 type Row struct {
-	Copies             int64
-	Observed, Velocity uint64 // checksums
+	Copies int64
+	Sums
 }
 
 // NewListing returns an empty listing of some days, YYYY-MM-DD.
@@ -70,13 +71,13 @@ func NewListing(days []string) *Listing {
 }
 
 // Add implements Counter.
-func (l *Listing) Add(key repo.Key, _ string, observed, velocity uint64) {
+func (l *Listing) Add(key repo.Key, _ string, sums Sums) {
 	if !l.days[dayOf(key)] {
 		return
 	}
 	r, seen := l.Rows[key]
 	if !seen {
-		r.Observed, r.Velocity = observed, velocity
+		r.Sums = sums
 	}
 	r.Copies++
 	l.Rows[key] = r

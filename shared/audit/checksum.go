@@ -1,8 +1,9 @@
 package audit
 
 import (
+	"encoding/binary"
 	"fmt"
-	"strconv"
+	"math"
 	"strings"
 	"time"
 
@@ -12,14 +13,18 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// Kind is how a column stands in a checksum's text.
+// Kind is what a column of a checksum holds.
 type Kind int
 
 // The kinds of columns.
 const (
-	Number Kind = iota // decimal
-	Text               // as it is
-	Moment             // ms since 1970, decimal
+	Number    Kind = iota // int64
+	Real                  // float64
+	Flag                  // bool
+	Moment                // a time of millisecond precision
+	Text                  // UTF-8
+	Texts                 // a list of texts
+	Languages             // a list of names and numbers
 )
 
 // Column is one column that a checksum covers.
@@ -28,14 +33,21 @@ type Column struct {
 	Kind Kind
 }
 
-// ObservedColumns are those that the checksum of an observation covers, in its
-// order: identity and every counter. Each store builds the same text from its
-// own columns: values separated by '|', a null as '-'. The checksum is the
-// xxHash64 of that text; sums of checksums modulo 2⁶⁴ do not depend on order.
+// Sums are the checksums of one row. Each is the xxHash64 of the values of its
+// columns, in their order, in the form of Line. Sums of checksums modulo 2⁶⁴ do
+// not depend on the order of the rows. Together they cover every column.
+type Sums struct {
+	Observed uint64 // over ObservedColumns: what every store keeps of a reading
+	Details  uint64 // over DetailColumns: what ClickHouse keeps in its state table only; 0 of its time series
+	Velocity uint64 // over VelocityColumns; 0 of a row that was not processed
+}
+
+// ObservedColumns are those of an observation that every store keeps.
 func ObservedColumns() []Column {
 	cols := []Column{
-		{"repo_id", Number}, {"observed_at", Moment}, {"name_with_owner", Text}, {"company", Text},
-		{"primary_language", Text}, {"pushed_at", Moment}, {"created_at", Moment}, {"source", Text},
+		{"repo_id", Number}, {"observed_at", Moment}, {"name_with_owner", Text}, {"owner", Text}, {"owner_type", Text},
+		{"company", Text}, {"primary_language", Text}, {"is_fork", Flag}, {"is_archived", Flag}, {"created_at", Moment},
+		{"pushed_at", Moment}, {"latest_release", Text}, {"latest_release_at", Moment}, {"sweep_id", Text}, {"source", Text},
 	}
 	var o event.RepoObserved
 	for _, c := range o.Counters() {
@@ -44,45 +56,63 @@ func ObservedColumns() []Column {
 	return cols
 }
 
-// VelocityColumns are those that the checksum of a processed observation covers
-// besides. Rates are left out: they follow from these, and floating point has
-// no text that every store agrees on. So are flags, which follow from both.
+// DetailColumns are the others of an observation, and its key.
+func DetailColumns() []Column {
+	return []Column{
+		{"repo_id", Number}, {"observed_at", Moment}, {"node_id", Text}, {"name", Text}, {"description", Text}, {"languages", Languages},
+		{"topics", Texts}, {"license", Text}, {"default_branch", Text}, {"updated_at", Moment},
+	}
+}
+
+// VelocityColumns are those that a processed observation has besides, and its key.
 func VelocityColumns() []Column {
-	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}}
-	for _, f := range velocityFields() {
-		kind := Number
-		if f.Kind() == velocity.Moment {
-			kind = Moment
-		}
-		cols = append(cols, Column{velocity.Definitions()[f].Name, kind})
+	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}, {"processed_at", Moment}, {"revision", Number}, {"late", Flag}}
+	kinds := map[velocity.Kind]Kind{velocity.Count: Number, velocity.Rate: Real, velocity.Moment: Moment, velocity.Flag: Flag}
+	for i, d := range velocity.Definitions() {
+		cols = append(cols, Column{d.Name, kinds[velocity.Field(i).Kind()]})
 	}
 	return cols
 }
 
-// velocityFields are the whole numbers among the velocities.
-func velocityFields() []velocity.Field {
-	var out []velocity.Field
-	for i := range velocity.Definitions() {
-		if f := velocity.Field(i); f.Kind() == velocity.Count || f.Kind() == velocity.Moment {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-// Line is the text of one row being built.
+// Line is the values of one row, in a form in which no two rows are alike: a null
+// is a zero byte, any other value a byte 1 and what it is. That is eight bytes,
+// the least significant first, for a number, the bits of a real, a flag (0 or 1),
+// or a time in ms since 1970; the length in bytes, as a number, and the text; the
+// length of a list, as a number, and its entries without the byte 1.
 type Line []byte
 
 // Null appends a null.
-func (l Line) Null() Line { return append(l, '-', '|') }
+func (l Line) Null() Line { return append(l, 0) }
 
 // Int appends a number.
-func (l Line) Int(v int64) Line { return append(strconv.AppendInt(l, v, 10), '|') }
+func (l Line) Int(v int64) Line { return binary.LittleEndian.AppendUint64(append(l, 1), uint64(v)) }
+
+// Real appends a real.
+func (l Line) Real(v float64) Line { return l.Int(int64(math.Float64bits(v))) }
+
+// Flag appends a flag.
+func (l Line) Flag(v bool) Line {
+	if v {
+		return l.Int(1)
+	}
+	return l.Int(0)
+}
 
 // Text appends a text.
-func (l Line) Text(v string) Line { return append(append(l, v...), '|') }
+func (l Line) Text(v string) Line { return l.Int(int64(len(v))).bytes(v) }
 
-// Sum is the checksum of the text.
+// List appends the length of a list. Its entries follow.
+func (l Line) List(entries int) Line { return l.Int(int64(entries)) }
+
+// Entry appends a text in a list.
+func (l Line) Entry(v string) Line { return l.EntryInt(int64(len(v))).bytes(v) }
+
+// EntryInt appends a number in a list.
+func (l Line) EntryInt(v int64) Line { return binary.LittleEndian.AppendUint64(l, uint64(v)) }
+
+func (l Line) bytes(v string) Line { return append(l, v...) }
+
+// Sum is the checksum of the row.
 func (l Line) Sum() uint64 { return xxhash.Sum64(l) }
 
 func (l Line) maybeInt(v *int64) Line {
@@ -106,39 +136,66 @@ func (l Line) maybeTime(v *time.Time) Line {
 	return l.Int(v.UnixMilli())
 }
 
-// Observed is the checksum of an observation over ObservedColumns.
-func Observed(o *event.RepoObserved) uint64 {
-	l := make(Line, 0, 256).Int(o.ID).Int(o.ObservedAt.UnixMilli()).Text(o.NameWithOwner).maybeText(o.Company).
-		maybeText(o.PrimaryLanguage).maybeTime(o.PushedAt).maybeTime(o.CreatedAt).Text(o.Source)
+// SumsOf returns the checksums of an observation.
+func SumsOf(o *event.RepoObserved) Sums {
+	var memory [1024]byte
+	l := Line(memory[:0]).Int(o.ID).Int(o.ObservedAt.UnixMilli()).Text(o.NameWithOwner).Text(o.Owner).Text(o.OwnerType).
+		maybeText(o.Company).maybeText(o.PrimaryLanguage).Flag(o.IsFork).Flag(o.IsArchived).maybeTime(o.CreatedAt).
+		maybeTime(o.PushedAt).maybeText(o.LatestRelease).maybeTime(o.LatestReleaseAt).Text(o.SweepID).Text(o.Source)
 	for _, c := range o.Counters() {
 		l = l.maybeInt(c.Value)
 	}
-	return l.Sum()
-}
-
-// Velocity is the checksum of a processed observation over VelocityColumns.
-func Velocity(p *event.RepoProcessed) uint64 {
-	l := make(Line, 0, 512).Int(p.ID).Int(p.ObservedAt.UnixMilli())
-	for _, f := range velocityFields() {
-		l = l.maybeInt(p.Int(f))
+	sums := Sums{Observed: l.Sum()}
+	l = l[:0].Int(o.ID).Int(o.ObservedAt.UnixMilli()).Text(o.NodeID).Text(o.Name).maybeText(o.Description).List(len(o.Languages))
+	for _, language := range o.Languages {
+		l = l.Entry(language.Name).EntryInt(language.Bytes)
 	}
-	return l.Sum()
+	l = l.List(len(o.Topics))
+	for _, topic := range o.Topics {
+		l = l.Entry(topic)
+	}
+	sums.Details = l.maybeText(o.License).maybeText(o.DefaultBranch).maybeTime(o.UpdatedAt).Sum()
+	return sums
 }
 
-// SQL is a ClickHouse expression for the checksum over some columns.
+// SumsOfProcessed returns the checksums of a processed observation.
+func SumsOfProcessed(p *event.RepoProcessed) Sums {
+	sums := SumsOf(&p.Observation)
+	var memory [2048]byte
+	l := Line(memory[:0]).Int(p.ID).Int(p.ObservedAt.UnixMilli()).Int(p.ProcessedAt.UnixMilli()).Int(p.Revision).Flag(p.Late)
+	for f := range velocity.Field(velocity.Fields) {
+		switch {
+		case !p.Has(f):
+			l = l.Null()
+		case f.Kind() == velocity.Rate:
+			l = l.Real(*p.Float(f))
+		case f.Kind() == velocity.Flag:
+			l = l.Flag(*p.Bool(f))
+		default:
+			l = l.Int(*p.Int(f))
+		}
+	}
+	sums.Velocity = l.Sum()
+	return sums
+}
+
+// SQL is a ClickHouse expression for the checksum over some columns, of which none
+// is a list.
 func SQL(cols []Column) string {
-	var b strings.Builder
-	b.WriteString("xxHash64(concat(")
+	values := make([]string, len(cols))
 	for i, c := range cols {
-		if i > 0 {
-			b.WriteString(", ")
+		value := "assumeNotNull(" + c.Name + ")"
+		switch c.Kind {
+		case Text:
+			value = "reinterpretAsFixedString(length(" + value + ")), " + value
+		case Moment:
+			value = "reinterpretAsFixedString(toUnixTimestamp64Milli(" + value + "))"
+		case Flag:
+			value = "reinterpretAsFixedString(toInt64(" + value + "))"
+		default:
+			value = "reinterpretAsFixedString(" + value + ")"
 		}
-		value := c.Name
-		if c.Kind == Moment {
-			value = "toUnixTimestamp64Milli(" + c.Name + ")"
-		}
-		fmt.Fprintf(&b, "ifNull(toString(%s), '-'), '|'", value)
+		values[i] = fmt.Sprintf(`if(isNull(%s), '\0', concat('\x01', %s))`, c.Name, value)
 	}
-	b.WriteString("))")
-	return b.String()
+	return "xxHash64(concat(" + strings.Join(values, ", ") + "))"
 }

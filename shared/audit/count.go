@@ -16,14 +16,14 @@ import (
 const (
 	// recentRows are counted in memory; more go to a file, rowBytes each.
 	recentRows = 1 << 18
-	rowBytes   = 4*8 + 4
+	rowBytes   = 5*8 + 4
 	// shares are how many parts the rows are counted in, one after the other.
 	shares = 64
 )
 
 // Count makes an account in bounded memory: what it is told it writes to a
 // temporary file without a name, and counts it share by share of the
-// repositories. It needs 36 bytes of disk a row, and in memory the keys of a
+// repositories. It needs 44 bytes of disk a row, and in memory the keys of a
 // 64th of the rows.
 type Count struct {
 	recent []row
@@ -38,9 +38,9 @@ type Count struct {
 
 // row is one call of Add.
 type row struct {
-	key                repo.Key
-	observed, velocity uint64
-	sweep              uint32
+	key   repo.Key
+	sums  Sums
+	sweep uint32
 }
 
 // run is where in the file some rows lie, share by share.
@@ -64,13 +64,13 @@ func (c *Count) Reprocessed(days map[string]bool) {
 }
 
 // Add implements Counter.
-func (c *Count) Add(key repo.Key, sweep string, observed, velocity uint64) {
+func (c *Count) Add(key repo.Key, sweep string, sums Sums) {
 	number, known := c.sweeps[sweep]
 	if !known {
 		number = uint32(len(c.sweeps))
 		c.sweeps[strings.Clone(sweep)] = number
 	}
-	c.recent = append(c.recent, row{key, observed, velocity, number})
+	c.recent = append(c.recent, row{key, sums, number})
 	if len(c.recent) == recentRows && c.err == nil {
 		c.err = c.spill()
 	}
@@ -118,7 +118,7 @@ func (c *Count) spill() (err error) {
 }
 
 func (r *row) append(b []byte) []byte {
-	for _, word := range [...]uint64{uint64(r.key.ID), uint64(r.key.ObservedAt), r.observed, r.velocity} {
+	for _, word := range [...]uint64{uint64(r.key.ID), uint64(r.key.ObservedAt), r.sums.Observed, r.sums.Details, r.sums.Velocity} {
 		b = binary.LittleEndian.AppendUint64(b, word)
 	}
 	return binary.LittleEndian.AppendUint32(b, r.sweep)
@@ -126,8 +126,8 @@ func (r *row) append(b []byte) []byte {
 
 func (r *row) read(b []byte) {
 	r.key = repo.Key{ID: int64(binary.LittleEndian.Uint64(b)), ObservedAt: int64(binary.LittleEndian.Uint64(b[8:]))}
-	r.observed, r.velocity = binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
-	r.sweep = binary.LittleEndian.Uint32(b[32:])
+	r.sums = Sums{binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])}
+	r.sweep = binary.LittleEndian.Uint32(b[40:])
 }
 
 // each tells the rows of a share in the order in which they were added.
@@ -203,10 +203,11 @@ func (t *Tally) add(r *row, first, reprocessed bool) {
 		return
 	}
 	t.Distinct++
-	t.Observed += r.observed
+	t.Observed += r.sums.Observed
+	t.Details += r.sums.Details
 	if reprocessed {
 		t.Reprocessed++
 	} else {
-		t.Velocity += r.velocity
+		t.Velocity += r.sums.Velocity
 	}
 }

@@ -32,7 +32,7 @@ func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 		hour := random.IntN(24 * len(days))
 		key := repo.Key{ID: random.Int64N(9_000) - 4_500, ObservedAt: began.Add(time.Duration(hour) * time.Hour).UnixMilli()}
 		day, sweep, observed, velocity := days[hour/24], sweeps[random.IntN(len(sweeps))], random.Uint64(), random.Uint64()
-		got.Add(key, sweep, observed, velocity)
+		got.Add(key, sweep, audit.Sums{Observed: observed, Details: observed / 3, Velocity: velocity})
 
 		total, ofDay, ofSweep := want.Total, want.Days[day], want.Sweeps[sweep]
 		for _, tally := range []*audit.Tally{&total, &ofDay, &ofSweep} {
@@ -42,6 +42,7 @@ func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 			}
 			tally.Distinct++
 			tally.Observed += observed
+			tally.Details += observed / 3
 			if day == "2026-01-02" {
 				tally.Reprocessed++
 			} else {
@@ -65,7 +66,7 @@ func TestACountThatFindsNoDiskSaysSo(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "not there"))
 	c := audit.NewCount()
 	for i := range int64(300_000) {
-		c.Add(repo.Key{ID: i}, "s", 1, 1)
+		c.Add(repo.Key{ID: i}, "s", audit.Sums{Observed: 1, Velocity: 1})
 	}
 	if a, err := c.Account(); err == nil {
 		t.Errorf("it counted %+v", a.Total)
@@ -79,7 +80,7 @@ func BenchmarkCount(b *testing.B) {
 			for b.Loop() {
 				c := audit.NewCount()
 				for i := range rows {
-					c.Add(repo.Key{ID: i % 30_000 * 7919, ObservedAt: i / 30_000 * time.Hour.Milliseconds()}, "s", uint64(i), uint64(i))
+					c.Add(repo.Key{ID: i % 30_000 * 7919, ObservedAt: i / 30_000 * time.Hour.Milliseconds()}, "s", audit.Sums{Observed: uint64(i), Velocity: uint64(i)})
 				}
 				if a, err := c.Account(); err != nil || a.Total.Distinct != rows {
 					b.Fatalf("%+v, %v", a, err)

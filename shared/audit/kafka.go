@@ -21,10 +21,11 @@ type Purged map[string]time.Time
 
 func (p Purged) has(owner string, at time.Time) bool { return at.Before(p[strings.ToLower(owner)]) }
 
-// Base tells the observations in Kafka that stores must hold; a record that is no
-// valid observation counts for nothing here.
-func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged, to Counter) error {
-	return readAll(ctx, cfg, event.TopicBaseRepos, func(r *kgo.Record) error {
+// Base tells the observations in Kafka, up to some ends of the topic's partitions,
+// that stores must hold; a record that is no valid observation counts for nothing
+// here.
+func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+	return readTo(ctx, cfg, event.TopicBaseRepos, ends, func(r *kgo.Record) error {
 		o, err := codec.Observed(ctx, r)
 		if err != nil {
 			return err
@@ -32,15 +33,15 @@ func Base(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purg
 		if purged.has(o.Owner, o.ObservedAt) {
 			return nil
 		}
-		to.Add(o.Key(), o.SweepID, Observed(o), 0)
+		to.Add(o.Key(), o.SweepID, SumsOf(o))
 		return nil
 	})
 }
 
-// Processed tells the processed observations in Kafka. Of several rows of one
-// observation the first counts: the others re-state it.
-func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged, to Counter) error {
-	return readAll(ctx, cfg, event.TopicProcessedRepos, func(r *kgo.Record) error {
+// Processed tells the processed observations in Kafka, up to some ends. Of several
+// rows of one observation the first counts: the others re-state it.
+func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+	return readTo(ctx, cfg, event.TopicProcessedRepos, ends, func(r *kgo.Record) error {
 		p, err := codec.Processed(ctx, r)
 		if err != nil {
 			return err
@@ -48,15 +49,24 @@ func Processed(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged
 		if purged.has(p.Owner, p.ObservedAt) {
 			return nil
 		}
-		to.Add(p.Key(), p.SweepID, Observed(&p.Observation), Velocity(p))
+		to.Add(p.Key(), p.SweepID, SumsOfProcessed(p))
 		return nil
 	})
 }
 
 // Ledger collects the ledger lines, the newest of each owner in each sweep.
 func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (map[string][]event.OwnerSwept, error) {
+	ends, err := kafka.Ends(ctx, cfg, event.TopicSweeps)
+	if err != nil {
+		return nil, err
+	}
+	return LedgerTo(ctx, cfg, ends, codec, purged)
+}
+
+// LedgerTo is Ledger up to some ends of the topic's partitions.
+func LedgerTo(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged) (map[string][]event.OwnerSwept, error) {
 	newest := map[[2]string]event.OwnerSwept{}
-	err := readAll(ctx, cfg, event.TopicSweeps, func(r *kgo.Record) error {
+	err := readTo(ctx, cfg, event.TopicSweeps, ends, func(r *kgo.Record) error {
 		line, err := codec.Swept(ctx, r)
 		if err != nil {
 			return err
@@ -136,12 +146,15 @@ func readAll(ctx context.Context, cfg kafka.Config, topic string, each func(*kgo
 	if err != nil {
 		return err
 	}
-	return readTo(ctx, cfg, ends, each)
+	return readTo(ctx, cfg, topic, ends, each)
 }
 
-func readTo(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, each func(*kgo.Record) error) error {
+func readTo(ctx context.Context, cfg kafka.Config, topic string, ends kafka.Offsets, each func(*kgo.Record) error) error {
 	var unsure *kgo.Record // the first of those whose schema was unknown
 	for p, end := range ends {
+		if p.Topic != topic {
+			continue
+		}
 		err := kafka.ReadRange(ctx, cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
 			for _, r := range records {
 				err := each(r)

@@ -78,6 +78,9 @@ const (
 	fields
 )
 
+// Fields is how many fields there are.
+const Fields = int(fields)
+
 // BaseAt is when the base of a span was observed.
 func BaseAt(s Span) Field { return Field(s) }
 

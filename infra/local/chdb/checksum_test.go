@@ -1,0 +1,51 @@
+package chdb_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/m7pulse/m7pulse/shared/audit"
+)
+
+// TestChecksumsInSQLAreThoseInGo: of the types of the hot store's columns.
+func TestChecksumsInSQLAreThoseInGo(t *testing.T) {
+	var statements, want []string
+	for _, row := range []struct {
+		values [][2]string // type and literal
+		kinds  []audit.Kind
+		want   audit.Line
+	}{
+		{[][2]string{{"Int64", "-5"}, {"Nullable(Int64)", "9223372036854775807"}, {"Nullable(Int64)", "NULL"}},
+			[]audit.Kind{audit.Number, audit.Number, audit.Number}, audit.Line(nil).Int(-5).Int(1<<63 - 1).Null()},
+		{[][2]string{{"Nullable(Float64)", "0.1"}, {"Nullable(Float64)", "NULL"}, {"Nullable(Float64)", "-0.0"}, {"Nullable(Float64)", "1e300"}},
+			[]audit.Kind{audit.Real, audit.Real, audit.Real, audit.Real}, audit.Line(nil).Real(0.1).Null().Real(minusZero()).Real(1e300)},
+		{[][2]string{{"Bool", "true"}, {"Nullable(Bool)", "false"}, {"Nullable(Bool)", "NULL"}},
+			[]audit.Kind{audit.Flag, audit.Flag, audit.Flag}, audit.Line(nil).Flag(true).Flag(false).Null()},
+		{[][2]string{{"DateTime64(3)", "'2026-01-02 03:04:05.006'"}, {"Nullable(DateTime64(3))", "'1970-01-01 00:00:00.000'"}, {"Nullable(DateTime64(3))", "NULL"}},
+			[]audit.Kind{audit.Moment, audit.Moment, audit.Moment}, audit.Line(nil).Int(1767323045006).Int(0).Null()},
+		{[][2]string{{"String", "''"}, {"LowCardinality(String)", "'o/r'"}, {"LowCardinality(Nullable(String))", "'-'"}, {"LowCardinality(Nullable(String))", "NULL"}, {"Nullable(String)", "'ü|'"}, {"Nullable(String)", "NULL"}},
+			[]audit.Kind{audit.Text, audit.Text, audit.Text, audit.Text, audit.Text, audit.Text},
+			audit.Line(nil).Text("").Text("o/r").Text("-").Null().Text("ü|").Null()},
+	} {
+		var cols []audit.Column
+		var from []string
+		for i, v := range row.values {
+			name := "c" + strconv.Itoa(i)
+			cols = append(cols, audit.Column{Name: name, Kind: row.kinds[i]})
+			from = append(from, "materialize(CAST("+v[1]+" AS "+v[0]+")) AS "+name)
+		}
+		statements = append(statements, "SELECT "+audit.SQL(cols)+" FROM (SELECT "+strings.Join(from, ", ")+")")
+		want = append(want, strconv.FormatUint(row.want.Sum(), 10))
+	}
+	out, err := run(t, t.TempDir(), nil, statements...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := strings.Fields(out); !slices.Equal(got, want) {
+		t.Errorf("in SQL %v, in Go %v", got, want)
+	}
+}
+
+func minusZero() float64 { zero := 0.0; return -zero }
