@@ -30,7 +30,7 @@ type forge struct {
 
 // past makes observations of a repository, oldest first: at random distances
 // from seconds to days, so that some share an hour and some lie beyond what a
-// history keeps. Some counters are not observed, and some fall.
+// history keeps. Some counters are not observed, some fall, stars by nearly all.
 func (f *forge) past(id int64, apart time.Duration) []event.RepoObserved {
 	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(f.rng.Int64N(int64(24 * time.Hour)))).Truncate(time.Millisecond)
 	counter := func() *int64 {
@@ -49,6 +49,9 @@ func (f *forge) past(id int64, apart time.Duration) []event.RepoObserved {
 			ObservedAt: at, Source: "graphql", Languages: []event.Language{}, Topics: []string{},
 		}
 		out[i].Name = out[i].NameWithOwner[2:]
+		if f.rng.IntN(8) == 0 {
+			out[i].Stars = f.rng.Int64N(20) // a collapse
+		}
 	}
 	return out
 }

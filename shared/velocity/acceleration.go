@@ -17,6 +17,9 @@ func (r *reading) acceleration(v *Velocities) {
 		if b0 == nil || b0.At < r.now.At-2*w.Length.Milliseconds() {
 			continue
 		}
+		if !r.comparable(b0, b1) || !r.comparable(b1, r.now) {
+			continue
+		}
 		late, okLate := rate(r.now, b1, Stars)
 		early, okEarly := rate(b1, b0, Stars)
 		if okLate && okEarly {

@@ -16,7 +16,7 @@ const (
 
 func zText(days int) string {
 	return fmt.Sprintf("The 24 h rate of stars less the mean of the daily rates of the %d days before, in their standard deviations, "+
-		"of which at least the square root of the mean is assumed, and 1: a quiet repository does not break out by a few stars.", days)
+		"of which at least the square root of the mean is assumed, and 1: a quiet repository does not break out by a few stars. Collapses and the returns from them are left out.", days)
 }
 
 func breakoutText() string {
@@ -29,13 +29,13 @@ func breakoutText() string {
 // independent of each other have (Poisson).
 func (r *reading) bursts(v *Velocities) {
 	x, ok := rate(r.now, r.bases[Day], Stars)
-	if !ok {
+	if !ok || !r.comparable(r.bases[Day], r.now) {
 		return
 	}
 	last := r.bases[Day].At
 	var burst, breakout band
 	r.daily(last/day-breakoutDays+1, func(p, before *Point) {
-		if p.At > last {
+		if p.At > last || !r.comparable(before, p) {
 			return
 		}
 		if y, ok := rate(p, before, Stars); ok {

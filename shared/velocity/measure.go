@@ -8,6 +8,8 @@ type reading struct {
 	past   History // before now
 	before *Point  // the newest of the past, or nil
 	bases  [spans]*Point
+
+	shifts []shift // of stars
 }
 
 // Measure computes all fields of a point against the points before it, which
@@ -21,6 +23,7 @@ func (h History) Measure(p Point) Velocities {
 	for s, w := range Windows() {
 		r.bases[s] = r.past.base(w, p.At)
 	}
+	r.shifts = r.findShifts()
 	var v Velocities
 	r.deltas(&v)
 	r.acceleration(&v)
@@ -55,7 +58,11 @@ func baseText(w Window) string {
 }
 
 func deltaText(counter string, w Window) string {
-	return fmt.Sprintf("Net change of %s over %s: what was undone, deleted or moved away is in it. A fall is a fact; without a base it is unknown.", counter, w.Name)
+	text := fmt.Sprintf("Net change of %s over %s: what was undone, deleted or moved away is in it. A fall is a fact; without a base it is unknown.", counter, w.Name)
+	if counter == Counters()[Stars] {
+		text += " Unknown too over a collapse or the return from one; see is_suspicious."
+	}
+	return text
 }
 
 func rateText(counter string, w Window) string {
@@ -65,6 +72,7 @@ func rateText(counter string, w Window) string {
 // deltas sets, for each window, the base, and of each counter delta = x(t) −
 // x(b), a net change that may be negative, and per_day = delta / days(t − b),
 // the rate over the span that was really observed, which is what rankings use.
+// Stars over a collapse have neither.
 func (r *reading) deltas(v *Velocities) {
 	for s := range spans {
 		b := r.bases[s]
@@ -74,6 +82,9 @@ func (r *reading) deltas(v *Velocities) {
 		v.SetInt(BaseAt(s), b.At)
 		days := float64(r.now.At-b.At) / float64(day)
 		for c := range counters {
+			if c == Stars && !r.comparable(b, r.now) {
+				continue
+			}
 			if d, ok := r.now.delta(c, b); ok {
 				v.SetInt(Delta(c, s), d)
 				v.SetFloat(PerDay(c, s), float64(d)/days)

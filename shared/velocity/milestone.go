@@ -4,7 +4,7 @@ const milestoneText = "The highest of 1k, 5k, 10k, 25k, 50k, 100k, 250k and 500k
 
 // milestone sets the highest mark m with x(before) < m ≤ x(now).
 func (r *reading) milestone(v *Velocities) {
-	if r.before == nil {
+	if r.before == nil || !r.comparable(r.before, r.now) {
 		return
 	}
 	for _, mark := range [...]int64{1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000} {

@@ -8,13 +8,22 @@ const (
 )
 
 func suspiciousText() string {
-	return fmt.Sprintf("A breakout of %d stars or more that nothing else follows: fewer than one new fork for %d stars, no issue opened and no watcher more, "+
-		"as far as these were observed. Flagged, not hidden: a mention on a front page looks alike.", suspiciousGain, starsPerFork)
+	return fmt.Sprintf("Within 24 h, a breakout of %d stars or more that nothing else follows: fewer than one new fork for %d stars, no issue opened and no watcher more, "+
+		"as far as these were observed. Flagged, not hidden: a mention on a front page looks alike. Or a collapse: "+collapseText(), suspiciousGain, starsPerFork)
 }
 
-// suspicion looks whether people who star also fork, report and watch. It says
-// nothing when forks were not observed.
+// suspicion looks whether stars collapsed or came back, and whether people who
+// star also fork, report and watch. Of that it says nothing when forks were not
+// observed.
 func (r *reading) suspicion(v *Velocities) {
+	since := r.bases[Day]
+	if since == nil {
+		since = r.before
+	}
+	if since != nil && !r.comparable(since, r.now) {
+		v.SetBool(IsSuspicious, true)
+		return
+	}
 	stars, okStars := r.now.delta(Stars, r.bases[Day])
 	forks, okForks := r.now.delta(Forks, r.bases[Day])
 	if !okStars || !okForks || !v.Has(IsBreakout) {
