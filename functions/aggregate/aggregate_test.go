@@ -28,6 +28,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/serve"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -493,17 +494,19 @@ func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
 		t.Error("an archive ahead of aggregate was taken")
 	}
 	// While somebody fills the state, nobody uses it.
-	w.redis.HSet("github:pipeline:state", topicID+"/rebuilding", strconv.FormatInt(time.Now().Add(2*time.Second).UnixMilli(), 10))
+	w.redis.HSet("github:pipeline:state", topicID+"/rebuilding", strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10))
 	w.send(daily(2, 1)...)
 	f := aggregate.New()
 	if err := f.Start(context.Background(), w.env); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second)
+	w.says(f, "the state is being rebuilt from an archive")
 	if n := len(w.rows()); n != 40 {
 		t.Errorf("%d rows while the state is being filled, want 40", n)
 	}
-	w.settle() // it takes a silent filler for dead
+	// It takes one that has been silent too long for dead.
+	w.redis.HSet("github:pipeline:state", topicID+"/rebuilding", strconv.FormatInt(time.Now().Add(-time.Millisecond).UnixMilli(), 10))
+	w.settle()
 	if err := f.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -700,18 +703,24 @@ func (w *world) stopped(reason string) {
 	if err := f.Start(context.Background(), w.env); err != nil {
 		w.t.Fatal(err)
 	}
+	w.says(f, reason)
+	if err := f.Stop(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// says waits until the function's status gives a reason for which it fails.
+func (w *world) says(f *serve.Instance, reason string) {
+	w.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		answer := httptest.NewRecorder()
 		f.Handle(answer, httptest.NewRequest("GET", "/status", nil))
 		if strings.Contains(answer.Body.String(), reason) {
-			break
+			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Errorf("not stopped because it %s: %s", reason, answer.Body)
-			break
+			w.t.Errorf("the status does not say %q: %s", reason, answer.Body)
+			return
 		}
-	}
-	if err := f.Stop(context.Background()); err != nil {
-		w.t.Fatal(err)
 	}
 }
