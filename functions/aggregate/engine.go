@@ -227,6 +227,9 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	for core := range cores {
 		decoding.Go(func() error {
 			for i := core; i < len(records); i += cores {
+				if err := decodingCtx.Err(); err != nil {
+					return err
+				}
 				var err error
 				observations[i], err = w.decode(decodingCtx, records[i], &w.decoded[i])
 				if errors.Is(err, event.ErrUnknownSchema) {
@@ -262,6 +265,9 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 			var row event.RepoProcessed
 			for i := range observations {
 				o := observations[i]
+				if err := observingCtx.Err(); err != nil {
+					return err
+				}
 				if o == nil || uint64(o.ID)%uint64(cores) != uint64(core) {
 					continue
 				}

@@ -101,7 +101,7 @@ func newDrain(cfg Config, bounds kafka.Bounds, hold hold) (*kafka.Drain, *engine
 	if cfg.Member == dynamic {
 		place.Member = ""
 	}
-	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform)
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform, event.TopicProcessedRepos)
 	if err != nil {
 		return nil, nil, err
 	}

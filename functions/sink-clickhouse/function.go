@@ -118,7 +118,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	if err != nil {
 		return nil, err
 	}
-	letters, err := kafka.NewProducer(cfg.Kafka)
+	letters, err := kafka.NewLetters(cfg.Kafka, stage)
 	if err != nil {
 		return nil, err
 	}

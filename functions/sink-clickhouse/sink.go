@@ -28,8 +28,8 @@ type repos struct {
 	*store
 	writer  *writer
 	decoder *kafka.Decoder[row]
-	letters *kgo.Client // writes dead letters
-	wait    int         // the marker waits while fewer records than this are unmarked and more follow
+	letters *kafka.Letters
+	wait    int // the marker waits while fewer records than this are unmarked and more follow
 
 	marked     []kafka.Mark
 	partitions []int32        // that are ours
@@ -76,7 +76,7 @@ func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kaf
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := bad.Bury(ctx, r.letters, stage); err != nil {
+		if err := r.letters.Bury(ctx, bad); err != nil {
 			return nil, err
 		}
 		return r.put(ctx, topicID, b, rows)
@@ -182,7 +182,7 @@ type sweeps struct {
 	*store
 	writer  *writer
 	decoder *kafka.Decoder[event.OwnerSwept]
-	letters *kgo.Client
+	letters *kafka.Letters
 
 	marked []kafka.Mark
 }
@@ -201,7 +201,7 @@ func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (ka
 		return nil, err
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := bad.Bury(ctx, s.letters, stage); err != nil {
+		if err := s.letters.Bury(ctx, bad); err != nil {
 			return nil, err
 		}
 		return b.Next, s.writer.write(ctx, func(ctx context.Context) (err error) {

@@ -14,7 +14,6 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
@@ -27,7 +26,7 @@ const stage = "sink-iceberg"
 // offsets behind them, in one atomic step.
 type cold[R any] struct {
 	catalog func(context.Context) (catalog.Catalog, error)
-	letters *kgo.Client // writes dead letters
+	letters *kafka.Letters
 	layout  layout
 	columns []column[R]
 	decoder *kafka.Decoder[R]
@@ -74,7 +73,7 @@ func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (k
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := bad.Bury(ctx, c.letters, stage); err != nil {
+		if err := c.letters.Bury(ctx, bad); err != nil {
 			return nil, err
 		}
 		return b.Next, c.put(ctx, topicID, b, rows)

@@ -27,7 +27,7 @@ import (
 type world struct {
 	t       testing.TB
 	codec   *event.Codec
-	letters *kgo.Client
+	letters *kafka.Letters
 	shelf   *shelf
 	next    map[string]int64 // offsets of the topics, by topic
 }
@@ -47,7 +47,7 @@ func newWorld(t testing.TB) *world {
 	if w.codec, err = event.NewCodec(registry.URL); err != nil {
 		t.Fatal(err)
 	}
-	if w.letters, err = kafka.NewProducer(kafka.Config{Brokers: cluster.ListenAddrs()}); err != nil {
+	if w.letters, err = kafka.NewLetters(kafka.Config{Brokers: cluster.ListenAddrs()}, stage); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.letters.Close)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// bulkPatience is how long a bulk door goes on trying while nothing succeeds.
+// bulkPatience is how long a bulk door goes on trying while nothing succeeds, and
+// blocks do not become smaller.
 const bulkPatience = 2 * time.Minute
 
 // Exhaust starts the drain and returns when all that stands in its topics now is
@@ -22,10 +23,16 @@ func (d *Drain) Exhaust(ctx context.Context) error {
 }
 
 // Await returns once done says so. It gives up when done or the drain has been
-// failing for 2 minutes without a break.
+// failing for 2 minutes without a break, at blocks of one size.
 func (d *Drain) Await(ctx context.Context, done func(context.Context) (bool, error)) error {
 	var failing time.Time
+	last, _ := d.size.limit()
 	for {
+		size, _ := d.size.limit()
+		if size < last {
+			failing = time.Time{}
+		}
+		last = size
 		reached, err := done(ctx)
 		if err == nil && reached {
 			return nil

@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // Config says where Kafka is and how to enter.
@@ -100,7 +102,9 @@ func producing() []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
 		kgo.RecordDeliveryTimeout(15 * time.Second),
+		kgo.ProducerBatchMaxBytes(event.MaxBatch),
 		kgo.MaxBufferedRecords(50_000),
+		kgo.MaxBufferedBytes(64 << 20),
 	}
 }
 

@@ -1,16 +1,21 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // Block is what a drain hands over at once: records in the order of each
@@ -25,13 +30,21 @@ type Block struct {
 
 // Bounds limit a block. It is handed over when it is full, when it is Age old,
 // when nothing more has come for Quiet, or, with Age 0, as soon as there is
-// nothing more to read at once.
+// nothing more to read at once. One that is not done within Limit fails, and is
+// tried again smaller.
 type Bounds struct {
 	Records int
 	Bytes   int
 	Age     time.Duration
 	Quiet   time.Duration // 0: as long as Age
+	Limit   time.Duration // 0: 20 s
 }
+
+// blockLimit is how long a block may take where its bounds do not say: less than
+// a transaction may stay open, and less than Knative gives a request.
+const blockLimit = 20 * time.Second
+
+func (b Bounds) limit() time.Duration { return cmp.Or(b.Limit, blockLimit) }
 
 // ErrFatal marks an error that only a person can mend: the drain stops and says
 // so instead of trying again.
@@ -41,16 +54,23 @@ var ErrFatal = errors.New("stopped")
 // as a request is in flight, and cuts a handler off at 30 s.
 const coverWait = 15 * time.Second
 
-// Pauses between two lives of a loop that failed.
+// Pauses between two sessions, of which the first failed.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
 	openPause  = 500 * time.Millisecond // to look whether the breaker still is open
+	idlePause  = time.Second            // to look whether a session that follows a failed one has nothing to do
 )
 
-// life is one run of a drain's loop, from the last durable offsets on until ctx
-// ends or something fails. It reports what has become durable.
-type life func(ctx context.Context, durable func(Offsets)) error
+// session is one run of a drain's loop, from the last durable offsets on until
+// the drain stops or something fails.
+type session struct {
+	reading context.Context // ends when the drain stops: no block is begun any more
+	working context.Context // ends when there is no time left for the block in hand
+	size    *blockSize
+	durable func(Offsets) // is called with what has become durable
+	begun   func()        // is called once everything is there that the loop needs to begin
+}
 
 // Drain reads topics from the offsets of its last durable step and makes block
 // after block durable, in order within each partition. Events only wake it: a
@@ -58,49 +78,75 @@ type life func(ctx context.Context, durable func(Offsets)) error
 type Drain struct {
 	Name string // for the log
 
-	client *kgo.Client // for asking and producing, not for the loop
-	admin  *kadm.Client
-	topics []string
-	share  Share
-	live   life
+	client  *kgo.Client // for asking and producing, not for the loop
+	admin   *kadm.Client
+	topics  []string // that are drained
+	outputs []string // that are written to, besides dead letters
+	share   Share
+	loop    func(session) error
+	size    *blockSize
 
 	breaker *breaker
 	covered *coverage
-	heeded  *coverage     // of the topics of bells: see Heed
-	nudge   chan struct{} // ends a pause early
-	strange chan struct{} // a bell has come of a partition that is not drained
-	cancel  context.CancelFunc
-	done    chan struct{}
+	heeded  *coverage          // of the topics of bells: see Heed
+	nudge   chan struct{}      // ends a pause early
+	unknown chan struct{}      // a bell has come of a partition that is not drained
+	stop    context.CancelFunc // ends reading
+	abandon context.CancelFunc // ends the block in hand too
+	stopped <-chan struct{}    // closed once the drain begins to stop
+	done    chan struct{}      // closed once it has ended
 
 	mu      sync.Mutex
-	failure error // of the last life; nil while one goes well
+	failure error         // of the last session; nil while one goes well
+	pause   time.Duration // before the next session, should this one fail
 }
 
-func newDrain(name string, cfg Config, topics []string, live life) (*Drain, error) {
+func newDrain(name string, cfg Config, topics []string, bounds Bounds) (*Drain, error) {
 	client, err := NewProducer(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &Drain{
-		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, live: live,
-		breaker: newBreaker(name), covered: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), strange: make(chan struct{}, 1), done: make(chan struct{}),
+		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, size: newBlockSize(bounds.Records), pause: firstPause,
+		breaker: newBreaker(name), covered: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), unknown: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
 // Start begins to drain and returns at once.
 func (d *Drain) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel = cancel
-	go d.run(ctx)
+	working, abandon := context.WithCancel(context.Background())
+	reading, stop := context.WithCancel(working)
+	d.stop, d.abandon, d.stopped = stop, abandon, reading.Done()
+	go d.run(reading, working)
 }
 
-// Stop ends the drain after the block in hand, or at once when ctx ends.
+// stopReserve is the part of the time to stop that is left to give up the block
+// in hand.
+const stopReserve = 700 * time.Millisecond
+
+// Stop ends the drain after the block in hand. When ctx leaves no time for that,
+// the block is given up 0.7 s before that, or halfway: it is not lost, for its
+// offsets become durable with it. An error says that the drain is still at work.
 func (d *Drain) Stop(ctx context.Context) error {
 	defer d.client.Close()
-	if d.cancel == nil { // it was never started
+	if d.stop == nil { // it was never started
 		return nil
 	}
-	d.cancel()
+	defer d.abandon()
+	d.stop()
+	patience := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		reserve := min(stopReserve, time.Until(deadline)/2)
+		var cancel context.CancelFunc
+		patience, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		defer cancel()
+	}
+	select {
+	case <-d.done:
+		return nil
+	case <-patience.Done():
+	}
+	d.abandon()
 	select {
 	case <-d.done:
 		return nil
@@ -109,17 +155,11 @@ func (d *Drain) Stop(ctx context.Context) error {
 	}
 }
 
-func (d *Drain) run(ctx context.Context) {
+func (d *Drain) run(reading, working context.Context) {
 	defer close(d.done)
-	pause := firstPause
 	for {
-		err := d.live(ctx, func(next Offsets) {
-			if d.covered.advance(next) {
-				d.fail(nil)
-				pause = firstPause
-			}
-		})
-		if ctx.Err() != nil {
+		err := d.session(reading, working)
+		if reading.Err() != nil {
 			return
 		}
 		if errors.Is(err, errWidened) {
@@ -128,13 +168,13 @@ func (d *Drain) run(ctx context.Context) {
 		}
 		if errors.Is(err, ErrOpen) { // why it opened is known, and said
 			select {
-			case <-ctx.Done():
+			case <-reading.Done():
 				return
 			case <-time.After(openPause):
 			}
 			continue
 		}
-		d.fail(err)
+		pause := d.fail(err)
 		if errors.Is(err, ErrFatal) {
 			slog.Error("drain stopped", "drain", d.Name, "error", err)
 			return
@@ -145,22 +185,107 @@ func (d *Drain) run(ctx context.Context) {
 			after = nil // only an event may bring this process back
 		}
 		select {
-		case <-ctx.Done():
+		case <-reading.Done():
 			return
 		case <-after:
 		case <-d.nudge:
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 
-func (d *Drain) fail(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.failure = err
+// session runs the loop once.
+func (d *Drain) session(reading, working context.Context) error {
+	alive, end := context.WithCancel(reading)
+	defer end()
+	var idle sync.WaitGroup
+	defer idle.Wait()
+	defer end()
+	if err := d.checkTopics(reading); err != nil {
+		return err
+	}
+	err := d.loop(session{
+		reading: reading, working: working, size: d.size,
+		durable: func(next Offsets) {
+			if d.covered.advance(next) {
+				d.well()
+			}
+		},
+		begun: sync.OnceFunc(func() {
+			if d.Err() != nil {
+				idle.Go(func() { d.awaitIdle(alive) })
+			}
+		}),
+	})
+	if classOf(err) == fatal {
+		return fmt.Errorf("%w: %w", ErrFatal, err)
+	}
+	return err
 }
 
-// Err is what the drain fails of now, or nil.
+// checkTopics refuses topics that take smaller batches than our producers write:
+// valid records would be lost on the way. A broker that does not say what a topic
+// takes is not waited for.
+func (d *Drain) checkTopics(ctx context.Context) error {
+	topics := slices.Concat(d.topics, d.outputs)
+	for _, topic := range d.topics {
+		topics = append(topics, event.DeadLetterTopic(topic))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	configs, err := d.admin.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil
+	}
+	for _, topic := range configs {
+		for _, c := range topic.Configs {
+			if c.Key != "max.message.bytes" {
+				continue
+			}
+			if most, err := strconv.Atoi(c.MaybeValue()); err == nil && most < event.MaxBatch {
+				return fmt.Errorf("%w: topic %s takes batches of %d bytes only: set its max.message.bytes to %d or more", ErrFatal, topic.Name, most, event.MaxBatch)
+			}
+		}
+	}
+	return nil
+}
+
+// awaitIdle notes that a session goes well that has nothing to do: where no
+// record comes, none becomes durable.
+func (d *Drain) awaitIdle(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(idlePause):
+		}
+		ends, err := d.ends(ctx)
+		if err != nil {
+			continue
+		}
+		if done, _ := d.covered.covers(ends); done && ctx.Err() == nil {
+			d.well()
+			return
+		}
+	}
+}
+
+// well notes that a session goes well.
+func (d *Drain) well() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failure, d.pause = nil, firstPause
+}
+
+// fail notes what a session failed with, and returns the pause before the next.
+func (d *Drain) fail(err error) (pause time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pause = d.pause
+	d.failure, d.pause = err, min(2*d.pause, lastPause)
+	return pause
+}
+
+// Err is what the drain's last session failed with, or nil while one goes well.
 func (d *Drain) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -211,7 +336,7 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 	}
 	if !d.covered.knows(target) {
 		select {
-		case d.strange <- struct{}{}:
+		case d.unknown <- struct{}{}:
 		default:
 		}
 	}
@@ -224,16 +349,23 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 		case <-changed:
 			continue
 		case <-time.After(time.Second): // look whether the drain has begun to fail
+		case <-d.stopped:
+			return d.answer()
 		case <-ctx.Done():
-			if err := d.Err(); err != nil {
-				return fmt.Errorf("drain of %s: %w", d.Name, err)
-			}
-			return nil
+			return d.answer()
 		}
 		if err := d.Err(); errors.Is(err, ErrFatal) {
 			return fmt.Errorf("drain of %s: %w", d.Name, err)
 		}
 	}
+}
+
+// answer is what a bell gets that is not waited for any longer.
+func (d *Drain) answer() error {
+	if err := d.Err(); err != nil {
+		return fmt.Errorf("drain of %s: %w", d.Name, err)
+	}
+	return nil
 }
 
 // Publish produces a record that was posted by hand to the topic that this

@@ -418,7 +418,7 @@ func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {
 	defer stop(t, d)
 	err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 100)
 	if !errors.Is(err, kafka.ErrFatal) || !strings.Contains(err.Error(), why) {
-		t.Errorf("%v: want it stopped, for the log %s", err, why)
+		t.Errorf("%v: want it stopped, for %s", err, why)
 	}
 	if s.puts != 0 {
 		t.Errorf("%d blocks were stored all the same", s.puts)
@@ -455,12 +455,19 @@ func TestRecordsDeletedBeforeTheyWereStoredAreAGapNotAnEnd(t *testing.T) {
 // doubling emits every record twice, and counts what it settled.
 type doubling struct {
 	mu      sync.Mutex
-	settled int
-	fail    error
+	settled map[string]int // times that each value was settled
+	before  error          // once, after half of a block was emitted
+	after   error          // once, after a commit
 }
 
 func (x *doubling) transform(_ context.Context, b kafka.Block, emit func(*kgo.Record)) (func(context.Context) error, error) {
-	for _, r := range b.Records {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i, r := range b.Records {
+		if err := x.before; err != nil && i == len(b.Records)/2 {
+			x.before = nil
+			return nil, err
+		}
 		for range 2 {
 			emit(&kgo.Record{Topic: "out", Key: r.Key, Value: r.Value})
 		}
@@ -468,57 +475,99 @@ func (x *doubling) transform(_ context.Context, b kafka.Block, emit func(*kgo.Re
 	return func(context.Context) error {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if x.fail != nil {
-			err := x.fail
-			x.fail = nil
+		if err := x.after; err != nil {
+			x.after = nil
 			return err
 		}
-		x.settled += len(b.Records)
+		for _, r := range b.Records {
+			x.settled[string(r.Value)]++
+		}
 		return nil
 	}, nil
 }
 
-func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
-	cfg := cluster(t, 3, "in", "out")
-	x := &doubling{fail: errors.New("redis is away")} // once, after a commit
-	produce(t, cfg, "in", 0, 1000)
-	for range 2 {
-		d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, x.transform)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Start()
-		deadline := time.Now().Add(20 * time.Second)
-		for err = d.Wake(context.Background()); err != nil && time.Now().Before(deadline); err = d.Wake(context.Background()) {
-			time.Sleep(100 * time.Millisecond)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		stop(t, d)
+// values counts each value that a topic holds, of committed transactions.
+func values(t *testing.T, cfg kafka.Config, topic string) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for _, r := range records(t, cfg, topic) {
+		got[string(r.Value)]++
 	}
-	ends, err := kafka.Ends(context.Background(), cfg, "out")
+	return got
+}
+
+func records(t *testing.T, cfg kafka.Config, topic string) (all []*kgo.Record) {
+	t.Helper()
+	ends, err := kafka.Ends(t.Context(), cfg, topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]int{}
 	for p, end := range ends {
-		err := kafka.ReadRange(context.Background(), cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
-			for _, r := range records {
-				got[string(r.Value)]++
-			}
+		err := kafka.ReadRange(t.Context(), cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
+			all = append(all, records...)
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(got) != 1000 {
-		t.Errorf("%d distinct values, want 1000", len(got))
-	}
-	for v, n := range got {
-		if n != 2 {
-			t.Fatalf("value %s came out %d times, want 2", v, n)
+	return all
+}
+
+// wake drains all that stands in the topics now, however often the drain fails.
+func wake(t *testing.T, d *kafka.Drain) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for err := d.Wake(t.Context()); err != nil; err = d.Wake(t.Context()) {
+		if time.Now().After(deadline) {
+			t.Fatal(err)
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
+	f := func(name string, before, after error) {
+		t.Run(name, func(t *testing.T) {
+			cfg := cluster(t, 3, "in", "out")
+			x := &doubling{settled: map[string]int{}, before: before, after: after}
+			produce(t, cfg, "in", 0, 1000)
+			for range 2 {
+				d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, x.transform)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Start()
+				wake(t, d)
+				stop(t, d)
+			}
+			got := values(t, cfg, "out")
+			if len(got) != 1000 {
+				t.Errorf("%d distinct values, want 1000", len(got))
+			}
+			for v, n := range got {
+				if n != 2 {
+					t.Fatalf("value %s came out %d times, want 2", v, n)
+				}
+			}
+			want := 1000
+			if after != nil {
+				want = 900 // a block whose settling failed is not settled again
+			}
+			for v, n := range x.settled {
+				if n != 1 {
+					t.Errorf("value %s was settled %d times", v, n)
+				}
+			}
+			if n := len(x.settled); n < want || n == 1000 && after != nil {
+				t.Errorf("%d values were settled, want %d", n, want)
+			}
+			if x.before != nil || x.after != nil {
+				t.Error("nothing failed")
+			}
+		})
+	}
+	f("nothing fails", nil, nil)
+	f("before the commit", errors.New("redis is away"), nil)
+	f("after the commit", nil, errors.New("redis is away"))
 }

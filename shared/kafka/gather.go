@@ -13,10 +13,11 @@ import (
 type gatherer struct {
 	client *kgo.Client
 	bounds Bounds
+	size   *blockSize
 }
 
-func newGatherer(client *kgo.Client, bounds Bounds) *gatherer {
-	return &gatherer{client: client, bounds: bounds}
+func newGatherer(client *kgo.Client, bounds Bounds, size *blockSize) *gatherer {
+	return &gatherer{client: client, bounds: bounds, size: size}
 }
 
 // next returns at least one block, within the bounds. When ctx ends it returns
@@ -25,13 +26,14 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	blocks := map[string]*Block{}
 	readable := Offsets{} // the ends of what can be read
 	records, bytes := 0, 0
+	most, reduced := g.size.limit()
 	var deadline, quiet time.Time
-	for records < g.bounds.Records && bytes < g.bounds.Bytes {
+	for records < most && bytes < g.bounds.Bytes {
 		poll, cancel := ctx, context.CancelFunc(func() {})
 		if len(blocks) > 0 {
 			poll, cancel = context.WithDeadline(ctx, quiet)
 		}
-		fetches := g.client.PollRecords(poll, g.bounds.Records-records)
+		fetches := g.client.PollRecords(poll, most-records)
 		cancel()
 		if err := fetchError(fetches); err != nil {
 			return nil, err
@@ -64,6 +66,9 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 		return nil, ctx.Err()
 	}
 	for _, b := range blocks {
+		if reduced {
+			break // nothing is to wait for more, and so become large again
+		}
 		for p, next := range b.Next {
 			b.More = b.More || next < readable[p]
 		}

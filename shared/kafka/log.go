@@ -111,6 +111,14 @@ const readChunk = 5_000
 // another, which must not lie beyond the log's last stable offset, in order and
 // in chunks. each gets a chunk, which may be empty, and the offset behind it.
 func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, each func(records []*kgo.Record, next int64) error) error {
+	start, err := startOf(ctx, cfg, p)
+	if err != nil {
+		return err
+	}
+	if start > from {
+		slog.Warn("records were deleted before they were read", "topic", p.Topic, "partition", p.Number, "from", from, "to", start)
+		from = start
+	}
 	client, err := kgo.NewClient(append(cfg.Options(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.Topic: {p.Number: kgo.NewOffset().At(from)}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -121,15 +129,6 @@ func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, eac
 		return fmt.Errorf("kafka consumer: %w", err)
 	}
 	defer client.Close()
-	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topic)
-	if err != nil {
-		return fmt.Errorf("list the starts of %s: %w", p.Topic, err)
-	}
-	if start, ok := starts.Lookup(p.Topic, p.Number); ok && start.Offset > from {
-		slog.Warn("records were deleted before they were read", "topic", p.Topic, "partition", p.Number, "from", from, "to", start.Offset)
-		from = start.Offset
-		client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.Number: {Epoch: -1, Offset: from}}})
-	}
 	for from < to {
 		fetches := client.PollRecords(ctx, readChunk)
 		if err := ctx.Err(); err != nil {
@@ -154,6 +153,24 @@ func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, eac
 		}
 	}
 	return nil
+}
+
+// startOf is the offset of the first record that a partition still has.
+func startOf(ctx context.Context, cfg Config, p Partition) (int64, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return 0, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topic)
+	if err != nil {
+		return 0, fmt.Errorf("list the starts of %s: %w", p.Topic, err)
+	}
+	start, ok := starts.Lookup(p.Topic, p.Number)
+	if !ok { // a broker in trouble may answer for a part
+		return 0, fmt.Errorf("list the starts of %s: the broker left out partition %d", p.Topic, p.Number)
+	}
+	return start.Offset, start.Err
 }
 
 // ReadAt reads one committed record. It errs when the log does not hold it any

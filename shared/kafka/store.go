@@ -66,11 +66,12 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 		topics = append(topics, t)
 	}
 	s := &storing{cfg: cfg, bounds: bounds, share: share, topics: topics, stores: stores}
-	d, err := newDrain(name, cfg, topics, s.live)
+	d, err := newDrain(name, cfg, topics, bounds)
 	if err != nil {
 		return nil, err
 	}
-	d.share, s.admin, s.breaker, s.strange = share, d.admin, d.breaker, d.strange
+	d.share, d.loop = share, s.run
+	s.admin, s.breaker, s.unknown = d.admin, d.breaker, d.unknown
 	return d, nil
 }
 
@@ -84,19 +85,17 @@ type storing struct {
 	admin  *kadm.Client
 
 	breaker *breaker
-	strange <-chan struct{} // see Drain
+	unknown <-chan struct{} // see Drain
 }
 
-// storeLimit is how long a block in hand may take to be stored, while the
-// function stops too: most of the thirty seconds that it has.
-const storeLimit = 20 * time.Second
-
-func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
+func (s *storing) run(in session) error {
+	ctx := in.reading
 	from, ids, err := s.resume(ctx)
 	if err != nil {
 		return err
 	}
-	durable(from)
+	in.durable(from)
+	in.begun()
 	assign := map[string]map[int32]kgo.Offset{}
 	for p, next := range from {
 		if assign[p.Topic] == nil {
@@ -118,9 +117,9 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	}
 	defer client.Close()
 
-	// A block in hand is stored even while the function stops: the work is
-	// done, and a successor need not do it again.
-	work, reading := errgroup.WithContext(context.WithoutCancel(ctx))
+	// A block in hand is stored even while the function stops, as long as there is
+	// time: the work is done, and a successor need not do it again.
+	work, reading := errgroup.WithContext(in.working)
 	reading, stop := context.WithCancel(reading)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -128,15 +127,15 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 	ready := make(chan prepared)
 	work.Go(func() error {
 		defer close(ready)
-		return s.prepare(reading, newGatherer(client, s.bounds), ids, ready)
+		return s.prepare(in, reading, newGatherer(client, s.bounds, in.size), ids, ready)
 	})
 	work.Go(func() error {
 		for p := range ready {
-			stored, err := s.store(context.WithoutCancel(ctx), p)
+			stored, err := s.store(in, p)
 			if err != nil {
 				return err
 			}
-			durable(stored)
+			in.durable(stored)
 		}
 		return nil
 	})
@@ -146,14 +145,14 @@ func (s *storing) live(ctx context.Context, durable func(Offsets)) error {
 // errWidened: a topic has partitions that it had not when the drain began.
 var errWidened = errors.New("a topic was given more partitions")
 
-// watch ends the life when a bell shows that a topic was widened: the next life
+// watch ends the session when a bell shows that a topic was widened: the next
 // takes the new partitions too.
 func (s *storing) watch(ctx context.Context, from Offsets) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.strange:
+		case <-s.unknown:
 		}
 		topics, err := s.admin.ListTopics(ctx, s.topics...)
 		if err != nil {
@@ -171,29 +170,30 @@ func (s *storing) watch(ctx context.Context, from Offsets) error {
 
 // prepared is a block that waits to be stored.
 type prepared struct {
-	topic string
-	put   Put
+	topic   string
+	records int
+	put     Put
 }
 
 // prepare gathers blocks, and hands them over one by one, until ctx ends.
-func (s *storing) prepare(ctx context.Context, gather *gatherer, ids map[string]string, out chan<- prepared) error {
+func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids map[string]string, out chan<- prepared) error {
 	for {
 		blocks, err := gather.next(ctx)
 		if err != nil {
 			return err
 		}
-		preparing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeLimit)
 		for topic, b := range blocks {
+			preparing, cancel := context.WithTimeout(in.working, s.bounds.limit())
 			put, err := s.stores[topic].Prepare(preparing, ids[topic], *b)
+			cancel()
 			if err != nil {
-				cancel()
+				in.size.failed(len(b.Records))
 				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			if !hand(ctx, out, prepared{topic, put}) {
+			if !hand(ctx, out, prepared{topic, len(b.Records), put}) {
 				break
 			}
 		}
-		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -216,16 +216,24 @@ func hand(ctx context.Context, out chan<- prepared, p prepared) bool {
 	}
 }
 
-func (s *storing) store(ctx context.Context, p prepared) (stored Offsets, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+// store stores a block. Whatever it fails with, the next try is smaller: a store
+// tells of a block that is too large for it, or for its time, in many ways.
+func (s *storing) store(in session, p prepared) (stored Offsets, err error) {
+	limit := s.bounds.limit()
+	ctx, cancel := context.WithTimeout(in.working, limit)
 	defer cancel()
+	began := time.Now()
 	err = s.breaker.put(func() (err error) {
 		stored, err = p.put(ctx)
 		return err
 	})
 	if err != nil {
+		if !errors.Is(err, ErrOpen) && in.working.Err() == nil {
+			in.size.failed(p.records)
+		}
 		return nil, fmt.Errorf("store a block of %s: %w", p.topic, err)
 	}
+	in.size.done(time.Since(began), limit)
 	return stored, nil
 }
 
@@ -268,13 +276,13 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 	from := Offsets{}
 	for _, topic := range s.topics {
 		for n := range topics[topic].Partitions {
-			start, told := starts.Lookup(topic, n)
-			end, toldToo := ends.Lookup(topic, n)
+			start, known := starts.Lookup(topic, n)
+			end, knownToo := ends.Lookup(topic, n)
 			if err := errors.Join(start.Err, end.Err); err != nil {
 				return nil, nil, fmt.Errorf("offsets of %s/%d: %w", topic, n, err)
 			}
-			if !told || !toldToo { // a broker in trouble may answer for a part
-				return nil, nil, fmt.Errorf("offsets of %s/%d: the broker does not tell them", topic, n)
+			if !known || !knownToo { // a broker in trouble may answer for a part
+				return nil, nil, fmt.Errorf("offsets of %s/%d: the broker left them out of its answer", topic, n)
 			}
 			if s.share.has(n) {
 				from[Partition{topic, n}] = start.Offset

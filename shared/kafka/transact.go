@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -38,21 +37,45 @@ type Group struct {
 var errFenced = errors.New("another process has taken over")
 
 // NewTransactDrain drains a topic through a Transform in Kafka transactions.
-func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform) (*Drain, error) {
-	s := &transacting{cfg: cfg, bounds: bounds, topic: topic, group: group, transform: t}
-	return newDrain(name, cfg, []string{topic}, s.live)
+// outputs are the topics that it writes to.
+func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform, outputs ...string) (*Drain, error) {
+	s := &transacting{name: name, cfg: cfg, bounds: bounds, topic: topic, group: group, transform: t, unwritable: map[place]error{}}
+	d, err := newDrain(name, cfg, []string{topic}, bounds)
+	if err != nil {
+		return nil, err
+	}
+	d.loop, d.outputs = s.run, outputs
+	return d, nil
 }
 
 // transacting is the loop that drains in transactions.
 type transacting struct {
+	name      string
 	cfg       Config
 	bounds    Bounds
 	topic     string
 	group     Group
 	transform Transform
+	// unwritable are the records whose transaction failed though it had no other,
+	// and why: they become dead letters when they are read again.
+	unwritable map[place]error
 }
 
-func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
+// place is where a record stands in the topic.
+type place struct {
+	partition int32
+	offset    int64
+}
+
+func (t *transacting) run(in session) error {
+	err := t.drain(in)
+	if t.group.Member != "" && classOf(err) == fenced { // nobody else has a name that was drawn by lot
+		return fmt.Errorf("%w: %w", errFenced, err)
+	}
+	return err
+}
+
+func (t *transacting) drain(in session) error {
 	opts := append(t.cfg.Options(), producing()...)
 	if t.group.Member != "" {
 		opts = append(opts, kgo.InstanceID(t.group.Member), kgo.TransactionalID(t.group.Name+"-"+t.group.Member))
@@ -72,50 +95,94 @@ func (t *transacting) live(ctx context.Context, durable func(Offsets)) error {
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(4<<20), // unpacked, with its records' headers, it takes eight times as much
 		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { in.begun() }),
 	)...)
 	if err != nil {
 		return fmt.Errorf("kafka transactions: %w", err)
 	}
 	defer session.Close()
 
-	// A bell for what was done before this life is answered at once.
-	asking, cancel := context.WithTimeout(ctx, 15*time.Second)
+	// A bell for what was done before this session is answered at once.
+	asking, cancel := context.WithTimeout(in.reading, 15*time.Second)
 	done, err := committedBy(asking, kadm.NewClient(session.Client()), t.group.Name, t.topic)
 	cancel()
 	if err != nil {
 		return err
 	}
-	durable(done)
-	gather := newGatherer(session.Client(), t.bounds)
+	in.durable(done)
+	gather := newGatherer(session.Client(), t.bounds, in.size)
 	for {
-		blocks, err := gather.next(ctx)
+		blocks, err := gather.next(in.reading)
 		if err != nil {
-			return fenced(err)
+			return err
 		}
-		working, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-		err = t.transact(working, session, blocks[t.topic], durable)
-		cancel()
-		if err != nil {
-			return fenced(err)
+		if err := t.transact(in, session, *blocks[t.topic]); err != nil {
+			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err := in.reading.Err(); err != nil {
+			return err
 		}
 	}
 }
 
 // transact turns one block into one transaction. A block that was not committed
 // because the group was rebalanced is fetched again by whoever owns it now.
-func (t *transacting) transact(ctx context.Context, session *kgo.GroupTransactSession, b *Block, durable func(Offsets)) error {
+func (t *transacting) transact(in session, session *kgo.GroupTransactSession, b Block) error {
+	limit, began := t.bounds.limit(), time.Now()
+	ctx, cancel := context.WithTimeout(in.working, limit)
+	defer cancel()
+	all := len(b.Records)
+	committed, settle, err := t.commit(ctx, in, session, &b)
+	if err != nil {
+		switch {
+		case in.working.Err() != nil: // it was given up
+		case ofRecord(err) && all == 1:
+			t.unwritable[placeOf(b.Records[0])] = err
+		case ofRecord(err) || tooSlow(err) || ctx.Err() != nil:
+			in.size.failed(all)
+		}
+		return err
+	}
+	if !committed {
+		return nil
+	}
+	in.durable(b.Next)
+	if err := settle(ctx); err != nil {
+		if ctx.Err() != nil && in.working.Err() == nil {
+			in.size.failed(all)
+		}
+		return fmt.Errorf("settle a block of %s: %w", t.topic, err)
+	}
+	in.size.done(time.Since(began), limit)
+	return nil
+}
+
+// abortLimit bounds the end of a transaction that failed. One that is not ended
+// is, by the next with its name or by its timeout.
+const abortLimit = 5 * time.Second
+
+// commit runs the transaction: what the block's records lead to, a dead letter for
+// each that nothing could be written of, and the block's offsets.
+func (t *transacting) commit(ctx context.Context, in session, session *kgo.GroupTransactSession, b *Block) (committed bool, settle func(context.Context) error, err error) {
+	letters, rest, err := t.letters(b.Records)
+	if err != nil {
+		return false, nil, err
+	}
 	if err := session.Begin(); err != nil {
-		return fmt.Errorf("begin a transaction: %w", err)
+		return false, nil, fmt.Errorf("begin a transaction: %w", err)
 	}
 	var failed kgo.FirstErrPromise
 	var written sync.Map // the topics of the output
-	settle, err := t.transform(ctx, *b, func(r *kgo.Record) {
+	produce := func(r *kgo.Record) {
 		written.Store(r.Topic, nil)
 		session.Produce(ctx, r, failed.Promise())
-	})
+	}
+	for _, l := range letters {
+		produce(l)
+	}
+	work := *b
+	work.Records = rest
+	settle, err = t.transform(ctx, work, produce)
 	if err != nil {
 		err = fmt.Errorf("process a block of %s: %w", t.topic, err)
 	}
@@ -128,28 +195,45 @@ func (t *transacting) transact(ctx context.Context, session *kgo.GroupTransactSe
 		return true
 	})
 	if err := errors.Join(err, failed.Err()); err != nil {
-		_, aborted := session.End(context.WithoutCancel(ctx), kgo.TryAbort)
-		return errors.Join(err, aborted)
+		limit := abortLimit
+		if in.working.Err() != nil {
+			limit = stopReserve / 2
+		}
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		_, aborted := session.End(ending, kgo.TryAbort)
+		return false, nil, errors.Join(err, aborted)
 	}
-	committed, err := session.End(ctx, kgo.TryCommit)
+	committed, err = session.End(ctx, kgo.TryCommit)
 	if err != nil {
-		return fmt.Errorf("commit a block of %s: %w", t.topic, err)
+		return false, nil, fmt.Errorf("commit a block of %s: %w", t.topic, err)
 	}
-	if !committed {
-		return nil
-	}
-	durable(b.Next)
-	if err := settle(ctx); err != nil {
-		return fmt.Errorf("settle a block of %s: %w", t.topic, err)
-	}
-	return nil
-}
-
-func fenced(err error) error {
-	for _, e := range []error{kerr.FencedInstanceID, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.UnknownMemberID} {
-		if errors.Is(err, e) {
-			return fmt.Errorf("%w: %w", errFenced, err)
+	if committed {
+		for _, r := range b.Records {
+			delete(t.unwritable, placeOf(r))
 		}
 	}
-	return err
+	return committed, settle, nil
 }
+
+// letters are the dead letters of those records that nothing could be written of.
+func (t *transacting) letters(records []*kgo.Record) (letters, rest []*kgo.Record, err error) {
+	if len(t.unwritable) == 0 {
+		return nil, records, nil
+	}
+	for _, r := range records {
+		reason, bad := t.unwritable[placeOf(r)]
+		if !bad {
+			rest = append(rest, r)
+			continue
+		}
+		letter, err := event.NewDeadLetter(t.name, r, reason).Record()
+		if err != nil {
+			return nil, nil, err
+		}
+		letters = append(letters, letter)
+	}
+	return letters, rest, nil
+}
+
+func placeOf(r *kgo.Record) place { return place{r.Partition, r.Offset} }
