@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ type Draining struct {
 	Topics []string
 	// Chores are what a tick may ask for besides "wake". They must be safe to repeat.
 	Chores map[string]func(context.Context) error
-	// Closers are run after the drain has stopped.
+	// Closers are run once the drain has stopped, in their order.
 	Closers []func() error
 }
 
@@ -162,13 +163,25 @@ func (d *Draining) Exhaust(ctx context.Context) error {
 	return errors.Join(err, d.Close(ending))
 }
 
-// Close stops the drain, then what it stood on.
+// Close stops the drain, then lets go of what it stood on. While the drain is
+// still at work everything is left to it: a lease that was given back would let a
+// successor write beside it, and one that is not runs out by itself.
 func (d *Draining) Close(ctx context.Context) error {
-	err := d.Drain.Stop(ctx)
-	for _, c := range d.Closers {
-		if e := c(); err == nil {
-			err = e
-		}
+	if err := d.Drain.Stop(ctx); err != nil {
+		return err
 	}
-	return err
+	closed := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, c := range d.Closers {
+			errs = append(errs, c())
+		}
+		closed <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("close what the drain stood on: %w", ctx.Err())
+	}
 }

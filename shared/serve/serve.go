@@ -11,7 +11,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
@@ -46,18 +49,33 @@ const (
 	timeout = 20 * time.Second // func-go cuts at 30 s
 )
 
+// Limits of a stop. Knative's own hook takes the grace period of a pod: SIGTERM
+// comes about two seconds before SIGKILL. func-go waits for open requests before
+// it calls Stop, and looks at them every half second.
+const (
+	stopLimit    = 1500 * time.Millisecond
+	requestGrace = 700 * time.Millisecond // then the requests that are still open are cancelled
+)
+
 // Instance is a function as func-go hosts it: Handle, and the hooks Start,
 // Stop, Ready and Alive.
 type Instance struct {
 	name string
 	open func(ctx context.Context, env map[string]string) (Function, error)
 	fn   atomic.Pointer[Function]
+
+	requests context.Context // ends when no request may be open any more
+	cancel   context.CancelFunc
+	unhook   atomic.Pointer[context.CancelFunc] // stops listening to signals
+	stop     sync.Once
+	stopped  error
 }
 
 // New returns an instance that opens its function when it is started. open must
 // not wait for a server to come up: it checks the configuration and returns.
 func New(name string, open func(ctx context.Context, env map[string]string) (Function, error)) *Instance {
-	return &Instance{name: name, open: open}
+	requests, cancel := context.WithCancel(context.Background())
+	return &Instance{name: name, open: open, requests: requests, cancel: cancel}
 }
 
 // Open opens the function by itself, for a service that hosts several. Its
@@ -80,15 +98,31 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 		return err
 	}
 	i.fn.Store(&fn)
+	signals, unhook := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	i.unhook.Store(&unhook)
+	context.AfterFunc(signals, func() { _ = i.Stop(context.Background()) }) // whoever hosts it calls Stop too, and gets the error
 	return nil
 }
 
-// Stop closes the function.
+// Stop refuses new events and closes the function, within 1.5 s. The first call
+// does so, be it by a signal or by the host; the others wait for it and return
+// its error.
 func (i *Instance) Stop(ctx context.Context) error {
-	if fn := i.fn.Swap(nil); fn != nil {
-		return (*fn).Close(ctx)
-	}
-	return nil
+	i.stop.Do(func() {
+		defer i.cancel()
+		fn := i.fn.Swap(nil)
+		if fn == nil {
+			return
+		}
+		if unhook := i.unhook.Load(); unhook != nil {
+			defer (*unhook)()
+		}
+		defer time.AfterFunc(requestGrace, i.cancel).Stop()
+		ctx, cancel := context.WithTimeout(ctx, stopLimit)
+		defer cancel()
+		i.stopped = (*fn).Close(ctx)
+	})
+	return i.stopped
 }
 
 // Ready says whether events are taken.
@@ -105,7 +139,7 @@ func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
 func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	fn := i.fn.Load()
 	if fn == nil {
-		refuse(w, http.StatusServiceUnavailable, i.name+" is starting")
+		refuse(w, http.StatusServiceUnavailable, i.name+" is starting or stopping")
 		return
 	}
 	switch {
