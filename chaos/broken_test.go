@@ -82,8 +82,8 @@ var breaches = []breach{
 	},
 	{
 		name: "poison is passed over", file: "shared/kafka/bury.go",
-		old: []string{"	for _, bad := range p {\n"},
-		new: []string{"	for _, bad := range p[:0] {\n"},
+		old: []string{"	for i, bad := range poison {\n		r := bad.record\n		if r.Offset"},
+		new: []string{"	for i, bad := range poison[:0] {\n		r := bad.record\n		if r.Offset"},
 	},
 }
 

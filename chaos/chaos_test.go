@@ -21,6 +21,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 var (
@@ -35,6 +37,7 @@ const programs = "../bin/chaos"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics log past the logger that it is given
 	if err := build(programs); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

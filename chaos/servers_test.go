@@ -249,7 +249,7 @@ func (p *pipeline) emptyRegistry(ctx context.Context, d time.Duration) error {
 }
 
 // mostPartitions is up to where a topic is widened.
-const mostPartitions = 12
+const mostPartitions = 15
 
 // widen adds a partition to a topic: from then on a key may be in another one.
 func (p *pipeline) widen(ctx context.Context, topic string) error {
@@ -421,8 +421,21 @@ func small() map[string]string {
 	}
 }
 
-// startControl lets `pulse audit --wait` wake the functions.
+// startControl makes the pipeline a stack for the commands of pulse, as `pulse up`
+// does: its home has addresses and is locked, and `pulse audit --wait` can wake the
+// functions.
 func (p *pipeline) startControl() {
+	lock, err := os.Create(filepath.Join(p.dir, "lock"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { lock.Close() })
+	if _, err := fmt.Fprint(lock, os.Getpid()); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		p.t.Fatalf("lock the home: %v", err)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /wake/{function}", func(w http.ResponseWriter, r *http.Request) {
 		if err := p.cluster.Wake(r.Context(), r.PathValue("function")); err != nil {
