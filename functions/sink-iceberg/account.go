@@ -94,7 +94,7 @@ func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter)
 	for i, f := range batch.Schema().Fields() {
 		columns[f.Name] = batch.Column(i)
 	}
-	var values [3][]appendTo
+	var values [3][]adder
 	for i, cols := range sums {
 		for _, c := range cols {
 			v, err := valuesOf(c, columns[c.Name])
@@ -105,14 +105,13 @@ func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter)
 		}
 	}
 	ids, times, sweeps := columns["repo_id"].(*array.Int64), columns["observed_at"].(*array.Timestamp), columns["sweep_id"].(*array.String)
-	var line audit.Line
 	for row := range int(batch.NumRows()) {
 		var sum [3]uint64
 		for i, cols := range values {
 			if len(cols) == 0 {
 				continue
 			}
-			line = line[:0]
+			var line audit.Line
 			for _, value := range cols {
 				line = value(line, row)
 			}
@@ -124,17 +123,17 @@ func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter)
 	return nil
 }
 
-// appendTo appends the value of a row.
-type appendTo func(l audit.Line, row int) audit.Line
+// adder adds the value of a row.
+type adder func(l audit.Line, row int) audit.Line
 
 // valuesOf are the values of a column for a checksum. A column that the table does
 // not have yet is null.
-func valuesOf(c audit.Column, a arrow.Array) (appendTo, error) {
+func valuesOf(c audit.Column, a arrow.Array) (adder, error) {
 	null := func(l audit.Line, _ int) audit.Line { return l.Null() }
 	if a == nil {
 		return null, nil
 	}
-	var value appendTo
+	var value adder
 	switch a := a.(type) {
 	case *array.Int64:
 		value = func(l audit.Line, row int) audit.Line { return l.Int(a.Value(row)) }
@@ -172,7 +171,7 @@ func valuesOf(c audit.Column, a arrow.Array) (appendTo, error) {
 
 // entries are the values in a list for a checksum: texts, or pairs of a text and a
 // number.
-func entries(a arrow.Array) (appendTo, error) {
+func entries(a arrow.Array) (adder, error) {
 	switch a := a.(type) {
 	case *array.String:
 		return func(l audit.Line, i int) audit.Line { return l.Entry(a.Value(i)) }, nil

@@ -18,16 +18,17 @@ func TestChecksumsInSQLAreThoseInGo(t *testing.T) {
 		want   audit.Line
 	}{
 		{[][2]string{{"Int64", "-5"}, {"Nullable(Int64)", "9223372036854775807"}, {"Nullable(Int64)", "NULL"}},
-			[]audit.Kind{audit.Number, audit.Number, audit.Number}, audit.Line(nil).Int(-5).Int(1<<63 - 1).Null()},
+			[]audit.Kind{audit.Number, audit.Number, audit.Number}, audit.Line{}.Int(-5).Int(1<<63 - 1).Null()},
 		{[][2]string{{"Nullable(Float64)", "0.1"}, {"Nullable(Float64)", "NULL"}, {"Nullable(Float64)", "-0.0"}, {"Nullable(Float64)", "1e300"}},
-			[]audit.Kind{audit.Real, audit.Real, audit.Real, audit.Real}, audit.Line(nil).Real(0.1).Null().Real(minusZero()).Real(1e300)},
+			[]audit.Kind{audit.Real, audit.Real, audit.Real, audit.Real}, audit.Line{}.Real(0.1).Null().Real(minusZero()).Real(1e300)},
+		{[][2]string{{"Nullable(Int64)", "NULL"}, {"Int64", "0"}}, []audit.Kind{audit.Number, audit.Number}, audit.Line{}.Null().Int(0)},
 		{[][2]string{{"Bool", "true"}, {"Nullable(Bool)", "false"}, {"Nullable(Bool)", "NULL"}},
-			[]audit.Kind{audit.Flag, audit.Flag, audit.Flag}, audit.Line(nil).Flag(true).Flag(false).Null()},
+			[]audit.Kind{audit.Flag, audit.Flag, audit.Flag}, audit.Line{}.Flag(true).Flag(false).Null()},
 		{[][2]string{{"DateTime64(3)", "'2026-01-02 03:04:05.006'"}, {"Nullable(DateTime64(3))", "'1970-01-01 00:00:00.000'"}, {"Nullable(DateTime64(3))", "NULL"}},
-			[]audit.Kind{audit.Moment, audit.Moment, audit.Moment}, audit.Line(nil).Int(1767323045006).Int(0).Null()},
+			[]audit.Kind{audit.Moment, audit.Moment, audit.Moment}, audit.Line{}.Int(1767323045006).Int(0).Null()},
 		{[][2]string{{"String", "''"}, {"LowCardinality(String)", "'o/r'"}, {"LowCardinality(Nullable(String))", "'-'"}, {"LowCardinality(Nullable(String))", "NULL"}, {"Nullable(String)", "'ü|'"}, {"Nullable(String)", "NULL"}},
 			[]audit.Kind{audit.Text, audit.Text, audit.Text, audit.Text, audit.Text, audit.Text},
-			audit.Line(nil).Text("").Text("o/r").Text("-").Null().Text("ü|").Null()},
+			audit.Line{}.Text("").Text("o/r").Text("-").Null().Text("ü|").Null()},
 	} {
 		var cols []audit.Column
 		var from []string
