@@ -64,9 +64,14 @@ func newWorld(t *testing.T, records int) *world {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, url: "http://" + address, env: append(os.Environ(), hosted+"=1",
+	// Blocks are small because a pipeline to Redis is not broken off, and miniredis
+	// takes up to 1 ms for a script when the race detector is on.
+	//
+	// A program with the race detector sleeps for a second before it exits.
+	race := "GORACE=" + strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	w := &world{kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, url: "http://" + address, env: append(os.Environ(), hosted+"=1", race,
 		"LISTEN_ADDRESS="+address, "KAFKA_BROKERS="+strings.Join(cluster.ListenAddrs(), ","), "SCHEMA_REGISTRY_URL="+registry.URL,
-		"REDIS_URL=redis://"+miniredis.RunT(t).Addr(), "AGGREGATE_BLOCK_RECORDS=2000")}
+		"REDIS_URL=redis://"+miniredis.RunT(t).Addr(), "AGGREGATE_BLOCK_RECORDS=200")}
 	codec, err := event.NewCodec(registry.URL)
 	if err != nil {
 		t.Fatal(err)

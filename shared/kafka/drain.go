@@ -125,7 +125,7 @@ func (d *Drain) Start() {
 const stopReserve = 700 * time.Millisecond
 
 // Stop ends the drain after the block in hand. When ctx leaves no time for that,
-// the block is given up 0.7 s before that, or halfway: it is not lost, for its
+// the block is given up 0.7 s before that, or after a third of it: it is not lost, for its
 // offsets become durable with it. An error says that the drain is still at work.
 func (d *Drain) Stop(ctx context.Context) error {
 	defer d.client.Close()
@@ -136,7 +136,7 @@ func (d *Drain) Stop(ctx context.Context) error {
 	d.stop()
 	patience := ctx
 	if deadline, ok := ctx.Deadline(); ok {
-		reserve := min(stopReserve, time.Until(deadline)/2)
+		reserve := min(stopReserve, time.Until(deadline)*2/3)
 		var cancel context.CancelFunc
 		patience, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 		defer cancel()

@@ -49,12 +49,16 @@ const (
 	timeout = 20 * time.Second // func-go cuts at 30 s
 )
 
-// Limits of a stop. Knative's own hook takes the grace period of a pod: SIGTERM
-// comes about two seconds before SIGKILL. func-go waits for open requests before
-// it calls Stop, and looks at them every half second.
+// Limits of a stop. Knative's hook takes the grace period of a pod, so SIGKILL
+// comes about two seconds after SIGTERM. func-go first waits for the requests that
+// are open, and notices their end up to shutdownPoll late; the function is closed
+// meanwhile. Both are over after stopLimit, which leaves the rest of the two
+// seconds to the end of the process on a busy machine.
 const (
-	stopLimit    = 1500 * time.Millisecond
-	requestGrace = 700 * time.Millisecond // then the requests that are still open are cancelled
+	killedAfter  = 2 * time.Second
+	stopLimit    = killedAfter - 700*time.Millisecond
+	shutdownPoll = 550 * time.Millisecond   // of http.Server.Shutdown: 500 ms and a tenth
+	requestGrace = stopLimit - shutdownPoll // then the requests that are still open are cancelled
 )
 
 // Instance is a function as func-go hosts it: Handle, and the hooks Start,
@@ -104,9 +108,9 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 	return nil
 }
 
-// Stop refuses new events and closes the function, within 1.5 s. The first call
-// does so, be it by a signal or by the host; the others wait for it and return
-// its error.
+// Stop refuses new events, cancels the requests that are open after 0.75 s, and
+// closes the function, within 1.3 s. The first call does so, be it by a signal or
+// by the host; the others wait for it and return its error.
 func (i *Instance) Stop(ctx context.Context) error {
 	i.stop.Do(func() {
 		defer i.cancel()
@@ -176,6 +180,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
+	defer context.AfterFunc(i.requests, cancel)()
 	if err := (*fn).Receive(ctx, e); err != nil {
 		status := statusOf(err)
 		if status >= 500 {

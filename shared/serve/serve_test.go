@@ -110,6 +110,52 @@ func TestEventsAreRefusedUntilStartedAndAfterStop(t *testing.T) {
 	}
 }
 
+// stubborn is a function whose work ends with its context alone.
+type stubborn struct {
+	fn
+	begun chan struct{}
+}
+
+func (s *stubborn) Receive(ctx context.Context, _ cloudevents.Event) error {
+	close(s.begun)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *stubborn) Close(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// func-go calls Stop only once no request is open, and the process is killed two
+// seconds after SIGTERM.
+func TestStopEndsTheRequestsThatAreOpen(t *testing.T) {
+	f := &stubborn{begun: make(chan struct{})}
+	i := serve.New("test", func(context.Context, map[string]string) (serve.Function, error) { return f, nil })
+	if err := i.Start(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	w, answered := httptest.NewRecorder(), make(chan struct{})
+	go func() {
+		defer close(answered)
+		i.Handle(w, binary(`{}`))
+	}()
+	<-f.begun
+	stopped := make(chan error, 1)
+	go func() { stopped <- i.Stop(context.Background()) }()
+	select {
+	case <-answered:
+	case <-stopped:
+		t.Fatal("the request is open though the function has stopped")
+	}
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("answered %d, want 503", w.Code)
+	}
+	if err := <-stopped; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stop: %v, want that the function was not closed in its time", err)
+	}
+}
+
 func TestStatusIsReadableByPeople(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/status", &bytes.Buffer{})
