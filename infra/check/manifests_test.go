@@ -393,8 +393,8 @@ func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
 		topics := map[string]bool{}
 		each(all, func(name string, k *kafkaTopic) {
 			topics[k.Spec.TopicName] = true
-			if k.Spec.Config["retention.ms"] == nil || k.Spec.Config["cleanup.policy"] != "delete" || k.Metadata.Labels["strimzi.io/cluster"] == "" {
-				t.Errorf("%s: KafkaTopic %s lacks its retention, its policy or its cluster", dir, name)
+			if k.Spec.Config["retention.ms"] == nil || k.Spec.Config["cleanup.policy"] != "delete" || k.Spec.Config["max.message.bytes"] == nil || k.Metadata.Labels["strimzi.io/cluster"] == "" {
+				t.Errorf("%s: KafkaTopic %s lacks its retention, its policy, its largest batch or its cluster", dir, name)
 			}
 			if dir == "infra/deploy/production" && (k.Spec.Replicas != 3 || k.Spec.Config["min.insync.replicas"] == nil) {
 				t.Errorf("%s: KafkaTopic %s has %d replicas", dir, name, k.Spec.Replicas)

@@ -6,9 +6,12 @@ import "github.com/m7pulse/m7pulse/shared/repo"
 // what the one before it leaves room for. So what is accepted at a door can be
 // written by every stage behind it.
 const (
+	// TopicBatch is the largest record batch that our topics take, the
+	// max.message.bytes of infra/knative/topics.yaml. It is Kafka's default, stated
+	// because a broker may have another.
+	TopicBatch = 1_048_588
 	// MaxBatch is the largest record batch that our producers write, before it is
-	// compressed. A topic must take it: its max.message.bytes, 1,048,588 where
-	// nothing is set, must not be less.
+	// compressed. A drain refuses topics that take less.
 	MaxBatch = 1_000_000
 	// MaxRecord is the largest record, its key, value and headers: a batch of one
 	// adds its own header and the lengths within.
@@ -28,8 +31,12 @@ const (
 	maxReason = 16 << 10
 )
 
-// It does not compile unless the largest row fits in a record.
-const _ = uint(MaxRecord - maxProcessed - maxAttributes)
+// It does not compile unless the largest row fits in a record, and the largest
+// batch in a topic.
+const (
+	_ = uint(MaxRecord - maxProcessed - maxAttributes)
+	_ = uint(TopicBatch - MaxBatch)
+)
 
 // Reason is a text as the reason of a ledger line, cut where it is too long.
 func Reason(text string) *string {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/robfig/cron/v3"
@@ -170,6 +171,9 @@ func checkTopics(topics []kept[kafkaTopic], ns string, found *faults) []Topic {
 		}
 		if policy := topic.Config["cleanup.policy"]; policy != "delete" {
 			fault("spec.config.cleanup.policy", "is %q, want delete: compaction loses observations", policy)
+		}
+		if most := topic.Config["max.message.bytes"]; most != strconv.Itoa(event.TopicBatch) {
+			fault("spec.config.max.message.bytes", "is %q, want %d: what is accepted at the door must fit in every topic", most, event.TopicBatch)
 		}
 		out = append(out, topic)
 	}

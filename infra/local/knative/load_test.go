@@ -137,6 +137,8 @@ func TestLoadRefusesFaults(t *testing.T) {
 	f(topics, "partitions: 12", "partitions: 0", topics, "spec.partitions")
 	f(topics, "topicName: github.fetch_requests\n", "topicName: github fetch\n", topics, "spec.topicName")
 	f(topics, "cleanup.policy: delete", "cleanup.policy: compact", topics, "cleanup.policy")
+	f(topics, "    max.message.bytes: 1048588\n", "", topics, "max.message.bytes")
+	f(topics, "max.message.bytes: 1048588", "max.message.bytes: 900000", topics, "max.message.bytes", "900000")
 	f(topics, "strimzi.io/cluster", "strimzi.io/clutter", topics, "strimzi.io/cluster is missing")
 	f(topics, "topicName: github.sweeps.dlq", "topicName: github.swept.dlq", topics, "no topic github.sweeps.dlq")
 	f(topics, "topicName: github.base_repos.bells", "topicName: github.bass_repos.dlq", topics, "no topic github.base_repos.bells")
