@@ -72,17 +72,17 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	if faults != nil {
 		return nil, faults
 	}
-	rdb, err := openRedis(string(cfg.Asking.Redis))
+	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
 	if err != nil {
 		return nil, err
 	}
-	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
+	rdb, err := openRedis(string(cfg.Asking.Redis))
 	if err != nil {
 		return nil, err
 	}
 	producer, err := kafka.NewProducer(cfg.Kafka)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, rdb.Close())
 	}
 	return assemble(cfg, owners, servers{codec, producer, rdb, http.DefaultTransport}), nil
 }

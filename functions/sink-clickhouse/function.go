@@ -4,6 +4,7 @@ package sinkclickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -118,13 +119,13 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	if err != nil {
 		return nil, err
 	}
-	letters, err := kafka.NewLetters(cfg.Kafka, stage)
-	if err != nil {
-		return nil, err
-	}
 	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, errors.Join(fmt.Errorf("REDIS_URL: %w", err), hot.conn.Close())
+	}
+	letters, err := kafka.NewLetters(cfg.Kafka, stage)
+	if err != nil {
+		return nil, errors.Join(err, rdb.Close(), hot.conn.Close())
 	}
 	w := &writer{redis: rdb, store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
@@ -132,7 +133,8 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
 	})
 	if err != nil {
-		return nil, err
+		letters.Close()
+		return nil, errors.Join(err, rdb.Close(), hot.conn.Close())
 	}
 	return &serve.Draining{
 		Drain:  drain,

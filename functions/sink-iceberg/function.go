@@ -131,6 +131,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 		event.TopicSweeps:         sweeps(shelf, letters, codec),
 	})
 	if err != nil {
+		letters.Close()
 		return nil, err
 	}
 	return &serve.Draining{
