@@ -35,7 +35,7 @@ SEEDS ?= 1000
 ROUNDS ?= 50
 SEED ?= 1
 chaos: ## Break all that the pipeline stands on, ROUNDS times (50) by a SEED (1); then SEEDS (1000) sweeps in virtual time.
-	$(GO) test -count 1 -timeout 2h -v -run Chaos ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
+	$(GO) test -count 1 -timeout 2h -v ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
 	$(GO) test -count 1 -timeout 1h -v -run 'Broken|BackPressure' ./chaos/ -chaos.broken -chaos.down 10m
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 

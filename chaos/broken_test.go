@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -15,14 +16,20 @@ import (
 var broken = flag.Bool("chaos.broken", false, "also hold the suite against programs in which a promise is broken")
 
 // breach is a promise broken on purpose: a function's program built with some
-// lines of its source replaced, and the faults under which it must show.
+// lines of its source replaced, and the faults or the scenario under which it must
+// show.
 type breach struct {
-	name   string
-	file   string
-	old    []string // each is there once, or the breach is out of date
-	new    []string
-	faults string // those of the suite's faults that are thrown, by a regular expression; "" for none
+	name     string
+	file     string
+	old      []string // each is there once, or the breach is out of date
+	new      []string
+	faults   string   // those of the suite's faults that are thrown, by a regular expression; "" for none
+	scenario scenario // thrown in place of rounds of faults; nil for those
 }
+
+// scenario brings a pipeline up with the programs of a folder, attacks it in one
+// way, and returns what is wrong then.
+type scenario func(ctx context.Context, t *testing.T, programs string) []error
 
 var breaches = []breach{
 	{
@@ -85,6 +92,50 @@ var breaches = []breach{
 		old: []string{"	for i, bad := range poison {\n		r := bad.record\n		if r.Offset"},
 		new: []string{"	for i, bad := range poison[:0] {\n		r := bad.record\n		if r.Offset"},
 	},
+	{
+		name: "dead letters one by one", file: "shared/kafka/bury.go",
+		old:      []string{"			failed[i] = err\n			written.Done()\n		})\n"},
+		new:      []string{"			failed[i] = err\n			written.Done()\n		})\n		written.Wait()\n"},
+		scenario: throughFlood,
+	},
+	{
+		name: "no block is tried smaller", file: "shared/kafka/size.go",
+		old:      []string{"	s.now = max(1, min(s.now, records)/2)\n"},
+		new:      []string{"	_ = records\n"},
+		scenario: throughThinLine,
+	},
+	{
+		name: "a partition that is new to the process is taken for one at offset 0", file: "functions/aggregate/held.go",
+		old:      []string{"	next, known := h.follows[partition]\n	return known && next == begins\n"},
+		new:      []string{"	return h.follows[partition] == begins\n"},
+		scenario: throughLogThatBeganAgain,
+	},
+	{
+		name: "scripts by their hash only", file: "functions/aggregate/history.go",
+		old: []string{
+			"	return &memory{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil\n",
+			"m.replace.Eval)\n",
+			"m.advance.Run(",
+		},
+		new: []string{
+			"	replace, advance := redis.NewScript(replaceScript), redis.NewScript(advanceScript)\n	for _, s := range []*redis.Script{replace, advance} {\n		for s.Load(context.Background(), rdb).Err() != nil {\n		}\n	}\n	return &memory{redis: rdb, schema: schema, replace: replace, advance: advance}, nil\n",
+			"m.replace.EvalSha)\n",
+			"m.advance.EvalSha(",
+		},
+		faults: "^restart that loses",
+	},
+	{
+		name: "an expired session is taken for another process", file: "shared/kafka/transact.go",
+		old:      []string{"	if t.group.Member != \"\" && classOf(err) == fenced {"},
+		new:      []string{"	if c := classOf(err); c == fenced || c == rejoin {"},
+		scenario: throughExpiredSession,
+	},
+	{
+		name: "a record whose schema is unknown is poison", file: "shared/event/codec.go",
+		old:    []string{"		ErrUnknownSchema, known.reason, contract.Type)\n"},
+		new:    []string{"		ErrInvalid, known.reason, contract.Type)\n"},
+		faults: "^emptied for a while",
+	},
 }
 
 // TestSuiteFindsEachBrokenPromise breaks promises, one by one, in programs made
@@ -97,6 +148,14 @@ func TestSuiteFindsEachBrokenPromise(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			dir := t.TempDir()
 			b.build(t, dir)
+			if b.scenario != nil {
+				errs := b.scenario(t.Context(), t, dir)
+				if len(errs) == 0 {
+					t.Error("not found")
+				}
+				t.Logf("found: %v", errors.Join(errs...))
+				return
+			}
 			c := newChaos(t, newPipeline(t, dir, 0.7, small()), *seed)
 			pattern := regexp.MustCompile(b.faults)
 			var some []fault

@@ -32,6 +32,9 @@ var (
 	within = flag.Duration("chaos.within", 0, "begin no round after this time; 0: no limit")
 )
 
+// short says that this is the short form, as `make test` runs it.
+func short() bool { return *rounds == 1 && !*broken }
+
 // programs is where this run's binaries are.
 const programs = "../bin/chaos"
 

@@ -15,29 +15,35 @@ import (
 func ordinary() map[string]string { return map[string]string{} }
 
 // flooded is how many poisoned records a flood has: a block of ordinary size and
-// more.
-const flooded = 20_000
+// more, or in the short form as many as are not written one by one in a block's
+// time.
+func flooded() int {
+	if short() {
+		return 5_000
+	}
+	return 20_000
+}
 
 // TestFloodOfPoisonIsBuriedAndStopsNothing writes poison by the ten thousands
 // while Kafka is far away: a dead letter that waited for the one before it would
 // not get through in a block's time.
 func TestFloodOfPoisonIsBuriedAndStopsNothing(t *testing.T) {
 	t.Parallel()
-	p := newPipeline(t, absolute(t, programs), 1, ordinary())
-	for _, err := range throughFlood(t.Context(), t, p) {
+	for _, err := range throughFlood(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)
 	}
 }
 
-func throughFlood(ctx context.Context, t *testing.T, p *pipeline) []error {
+func throughFlood(ctx context.Context, t *testing.T, programs string) []error {
 	t.Helper()
+	p := newPipeline(t, programs, 1, ordinary())
 	random := rand.New(rand.NewPCG(*seed, 5))
 	l := newLoad(t, p, random)
 	if err := l.batch(ctx); err != nil {
 		return []error{err}
 	}
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
-		if err := p.flood(ctx, topic, flooded, random); err != nil {
+		if err := p.flood(ctx, topic, flooded(), random); err != nil {
 			return []error{fmt.Errorf("write a flood to %s: %w", topic, err)}
 		}
 	}
@@ -65,18 +71,18 @@ func throughFlood(ctx context.Context, t *testing.T, p *pipeline) []error {
 // TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller leads the sink to ClickHouse by
 // a line so thin that a whole block takes longer than it is given.
 func TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller(t *testing.T) {
-	if *rounds == 1 && !*broken {
+	if short() {
 		t.Skip("with -chaos.rounds, as `make chaos` runs it: it takes two minutes of waiting")
 	}
 	t.Parallel()
-	p := newPipeline(t, absolute(t, programs), 1, ordinary())
-	for _, err := range throughThinLine(t.Context(), t, p) {
+	for _, err := range throughThinLine(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)
 	}
 }
 
-func throughThinLine(ctx context.Context, t *testing.T, p *pipeline) []error {
+func throughThinLine(ctx context.Context, t *testing.T, programs string) []error {
 	t.Helper()
+	p := newPipeline(t, programs, 1, ordinary())
 	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 6)))
 	thin, wide := context.WithCancel(ctx)
 	narrowed := make(chan error, 1)
