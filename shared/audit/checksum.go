@@ -35,7 +35,8 @@ type Column struct {
 
 // Sums are the checksums of one row, each over the values of its columns, in their
 // order, as Line computes it. Sums of checksums modulo 2⁶⁴ do
-// not depend on the order of the rows. Together they cover every column.
+// not depend on the order of the rows. Together they cover every column but
+// processed_at.
 type Sums struct {
 	Observed uint64 // over ObservedColumns: what every store keeps of a reading
 	Details  uint64 // over DetailColumns: what ClickHouse keeps in its state table only; 0 of its time series
@@ -64,9 +65,12 @@ func DetailColumns() []Column {
 	}
 }
 
-// VelocityColumns are those that a processed observation has besides, and its key.
+// VelocityColumns are those that a processed observation has besides, and its key,
+// but for processed_at: of an observation that was computed twice, as around a
+// crash, each store keeps the copy that it saw first, and copies may differ in when
+// they were made.
 func VelocityColumns() []Column {
-	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}, {"processed_at", Moment}, {"revision", Number}, {"late", Flag}}
+	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}, {"revision", Number}, {"late", Flag}}
 	kinds := map[velocity.Kind]Kind{velocity.Count: Number, velocity.Rate: Real, velocity.Moment: Moment, velocity.Flag: Flag}
 	for i, d := range velocity.Definitions() {
 		cols = append(cols, Column{d.Name, kinds[velocity.Field(i).Kind()]})
@@ -186,7 +190,7 @@ func SumsOf(o *event.RepoObserved) Sums {
 // SumsOfProcessed returns the checksums of a processed observation.
 func SumsOfProcessed(p *event.RepoProcessed) Sums {
 	sums := SumsOf(&p.Observation)
-	l := Line{}.Int(p.ID).Int(p.ObservedAt.UnixMilli()).Int(p.ProcessedAt.UnixMilli()).Int(p.Revision).Flag(p.Late)
+	l := Line{}.Int(p.ID).Int(p.ObservedAt.UnixMilli()).Int(p.Revision).Flag(p.Late)
 	for f := range velocity.Field(velocity.Fields) {
 		switch {
 		case !p.Has(f):
