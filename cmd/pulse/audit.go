@@ -344,7 +344,7 @@ func (r *report) print() {
 		if !r.Clean {
 			verdict = "AUDIT NOT CLEAN, though the stores agree"
 		}
-		fmt.Printf("%s: every observation once in every store, every stored field equal by checksum, on %d days.\n", verdict, len(r.Days))
+		fmt.Printf("%s: every observation once in every store, all counters, texts, velocities and flags equal by checksum, on %d days.\n", verdict, len(r.Days))
 		return
 	}
 	fmt.Printf("AUDIT NOT CLEAN: %d differences\n", len(r.Differences))
