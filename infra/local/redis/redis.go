@@ -42,15 +42,31 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("redis: a data directory is needed")
 	}
-	if cfg.Port == 0 {
-		port, err := freePort(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("redis: find a free port: %w", err)
-		}
-		cfg.Port = port
-	}
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
+		binary = ""
+	}
+	if cfg.Port != 0 {
+		return startAt(ctx, binary, cfg)
+	}
+	// Another process may take a free port before this one listens there.
+	var s *Server
+	for range portTries {
+		if cfg.Port, err = freePort(ctx); err != nil {
+			return nil, fmt.Errorf("redis: find a free port: %w", err)
+		}
+		if s, err = startAt(ctx, binary, cfg); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return s, err
+}
+
+// portTries is how many free ports are tried.
+const portTries = 3
+
+func startAt(ctx context.Context, binary string, cfg Config) (*Server, error) {
+	if binary == "" {
 		return startMini(cfg)
 	}
 	return startServer(ctx, binary, cfg)
