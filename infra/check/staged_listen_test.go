@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Each program, in the environment of its image and of Knative, is alive at the
+// TestStagedFunctionsAndKosAnswerTheKubeletInKnativesEnvironment: each program, in the environment of its image and of Knative, is alive at the
 // address of its pod, where the kubelet asks. func's builder puts what func.yaml
 // says into the image; ko puts nothing there.
 func TestStagedFunctionsAndKosAnswerTheKubeletInKnativesEnvironment(t *testing.T) {
