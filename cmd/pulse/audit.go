@@ -80,7 +80,7 @@ type report struct {
 	Repos            int64              `json:"repos"`
 	Duplicates       int64              `json:"duplicates"` // rows too many, in any store
 	DeadLetters      int64              `json:"dead_letters"`
-	Expired          int64              `json:"expired"` // observations that Kafka has let go of: compared among the stores only
+	Expired          int64              `json:"expired"` // observations that have passed Kafka's retention: compared among the stores only
 	Clean            bool               `json:"clean"`   // no differences and no failed sweeps
 	Differences      []string           `json:"differences"`
 	Rows             []differing        `json:"rows"` // which rows differ, the first of them

@@ -181,9 +181,9 @@ func checkKeeping(ctx context.Context, server redis.UniversalClient) error {
 	if p, ok := config["maxmemory-policy"]; ok && p != "noeviction" {
 		return fmt.Errorf("%w: redis evicts keys (maxmemory-policy %s): set it to noeviction", kafka.ErrFatal, p)
 	}
-	appendonly, told := config["appendonly"]
-	save, toldToo := config["save"]
-	if told && toldToo && appendonly != "yes" && save == "" {
+	appendonly, known := config["appendonly"]
+	save, alsoKnown := config["save"]
+	if known && alsoKnown && appendonly != "yes" && save == "" {
 		slog.WarnContext(ctx, "redis does not persist: after its restart the state is rebuilt from Kafka", "appendonly", appendonly, "save", save)
 	}
 	return nil
