@@ -3,7 +3,6 @@ package m7pulse
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
@@ -56,12 +56,8 @@ func newWorld(t *testing.T, records int) *world {
 	t.Cleanup(cluster.Close)
 	registry := httptest.NewServer(srfake.NewRegistry().Handler())
 	t.Cleanup(registry.Close)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// Blocks are small because a pipeline to Redis is not broken off, and miniredis

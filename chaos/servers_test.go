@@ -36,6 +36,7 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
@@ -631,10 +632,9 @@ func (d *disk) free() {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // replica is one of several processes of fetch-org that share everything else.
@@ -47,12 +47,8 @@ func newReplica(t *testing.T, github http.Handler, env ...string) *replica {
 		github.ServeHTTP(w, q)
 	}))
 	t.Cleanup(way.Close)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.url = "http://" + address

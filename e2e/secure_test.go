@@ -32,6 +32,7 @@ import (
 	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
 	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // secured are servers on this machine that take no connection without TLS, under
@@ -188,12 +189,11 @@ func (s *secured) child(cmd *exec.Cmd, address string) {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown sweeps an emulated

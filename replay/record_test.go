@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
@@ -181,12 +181,11 @@ func TestTopicIsRecordedAndReplayedAndPoisonIsNamed(t *testing.T) {
 }
 
 func TestListenAnswersWhenTheEventIsWritten(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := "http://" + l.Addr().String()
-	l.Close()
+	address = "http://" + address
 	ctx, stop := context.WithCancel(t.Context())
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	w, err := replay.Create(path)

@@ -311,14 +311,7 @@ func (b *bench) start(name string) *hosted {
 // the function is ready.
 func (b *bench) host(name string, command func(settings []string) *exec.Cmd) *hosted {
 	b.t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		b.t.Fatal(err)
-	}
+	address := net.JoinHostPort("127.0.0.1", freePort(b.t))
 	// What func.yaml leaves to a ConfigMap or Secret stands in the image as it is
 	// written there, until somebody fills it in.
 	var settings []string

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -27,7 +28,11 @@ func Run(function *serve.Instance) {
 	if err := listenForKubelet(); err != nil {
 		end(err)
 	}
-	end(funchttp.Start(function))
+	if err := funchttp.Start(function); err != nil {
+		// The log of a function that serves is JSON throughout.
+		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("serve the function", "error", err)
+		os.Exit(1)
+	}
 }
 
 // listenForKubelet gives LISTEN_ADDRESS a value where nobody has. Knative sets

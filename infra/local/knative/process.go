@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // process is one life of a function.
@@ -29,7 +30,7 @@ type process struct {
 
 // spawn starts a function on a free port.
 func spawn(argv, env []string, logDir, name string) (*process, error) {
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -62,15 +63,6 @@ func spawn(argv, env []string, logDir, name string) (*process, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // maxLog bounds a function's log, with as much again in the file before it.

@@ -22,6 +22,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // Config says where Redis keeps its data and listens.
@@ -52,8 +54,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	// Another process may take a free port before this one listens there.
 	var s *Server
 	for range portTries {
-		if cfg.Port, err = freePort(ctx); err != nil {
-			return nil, fmt.Errorf("redis: find a free port: %w", err)
+		if cfg.Port, err = freeport.Find(); err != nil {
+			return nil, fmt.Errorf("redis: %w", err)
 		}
 		if s, err = startAt(ctx, binary, cfg); err == nil || ctx.Err() != nil {
 			break
@@ -213,15 +215,6 @@ func startMini(cfg Config) (*Server, error) {
 		}
 	}()
 	return s, nil
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // A tail keeps the end of what a process says, for the error when it fails.

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // Home is the folder that holds all state of one local stack.
@@ -171,16 +173,17 @@ func (h Home) ports() (*ports, error) {
 
 // get returns a free port for a server, the one it had if it can.
 func (p *ports) get(server string) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.taken[server])))
-	if err != nil {
-		l, err = net.Listen("tcp", "127.0.0.1:0")
+	if had := p.taken[server]; had != 0 {
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(had))); err == nil {
+			return had, l.Close()
+		}
 	}
+	port, err := freeport.Find()
 	if err != nil {
-		return 0, fmt.Errorf("find a port for %s: %w", server, err)
+		return 0, fmt.Errorf("%s: %w", server, err)
 	}
-	defer l.Close()
-	p.taken[server] = l.Addr().(*net.TCPAddr).Port
-	return p.taken[server], nil
+	p.taken[server] = port
+	return port, nil
 }
 
 func (p *ports) save() error {

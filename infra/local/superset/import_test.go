@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/m7pulse/m7pulse/infra/local/superset"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // person is logged in to a Superset.
@@ -87,12 +87,10 @@ func serve(t *testing.T, source, dir, trino string) (p *person, stop func()) {
 		}
 		cache = filepath.Join(home, "m7pulse")
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := free.Addr().(*net.TCPAddr).Port
-	free.Close()
 	cfg := superset.Config{Source: source, Dir: dir, Cache: cache, ClickHouse: must(t, "CLICKHOUSE_READER_URL"), Trino: trino, Port: port, Say: func(string, ...any) {}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
