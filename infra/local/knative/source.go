@@ -105,11 +105,21 @@ func (s *source) start(ctx context.Context, admin *kadm.Client) error {
 // Knative does so before a source that begins at the latest record is ready: what
 // is written from then on is delivered, whenever the dispatcher comes to it.
 func (s *source) initOffsets(ctx context.Context, admin *kadm.Client) error {
-	ends, err := s.listEnds(ctx, admin)
+	var ends kadm.ListedOffsets
+	err := whenReady(ctx, func() (err error) {
+		if ends, err = admin.ListEndOffsets(ctx, s.Topic); err == nil {
+			err = ends.Error()
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("KafkaSource %s: list the ends of %s: %w", s.Name, s.Topic, err)
 	}
-	have, err := admin.FetchOffsets(ctx, s.Group)
+	var have kadm.OffsetResponses
+	err = whenReady(ctx, func() (err error) {
+		have, err = admin.FetchOffsets(ctx, s.Group)
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // not there: nothing is committed yet
 		return fmt.Errorf("KafkaSource %s: fetch the offsets of group %s: %w", s.Name, s.Group, err)
 	}
@@ -122,29 +132,28 @@ func (s *source) initOffsets(ctx context.Context, admin *kadm.Client) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if err := admin.CommitAllOffsets(ctx, s.Group, missing); err != nil {
+	if err := whenReady(ctx, func() error { return admin.CommitAllOffsets(ctx, s.Group, missing) }); err != nil {
 		return fmt.Errorf("KafkaSource %s: commit the first offsets of group %s: %w", s.Name, s.Group, err)
 	}
 	return nil
 }
 
-// knownBy is when a topic that was just made is known to every broker, and to a
-// client that asked for it before.
-const knownBy = 15 * time.Second
+// readyBy is when a broker that has just started has a coordinator for the group,
+// and every broker knows a topic that was just made.
+const readyBy = 30 * time.Second
 
-func (s *source) listEnds(ctx context.Context, admin *kadm.Client) (kadm.ListedOffsets, error) {
+// whenReady asks again while the answer is an error that Kafka calls retriable.
+// The client itself gives up after its 20 retries.
+func whenReady(ctx context.Context, ask func() error) error {
 	for began := time.Now(); ; {
-		ends, err := admin.ListEndOffsets(ctx, s.Topic)
-		if err == nil {
-			err = ends.Error()
-		}
-		if !errors.Is(err, kerr.UnknownTopicOrPartition) || time.Since(began) > knownBy {
-			return ends, err
+		err := ask()
+		if !kerr.IsRetriable(err) || time.Since(began) > readyBy {
+			return err
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return err
 		}
 	}
 }

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -322,6 +324,44 @@ func TestSourceBeginsAtATopicThatWasJustMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.stop()
+}
+
+// A Kafka that has just started makes the topic of the groups' offsets when it is
+// first asked for a coordinator, and has none until then.
+func TestSourceWaitsForItsGroupsCoordinator(t *testing.T) {
+	b, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	refusals := 0
+	b.ControlKey(int16(kmsg.OffsetFetch), func(q kmsg.Request) (kmsg.Response, error, bool) {
+		if refusals == 25 { // more than the client asks again by itself
+			return nil, nil, false
+		}
+		refusals++
+		b.KeepControl()
+		refused := q.ResponseKind().(*kmsg.OffsetFetchResponse)
+		refused.ErrorCode = kerr.CoordinatorNotAvailable.Code
+		for _, g := range q.(*kmsg.OffsetFetchRequest).Groups {
+			refused.Groups = append(refused.Groups, kmsg.OffsetFetchResponseGroup{Group: g.Group, ErrorCode: refused.ErrorCode})
+		}
+		return refused, nil, true
+	})
+	cfg := Config{Kafka: kafka.Config{Brokers: b.ListenAddrs()}, Topology: &Topology{Namespace: "ns"}}.withDefaults()
+	client, err := kgo.NewClient(append(cfg.Kafka.Options(), kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := newSource(latest, cfg, rand.New(rand.NewPCG(0, 0)), func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
+	if err := s.start(t.Context(), kadm.NewClient(client)); err != nil {
+		t.Fatalf("after %d refusals: %v", refusals, err)
+	}
+	s.stop()
+	if refusals != 25 {
+		t.Errorf("refused %d times", refusals)
+	}
 }
 
 func TestSourcePostsNoFasterThanItsRate(t *testing.T) {
