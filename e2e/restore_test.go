@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestRestoredStoresCatchUpAndFactsFillANewInstallation: docs/operations.md says
+// TestRestoredStoresCatchUpAndFactsFillANewInstallation: docs/deploy.md says
 // so of backups.
 func TestRestoredStoresCatchUpAndFactsFillANewInstallation(t *testing.T) {
 	t.Parallel()
