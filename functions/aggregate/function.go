@@ -1,5 +1,7 @@
-// Package aggregate turns observations into velocities. It is stateless: the
-// past of each repository is in Redis, and could be rebuilt from Kafka.
+// Package aggregate turns observations into velocities. The history of each
+// repository is in Redis and can be rebuilt from Kafka; what a process holds of it
+// in memory is only a cache (held.go), dropped whenever another process has been at
+// work.
 package aggregate
 
 import (

@@ -69,7 +69,8 @@ func (o offsets) reach(b kafka.Block) bool {
 	return true
 }
 
-// hold says whether the offsets are those of before or beyond them.
+// hold says whether no partition is behind where it was before, under the same
+// topic id.
 func (o offsets) hold(before offsets) bool {
 	for p, next := range before.Next {
 		if now, ok := o.Next[p]; !ok || now < next {
@@ -79,7 +80,8 @@ func (o offsets) hold(before offsets) bool {
 	return o.TopicID == before.TopicID || before.TopicID == ""
 }
 
-// begin says whether a block goes on exactly where the offsets stand.
+// begin says whether no record of a block is stored yet. Offsets may be missing
+// between the last block and this one: records that were deleted or aborted.
 func (o offsets) begin(b kafka.Block) bool {
 	for p, first := range b.First {
 		if o.Next[p.Number] > first {
