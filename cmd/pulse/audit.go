@@ -23,8 +23,8 @@ import (
 
 type auditCommand struct {
 	JSON    bool          `help:"Print JSON."`
-	Wait    bool          `help:"Wait first until running replays have ended and no stage has anything left to do."`
-	Timeout time.Duration `default:"10m" help:"How long to wait at most."`
+	Wait    bool          `help:"First wait until running replays have ended and no stage has work left."`
+	Timeout time.Duration `default:"10m" help:"Longest wait."`
 }
 
 // Run compares the stores and fails on any difference, and on a failed sweep.

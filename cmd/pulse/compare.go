@@ -10,7 +10,7 @@ import (
 
 type compareCommand struct {
 	Names []string `arg:"" help:"Two repositories or more, by owner/name or repo_id."`
-	Days  int      `default:"30" help:"How many days of the series, 2 to 366; the first that was read is 100."`
+	Days  int      `default:"30" help:"Days of the series, 2 to 366; the first reading is 100."`
 	format
 }
 

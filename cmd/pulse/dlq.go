@@ -18,13 +18,13 @@ import (
 
 type dlqCommand struct {
 	List  dlqListCommand  `cmd:"" help:"List the records that could not be processed."`
-	Show  dlqShowCommand  `cmd:"" help:"Show all that is known of one."`
-	Retry dlqRetryCommand `cmd:"" help:"Send records again, as they were, once what was wrong is mended."`
-	Drop  dlqDropCommand  `cmd:"" help:"Give records up. They stay readable."`
+	Show  dlqShowCommand  `cmd:"" help:"Show everything about one."`
+	Retry dlqRetryCommand `cmd:"" help:"Send records again, unchanged, once the cause is fixed."`
+	Drop  dlqDropCommand  `cmd:"" help:"Mark records as done without sending them. They stay readable."`
 }
 
 type dlqListCommand struct {
-	All  bool `help:"Also those that were retried or dropped."`
+	All  bool `help:"Include those that were retried or dropped."`
 	JSON bool `help:"Print JSON."`
 }
 
@@ -97,7 +97,7 @@ func (c *dlqShowCommand) Run(ctx context.Context, p *place) error {
 // settling says which letters.
 type settling struct {
 	IDs []string `arg:"" optional:"" name:"id" help:"topic/partition/offset, as list shows it."`
-	All bool     `help:"All that wait."`
+	All bool     `help:"All that are open."`
 }
 
 type dlqRetryCommand struct{ settling }

@@ -21,7 +21,7 @@ import (
 
 type drainCommand struct {
 	Stage     string `arg:"" enum:"aggregate,sink-clickhouse,sink-iceberg" help:"aggregate, sink-clickhouse or sink-iceberg."`
-	Processes int    `default:"1" help:"How many processes share the partitions, besides those on other machines."`
+	Processes int    `default:"1" help:"Number of processes on this machine that share the partitions."`
 	JSON      bool   `help:"Print JSON."`
 }
 

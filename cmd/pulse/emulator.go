@@ -15,11 +15,11 @@ import (
 
 type emulatorCommand struct {
 	Owners  []string `default:"acme,globex,initech,jane:user" help:"Logins; a login may be followed by :user, by =N for N repositories, or both (jane:user=5)."`
-	Repos   int      `default:"1000" help:"How many repositories all the owners have together, aside from those given by =N."`
-	Seed    uint64   `default:"1" help:"Which world: the same seed makes the same."`
-	Listen  string   `default:"127.0.0.1:9470" help:"Where to listen."`
-	Token   string   `default:"emulated" help:"The token that opens it."`
-	Instant bool     `help:"Answer at once. Else answers take the time that GitHub takes, and all its limits hold."`
+	Repos   int      `default:"1000" help:"Number of repositories of all owners together, besides those given by =N."`
+	Seed    uint64   `default:"1" help:"Seed of the data: the same seed gives the same repositories."`
+	Listen  string   `default:"127.0.0.1:9470" help:"Address to listen on."`
+	Token   string   `default:"emulated" help:"The token that it accepts."`
+	Instant bool     `help:"Answer at once, without limits. Otherwise answers take as long as GitHub's, and its limits apply."`
 }
 
 // Run serves a world that lives until it is stopped. It needs npm once, to

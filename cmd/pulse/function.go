@@ -30,7 +30,7 @@ type embeddedCommand struct {
 		Library string `required:"" help:"Path of libchdb.so."`
 		Data    string `required:"" help:"Data directory."`
 		Address string `required:"" help:"Address to listen on."`
-		Reader  string `help:"Name of the user who may only read; the password is in CLICKHOUSE_READER_PASSWORD, that of the full user in CLICKHOUSE_PASSWORD."`
+		Reader  string `help:"Name of the read-only user; the password is in CLICKHOUSE_READER_PASSWORD, that of the full user in CLICKHOUSE_PASSWORD."`
 	} `cmd:"" name:"clickhouse"`
 }
 

@@ -18,26 +18,26 @@ import (
 )
 
 type commands struct {
-	Version   kong.VersionFlag `help:"Print the version and end."`
+	Version   kong.VersionFlag `help:"Print the version and exit."`
 	Up        upCommand        `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
 	Down      downCommand      `cmd:"" help:"Stop the local stack; nothing is lost."`
 	Status    statusCommand    `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
 	Tick      tickCommand      `cmd:"" help:"Sweep GitHub now instead of at the hour."`
-	Wake      wakeCommand      `cmd:"" help:"Have functions do now what is left to do."`
+	Wake      wakeCommand      `cmd:"" help:"Make functions process now what is left."`
 	Replay    replayCommand    `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
 	Record    recordCommand    `cmd:"" help:"Write CloudEvents to a file: those of a topic, or those posted to an address."`
-	Drain     drainCommand     `cmd:"" help:"Work off a stage's whole backlog at once, in as many processes as you like."`
-	Reprocess reprocessCommand `cmd:"" help:"Compute again what follows from the observations."`
-	Maintain  maintainCommand  `cmd:"" help:"Make few files of many in Iceberg, expire old snapshots, delete what is left over."`
-	Rebuild   rebuildCommand   `cmd:"" help:"Fill a store again from another."`
-	Audit     auditCommand     `cmd:"" help:"Prove that Kafka, ClickHouse and Iceberg hold the same, each once."`
-	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Look through the records that could not be processed; send them again, or give them up."`
-	Owners    ownersCommand    `cmd:"" help:"Say whom to sweep: list, add, remove, and what it costs."`
-	Top       topCommand       `cmd:"" help:"Show the fastest moving repositories of each company."`
-	Repo      repoCommand      `cmd:"" help:"Show one repository, each counter day by day."`
+	Drain     drainCommand     `cmd:"" help:"Work off a stage's backlog in bulk mode, in one or more processes."`
+	Reprocess reprocessCommand `cmd:"" help:"Compute days or histories again from the observations."`
+	Maintain  maintainCommand  `cmd:"" help:"Compact Iceberg's files, expire old snapshots, delete orphaned files."`
+	Rebuild   rebuildCommand   `cmd:"" help:"Fill one store again from the other."`
+	Audit     auditCommand     `cmd:"" help:"Check that Kafka, ClickHouse and Iceberg have the same observations, each once."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List the dead letters; send them again, or drop them."`
+	Owners    ownersCommand    `cmd:"" help:"List, add and remove the owners to sweep, and forecast their cost."`
+	Top       topCommand       `cmd:"" help:"Show the fastest growing repositories of each company."`
+	Repo      repoCommand      `cmd:"" help:"Show the counters of one repository, day by day."`
 	Compare   compareCommand   `cmd:"" help:"Show repositories side by side, raw and as an index."`
 	Trends    trendsCommand    `cmd:"" help:"Rank companies, owners or languages by stars a day."`
-	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub, to sweep it without a token."`
+	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`
 	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Run one embedded server in this process."`
 }

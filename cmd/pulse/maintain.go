@@ -16,8 +16,8 @@ import (
 )
 
 type maintainCommand struct {
-	KeepSnapshots time.Duration `default:"168h" help:"Expire snapshots that are older. With 0s all but the current one, which ends every longer scan that runs."`
-	KeepOrphans   time.Duration `default:"72h" help:"Delete files that no snapshot knows and that are older: at least 1h."`
+	KeepSnapshots time.Duration `default:"168h" help:"Expire older snapshots. 0s expires all but the current one and breaks long scans that are running."`
+	KeepOrphans   time.Duration `default:"72h" help:"Delete older files that belong to no snapshot; 1h or more."`
 	JSON          bool          `help:"Print JSON."`
 }
 

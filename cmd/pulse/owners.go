@@ -19,10 +19,10 @@ import (
 )
 
 type ownersCommand struct {
-	List     ownersList     `cmd:"" help:"Show whom the next sweep reads."`
-	Add      ownersAdd      `cmd:"" help:"Sweep more organisations, people or single repositories, from the next tick on."`
-	Remove   ownersRemove   `cmd:"" help:"Sweep an owner no longer."`
-	Forecast ownersForecast `cmd:"" help:"Say what owners cost, before they are added."`
+	List     ownersList     `cmd:"" help:"List the owners that the next sweep reads."`
+	Add      ownersAdd      `cmd:"" help:"Add organisations, people or single repositories, from the next tick on."`
+	Remove   ownersRemove   `cmd:"" help:"Stop sweeping an owner."`
+	Forecast ownersForecast `cmd:"" help:"Forecast what owners cost, before they are added."`
 }
 
 // where is the environment of the stack, overruled by the process's own: with
@@ -95,7 +95,7 @@ func whatOf(o fetchorg.Owner) string {
 // described are owners as they are named on a command line.
 type described struct {
 	Who     []string `arg:"" help:"Logins of organisations or people, or owner/name for a single repository; or their addresses on github.com."`
-	Company string   `help:"Company that they belong to, a label of your own."`
+	Company string   `help:"Company that they belong to; any label."`
 	Include []string `help:"Patterns of repository names to sweep, such as 'aws-*'."`
 	Exclude []string `help:"Patterns of repository names to leave out."`
 }
@@ -120,7 +120,7 @@ func (d *described) owners() ([]fetchorg.Owner, error) {
 
 type ownersAdd struct {
 	described
-	Unchecked bool `help:"Do not ask GitHub whether they exist and what they cost."`
+	Unchecked bool `help:"Do not check with GitHub that they exist and what they cost."`
 }
 
 // Run lists owners, once GitHub has confirmed that they exist. It adds all or
@@ -163,8 +163,8 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 
 type ownersRemove struct {
 	Login   string        `arg:"" help:"The owner's login."`
-	Purge   bool          `help:"Delete all its data too: in ClickHouse, Iceberg and Redis. What Kafka holds expires by itself."`
-	Timeout time.Duration `default:"10m" help:"How long a purge waits at most for the pipeline to have nothing left to do."`
+	Purge   bool          `help:"Also delete its data from ClickHouse, Iceberg and Redis. Kafka's records expire by themselves."`
+	Timeout time.Duration `default:"10m" help:"Longest wait of a purge for the pipeline to have no work left."`
 }
 
 // Run takes an owner off the list. A sweep of it that runs ends with its next part.
@@ -223,7 +223,7 @@ func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]stri
 }
 
 type ownersForecast struct {
-	Who  []string `arg:"" optional:"" help:"Logins, or owner/name; without any, the owners that are listed."`
+	Who  []string `arg:"" optional:"" help:"Logins, or owner/name; by default the owners that are listed."`
 	JSON bool     `help:"Print JSON."`
 }
 

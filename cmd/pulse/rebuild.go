@@ -17,11 +17,11 @@ import (
 )
 
 type rebuildCommand struct {
-	Hot rebuildHot `cmd:"" help:"Fill ClickHouse anew, beside its tables, and put the new ones in their place."`
+	Hot rebuildHot `cmd:"" help:"Fill a second set of ClickHouse tables and exchange it for the current one."`
 }
 
 type rebuildHot struct {
-	From string `required:"" enum:"cold" placeholder:"cold" help:"Where to read from: cold, the tables of Iceberg."`
+	From string `required:"" enum:"cold" placeholder:"cold" help:"Source: cold, the tables in Iceberg."`
 	JSON bool   `help:"Print JSON."`
 }
 

@@ -17,9 +17,9 @@ import (
 )
 
 type recordCommand struct {
-	Source string `arg:"" help:"A topic: what stands in it now. Or http://host:port, where to listen until it is interrupted."`
-	Out    string `required:"" help:"File to make: JSON Lines (.jsonl), the conformance form (.yaml), .gz besides either; - is standard output."`
-	Limit  int64  `help:"End after so many events; 0: no limit."`
+	Source string `arg:"" help:"A topic, up to its present end; or http://host:port to listen on until interrupted."`
+	Out    string `required:"" help:"Output file: JSON Lines (.jsonl) or conformance YAML (.yaml), either with .gz; - is standard output."`
+	Limit  int64  `help:"Stop after this many events; 0: no limit."`
 	From   moment `help:"Only events of this time or later: 2025-03-01, or 2025-03-01T12:00:00Z."`
 	Until  moment `help:"Only events before this time."`
 }

@@ -26,7 +26,7 @@ type replayCommand struct {
 	Files []string `arg:"" name:"file" help:"CloudEvents as JSON Lines, a JSON batch (.json) or conformance YAML; .gz too."`
 	To    string   `default:"kafka" help:"kafka: each event to the topic of its type; kafka:TOPIC; or any URL."`
 	Speed string   `default:"max" help:"max, or how many times faster than recorded: 1, 60, …"`
-	Rate  float64  `help:"The most events a second; 0: any number."`
+	Rate  float64  `help:"Most events a second; 0: no limit."`
 	From  moment   `help:"Only events of this time or later: 2025-03-01, or with a time of day as 2025-03-01T12:00:00Z."`
 	Until moment   `help:"Only events before this time."`
 	JSON  bool     `help:"Print JSON."`

@@ -9,8 +9,8 @@ import (
 )
 
 type repoCommand struct {
-	Name string `arg:"" help:"owner/name; or a repo_id, as of a repository whose name another has now."`
-	Days int    `default:"30" help:"How many days of the series, 2 to 366."`
+	Name string `arg:"" help:"owner/name, or a repo_id, for a repository whose name another one has now."`
+	Days int    `default:"30" help:"Days of the series, 2 to 366."`
 	format
 }
 

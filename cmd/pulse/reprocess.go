@@ -18,14 +18,14 @@ import (
 )
 
 type reprocessCommand struct {
-	State       bool          `xor:"what" help:"Forget the histories in Redis and make them anew from Kafka, and from Iceberg where Kafka keeps no longer what they need. Nothing is emitted."`
-	FromIceberg bool          `help:"With --state: from Iceberg, whatever Kafka keeps."`
-	From        string        `placeholder:"DAY" help:"Compute closed days anew, from this one (YYYY-MM-DD) on, write them apart, audit them, and publish them in both stores."`
-	To          string        `placeholder:"DAY" help:"The last day; else --from alone."`
-	Hold        bool          `help:"Publish nothing yet: leave what is written and audited, to look at. The same command without it publishes."`
-	Drop        bool          `xor:"what" help:"Remove what was written and not published."`
+	State       bool          `xor:"what" help:"Discard the histories in Redis and rebuild them from Kafka, and from Iceberg where Kafka no longer has what they need. Nothing is emitted."`
+	FromIceberg bool          `help:"With --state: read Iceberg even if Kafka has everything."`
+	From        string        `placeholder:"DAY" help:"First of the closed days (YYYY-MM-DD) to compute again into a draft, audit, and publish in both stores."`
+	To          string        `placeholder:"DAY" help:"Last day; by default the same as --from."`
+	Hold        bool          `help:"Leave the audited draft unpublished, to look at. The same command without --hold publishes it."`
+	Drop        bool          `xor:"what" help:"Remove the unpublished draft."`
 	JSON        bool          `help:"Print JSON."`
-	Timeout     time.Duration `default:"10m" help:"How long to wait at most for the pipeline to have nothing left to do, and for a sink to be at rest."`
+	Timeout     time.Duration `default:"10m" help:"Longest wait for the pipeline to have no work left, and for a sink to be at rest."`
 }
 
 // Run computes again what follows from the observations. It may be run beside

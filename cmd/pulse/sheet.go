@@ -17,8 +17,8 @@ import (
 // format is how a command prints a table.
 type format struct {
 	JSON    bool `help:"Print JSON."`
-	CSV     bool `name:"csv" help:"Print CSV: plain numbers, nothing where nothing is known."`
-	Explain bool `help:"Say how each figure is defined."`
+	CSV     bool `name:"csv" help:"Print CSV: plain numbers, empty where unknown."`
+	Explain bool `help:"Print the definition of each figure."`
 }
 
 // sheet is a table in the forms it can be printed in. A cell of plain is what

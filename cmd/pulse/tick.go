@@ -41,7 +41,7 @@ func (t *tickCommand) Run(ctx context.Context, p *place) error {
 }
 
 type wakeCommand struct {
-	Function string `arg:"" optional:"" help:"One function; without it, all."`
+	Function string `arg:"" optional:"" help:"One function; by default all."`
 }
 
 // Run wakes functions and returns when they have done what was left, or are at it.

@@ -14,9 +14,9 @@ import (
 )
 
 type topCommand struct {
-	Window string `default:"7d" enum:"1h,24h,7d,30d" help:"Over which time: 1h, 24h, 7d or 30d."`
-	Each   int    `default:"5" help:"How many repositories of each company."`
-	Days   int    `default:"30" help:"How many days the sparkline shows, 2 to 366."`
+	Window string `default:"7d" enum:"1h,24h,7d,30d" help:"Window: 1h, 24h, 7d or 30d."`
+	Each   int    `default:"5" help:"Number of repositories of each company."`
+	Days   int    `default:"30" help:"Days of the sparkline, 2 to 366."`
 	format
 }
 

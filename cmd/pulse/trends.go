@@ -10,9 +10,9 @@ import (
 )
 
 type trendsCommand struct {
-	By   string `default:"company" enum:"company,owner,language" help:"Groups: company, owner or language."`
-	Days int    `default:"30" help:"How many days of the series, 2 to 366."`
-	Top  int    `default:"15" help:"How many groups, the fastest first."`
+	By   string `default:"company" enum:"company,owner,language" help:"Group by company, owner or language."`
+	Days int    `default:"30" help:"Days of the series, 2 to 366."`
+	Top  int    `default:"15" help:"Number of groups, fastest first."`
 	format
 }
 

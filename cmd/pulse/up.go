@@ -24,11 +24,11 @@ import (
 type upCommand struct {
 	Detach    bool          `help:"Return once the stack is ready and its replay, if any, is done."`
 	Empty     bool          `help:"Start without the recording."`
-	IdleAfter time.Duration `default:"60s" help:"Stop a function that had no event for this long."`
+	IdleAfter time.Duration `default:"60s" help:"Stop a function that has had no event for this long."`
 	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
 	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
-	BellRate  float64       `hidden:"" help:"Bells a second of one source at most, for tests; 0: any number."`
-	Status    string        `hidden:"" help:"File to report readiness in."`
+	BellRate  float64       `hidden:"" help:"Most bells a second of one source, for tests; 0: no limit."`
+	Status    string        `hidden:"" help:"File in which to report readiness."`
 }
 
 // recording is the recorded data that ships with the project.
