@@ -20,13 +20,13 @@ build: ## Build bin/pulse and, beside it, a program for each function.
 	@mkdir -p bin
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/pulse ./cmd/functions/...
 
-up: build ## Start everything on this machine and show it (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
+up: build ## Start everything on this machine (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
 	@exec bin/pulse up $(if $(filter 0,$(SUPERSET)),,--superset)
 
 down: build ## Stop what `make up` started; nothing is lost.
 	@bin/pulse down
 
-test: build ## Run every test of every module, with the race detector; fetches what it needs.
+test: build ## Run every test of every module with the race detector; downloads what it needs.
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
 
@@ -34,15 +34,15 @@ test: build ## Run every test of every module, with the race detector; fetches w
 SEEDS ?= 1000
 ROUNDS ?= 50
 SEED ?= 1
-chaos: ## Break all that the pipeline stands on, ROUNDS times (50) by a SEED (1); then SEEDS (1000) sweeps in virtual time.
+chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by a SEED (1); then SEEDS (1000) sweeps in virtual time.
 	$(GO) test -count 1 -timeout 2h -v ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
 	$(GO) test -count 1 -timeout 1h -v -run 'Broken|BackPressure' ./chaos/ -chaos.broken -chaos.down 10m
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
-integration: build ## All that needs real servers, a browser or containers' tools; says what ran and what could not. 15 min the first time.
+integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
 	@infra/servers/integration.sh dashboards-test servers-test stage-test
 
-dashboards-test: build ## Open the dashboards in a real browser (needs chromium and Python).
+dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).
 	@command -v chromium >/dev/null || { echo "SKIPPED: no dashboard was opened: chromium is not on PATH" >&2; exit 0; }; \
 	home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach --superset; \
@@ -62,7 +62,7 @@ FUNCTION ?= fetch-org aggregate sink-clickhouse sink-iceberg
 FUNC_FLAGS := GOWORK=off GOFLAGS='-mod=mod -trimpath "-ldflags=-s -w"'
 KO := $(GO) run github.com/google/ko@v0.18.0
 
-stage: ## Lay out each function as func wants it, in .build/stage.
+stage: ## Lay out each function for func, in .build/stage.
 	@infra/func/stage.sh
 
 STARTS ?= 10
@@ -80,7 +80,7 @@ image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TA
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=
-bench: build ## Measure the bulk doors and the bells. KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
+bench: build ## Measure bulk mode and bells (bench/RESULTS.md). KAFKA=host:port of a real Kafka; SPARK=a folder made by bench/spark/setup.sh.
 	$(GO) run ./bench/drain -brokers $(KAFKA) $(if $(SPARK),-spark $(SPARK))
 	$(GO) run ./bench/drain -brokers $(KAFKA) -records 1000000 -sinks
 	$(GO) run ./bench/bells -brokers $(KAFKA)
@@ -89,7 +89,7 @@ bench: build ## Measure the bulk doors and the bells. KAFKA=host:port of a real 
 bench-queries: build ## Measure the dashboards' queries over DAYS (36: 26 million rows) of hourly readings of 30,000 repositories.
 	$(GO) run ./bench/queries -days $(or $(DAYS),36)
 
-lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
+lint: ## Check formatting, vet, static analysis, tidiness, scripts and the build for macOS.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet $(PACKAGES)
 	$(GO) run $(STATICCHECK) $(PACKAGES)
@@ -101,7 +101,7 @@ lint: ## Check form, vet, static analysis, tidiness and the build for macOS.
 
 # Exit code 3 says that something was found. Without the network nothing can be
 # said, and that is what is said.
-vuln: ## Look for known vulnerabilities in what our code calls.
+vuln: ## Look for known vulnerabilities in the code that is called.
 	@for m in $(MODULES); do \
 	  out=$$(cd $$m && GOWORK=off $(GO) run $(GOVULNCHECK) ./... 2>&1) && status=0 || status=$$?; \
 	  if [ $$status != 0 ] && grep -q 'fetching vulnerabilities: ' <<<"$$out"; then \
@@ -109,8 +109,8 @@ vuln: ## Look for known vulnerabilities in what our code calls.
 	  if [ $$status != 0 ]; then echo "$$out"; exit 1; fi; \
 	  echo "vulnerabilities $$m: none known"; done
 
-sbom: build ## Write what each program is made of (CycloneDX) and the licences to bin/sbom.
+sbom: build ## Write a bill of materials (CycloneDX) and the licences of each program to bin/sbom.
 	@$(GO) run ./infra/sbom bin/sbom bin/pulse $(addprefix bin/,$(notdir $(wildcard cmd/functions/*)))
 
-clean: ## Remove what was built; the homes of stacks stay.
+clean: ## Remove what was built; stacks and their data stay.
 	rm -rf bin .build
