@@ -76,3 +76,25 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 		t.Errorf("found %d links only: the search is broken", links)
 	}
 }
+
+// A step of follow-one-snapshot.md names a file and a function of it.
+func TestFollowOneSnapshotNamesFunctionsThatAreThere(t *testing.T) {
+	guide, err := os.ReadFile("follow-one-snapshot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := regexp.MustCompile("(?m)^## .*\\]\\(([^)]+\\.go)\\),? `(\\w+)`").FindAllStringSubmatch(string(guide), -1)
+	if len(steps) < 8 {
+		t.Errorf("found %d steps with a function: the search is broken", len(steps))
+	}
+	for _, s := range steps {
+		code, err := os.ReadFile(s[1])
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + s[2] + `[\[(]`).Match(code) {
+			t.Errorf("%s has no function %s", s[1], s[2])
+		}
+	}
+}
