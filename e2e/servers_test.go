@@ -19,6 +19,7 @@ import (
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	sharedaudit "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/field"
 )
 
 // servers are infra/servers in a folder of downloads that lasts, with data that
@@ -108,9 +109,9 @@ func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[sharedaudit.Kind]string{
-		sharedaudit.Number: "number", sharedaudit.Real: "real", sharedaudit.Flag: "flag", sharedaudit.Moment: "moment",
-		sharedaudit.Text: "text", sharedaudit.Texts: "texts", sharedaudit.Languages: "languages",
+	kinds := map[field.Kind]string{
+		field.Int: "number", field.Float: "real", field.Bool: "flag", field.Time: "moment",
+		field.Text: "text", field.Texts: "texts", field.Languages: "languages",
 	}
 	described := func(columns []sharedaudit.Column) [][2]string {
 		out := [][2]string{}

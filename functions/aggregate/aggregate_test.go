@@ -26,6 +26,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/serve"
@@ -224,14 +225,12 @@ func slowly(all []event.RepoObserved, o event.RepoObserved) velocity.Velocities 
 			continue
 		}
 		v.SetInt(velocity.BaseAt(span), base.ObservedAt.UnixMilli())
-		now, then := o.Counters(), base.Counters()
+		now, then := counts(&o), counts(base)
 		for i, name := range velocity.Counters() {
-			for j := range now {
-				if now[j].Name == name && now[j].Value != nil && then[j].Value != nil {
-					d := *now[j].Value - *then[j].Value
-					v.SetInt(velocity.Delta(velocity.Value(i), span), d)
-					v.SetFloat(velocity.PerDay(velocity.Value(i), span), float64(d)/days(base, &o))
-				}
+			if now[name] != nil && then[name] != nil {
+				d := *now[name] - *then[name]
+				v.SetInt(velocity.Delta(velocity.Value(i), span), d)
+				v.SetFloat(velocity.PerDay(velocity.Value(i), span), float64(d)/days(base, &o))
 			}
 		}
 		if before := slowBase(all, w, base.ObservedAt); before != nil && span != velocity.Hour && !before.ObservedAt.Before(o.ObservedAt.Add(-2*w.Length)) {
@@ -266,6 +265,20 @@ func slowly(all []event.RepoObserved, o event.RepoObserved) velocity.Velocities 
 	return v
 }
 
+// counts are the counters of an observation by their names.
+func counts(o *event.RepoObserved) map[string]*int64 {
+	out := map[string]*int64{}
+	for _, f := range repo.Fields() {
+		switch at := f.At.(type) {
+		case func(*event.RepoObserved) *int64:
+			out[f.Name] = at(o)
+		case func(*event.RepoObserved) **int64:
+			out[f.Name] = *at(o)
+		}
+	}
+	return out
+}
+
 func slowBase(all []event.RepoObserved, w velocity.Window, t time.Time) (base *event.RepoObserved) {
 	slack := time.Hour
 	if w.Length == time.Hour {
@@ -298,7 +311,7 @@ func same(t *testing.T, what string, got event.RepoProcessed, want velocity.Velo
 		case got.Has(f) != want.Has(f):
 			t.Fatalf("%s of %s at %s: %s known: %v, want %v", what, got.NameWithOwner, got.ObservedAt, d.Name, got.Has(f), want.Has(f))
 		case !got.Has(f):
-		case f.Kind() == velocity.Rate:
+		case d.Kind == field.Float:
 			if a, b := *got.Float(f), *want.Float(f); math.Abs(a-b) > 1e-6*(1+math.Abs(b)) {
 				t.Fatalf("%s of %s at %s: %s is %v, want %v", what, got.NameWithOwner, got.ObservedAt, d.Name, a, b)
 			}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -323,7 +322,7 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 		return nil
 	}
 	h.mark(r.Partition, r.Offset)
-	p := point(o)
+	p := velocity.PointOf(o)
 	if h.points.Has(p.At) {
 		return nil
 	}
@@ -385,40 +384,4 @@ func (w *work) bury(r *kgo.Record, reason error) error {
 	}
 	w.produce(letter)
 	return nil
-}
-
-// point is what an observation leaves in the history.
-func point(o *event.RepoObserved) velocity.Point {
-	p := velocity.Point{At: o.ObservedAt.UnixMilli()}
-	for v, n := range [...]*int64{
-		velocity.Stars: &o.Stars, velocity.Forks: o.Forks, velocity.Watchers: o.Watchers,
-		velocity.OpenIssues: o.OpenIssues, velocity.ClosedIssues: o.ClosedIssues,
-		velocity.OpenPRs: o.OpenPRs, velocity.MergedPRs: o.MergedPRs, velocity.ClosedPRs: o.ClosedPRs,
-		velocity.Discussions: o.Discussions, velocity.Releases: o.Releases, velocity.CommitsTotal: o.CommitsTotal,
-		velocity.PushedAt: millis(o.PushedAt), velocity.ReleasedAt: millis(o.LatestReleaseAt),
-		velocity.Name: hashed(&o.NameWithOwner), velocity.Branch: hashed(o.DefaultBranch),
-	} {
-		p.Values[v] = velocity.Unobserved
-		if n != nil {
-			p.Values[v] = *n
-		}
-	}
-	return p
-}
-
-func millis(t *time.Time) *int64 {
-	if t == nil {
-		return nil
-	}
-	ms := t.UnixMilli()
-	return &ms
-}
-
-// hashed shortens a text that is only ever compared with itself.
-func hashed(text *string) *int64 {
-	if text == nil {
-		return nil
-	}
-	h := int64(xxhash.Sum64String(*text) >> 1) // never Unobserved
-	return &h
 }

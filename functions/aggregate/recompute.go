@@ -83,7 +83,7 @@ func (p *Past) Compute(o *event.RepoObserved, now time.Time) (row *event.RepoPro
 	if err != nil || h == nil {
 		return nil, h == nil, err
 	}
-	return &event.RepoProcessed{Observation: *o, ProcessedAt: now, Revision: l.known, Velocities: h.Measure(point(o))}, false, nil
+	return &event.RepoProcessed{Observation: *o, ProcessedAt: now, Revision: l.known, Velocities: h.Measure(velocity.PointOf(o))}, false, nil
 }
 
 // insert returns the history with the observation in it, or none if it was.
@@ -93,7 +93,7 @@ func (p *Past) insert(o *event.RepoObserved) (*learnt, velocity.History, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("the past of repository %d: %w", o.ID, err)
 	}
-	at := point(o)
+	at := velocity.PointOf(o)
 	if h.Has(at.At) {
 		return l, nil, nil
 	}

@@ -100,6 +100,33 @@ func BenchmarkBulkDoor(b *testing.B) {
 	})
 }
 
+// nowhere takes the values of a column.
+type nowhere struct{}
+
+func (nowhere) Append(any) error    { return nil }
+func (nowhere) AppendRow(any) error { return nil }
+
+// BenchmarkColumns takes the values of all columns from rows.
+func BenchmarkColumns(b *testing.B) {
+	rows := make([]*row, together)
+	for i := range rows {
+		rows[i] = at(1, int64(i))
+	}
+	for name, columns := range map[string][]column[row]{"series": seriesColumns(), "state": stateColumns()} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, c := range columns {
+					if err := c.append(nowhere{}, rows); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(rows)), "ns/row")
+		})
+	}
+}
+
 // load reads all of the topic into blocks of rows, in the order of a drain.
 func load(ctx context.Context, b *testing.B, cfg Config) (blocks [][]*row) {
 	b.Helper()

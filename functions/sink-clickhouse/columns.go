@@ -1,11 +1,14 @@
 package sinkclickhouse
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
+	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -43,26 +46,46 @@ func col[R, V any](name string, get func(*R) V) column[R] {
 	}}
 }
 
+// columnsOf makes the columns of fields, which are in a part of the row.
+func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] {
+	out := make([]column[R], len(fields))
+	for i, f := range fields {
+		switch at := f.At.(type) {
+		case func(*P) *int64:
+			out[i] = col(f.Name, func(r *R) int64 { return *at(part(r)) })
+		case func(*P) **int64:
+			out[i] = col(f.Name, func(r *R) *int64 { return *at(part(r)) })
+		case func(*P) *float64:
+			out[i] = col(f.Name, func(r *R) float64 { return *at(part(r)) })
+		case func(*P) *bool:
+			out[i] = col(f.Name, func(r *R) bool { return *at(part(r)) })
+		case func(*P) *time.Time:
+			out[i] = col(f.Name, func(r *R) time.Time { return *at(part(r)) })
+		case func(*P) **time.Time:
+			out[i] = col(f.Name, func(r *R) *time.Time { return *at(part(r)) })
+		case func(*P) *string:
+			out[i] = col(f.Name, func(r *R) string { return *at(part(r)) })
+		case func(*P) **string:
+			out[i] = col(f.Name, func(r *R) *string { return *at(part(r)) })
+		case func(*P) *[]string:
+			out[i] = col(f.Name, func(r *R) []string { return *at(part(r)) })
+		case func(*P) *[]event.Language:
+			out[i] = col(f.Name, func(r *R) []map[string]any {
+				all := *at(part(r))
+				entries := make([]map[string]any, len(all))
+				for i, l := range all {
+					entries[i] = map[string]any{"name": l.Name, "bytes": l.Bytes}
+				}
+				return entries
+			})
+		}
+	}
+	return out
+}
+
 // stateColumns are the columns of github_processed_repos.
 func stateColumns() []column[row] {
-	cols := append(shared(),
-		col("node_id", func(r *row) string { return r.NodeID }),
-		col("name", func(r *row) string { return r.Name }),
-		col("description", func(r *row) *string { return r.Description }),
-		col("languages", func(r *row) []map[string]any {
-			out := make([]map[string]any, len(r.Languages))
-			for i, l := range r.Languages {
-				out[i] = map[string]any{"name": l.Name, "bytes": l.Bytes}
-			}
-			return out
-		}),
-		col("topics", func(r *row) []string { return r.Topics }),
-		col("license", func(r *row) *string { return r.License }),
-		col("default_branch", func(r *row) *string { return r.DefaultBranch }),
-		col("updated_at", func(r *row) *time.Time { return r.UpdatedAt }),
-		col("version", func(r *row) uint64 { return r.version() }),
-	)
-	return cols
+	return append(processedColumns(repo.Fields()), col("version", func(r *row) uint64 { return r.version() }))
 }
 
 // dailyColumns are the columns of github_daily.
@@ -101,48 +124,24 @@ func seriesColumns() []column[row] {
 
 // shared are the columns that both tables of repositories have.
 func shared() []column[row] {
-	cols := []column[row]{
-		col("repo_id", func(r *row) int64 { return r.ID }),
-		col("name_with_owner", func(r *row) string { return r.NameWithOwner }),
-		col("owner", func(r *row) string { return r.Owner }),
-		col("owner_type", func(r *row) string { return r.OwnerType }),
-		col("company", func(r *row) *string { return r.Company }),
-		col("primary_language", func(r *row) *string { return r.PrimaryLanguage }),
-		col("is_fork", func(r *row) bool { return r.IsFork }),
-		col("is_archived", func(r *row) bool { return r.IsArchived }),
-		col("created_at", func(r *row) *time.Time { return r.CreatedAt }),
-		col("pushed_at", func(r *row) *time.Time { return r.PushedAt }),
-		col("stars", func(r *row) int64 { return r.Stars }),
-		col("forks", func(r *row) *int64 { return r.Forks }),
-		col("watchers", func(r *row) *int64 { return r.Watchers }),
-		col("open_issues", func(r *row) *int64 { return r.OpenIssues }),
-		col("closed_issues", func(r *row) *int64 { return r.ClosedIssues }),
-		col("open_prs", func(r *row) *int64 { return r.OpenPRs }),
-		col("merged_prs", func(r *row) *int64 { return r.MergedPRs }),
-		col("closed_prs", func(r *row) *int64 { return r.ClosedPRs }),
-		col("discussions", func(r *row) *int64 { return r.Discussions }),
-		col("releases", func(r *row) *int64 { return r.Releases }),
-		col("latest_release", func(r *row) *string { return r.LatestRelease }),
-		col("latest_release_at", func(r *row) *time.Time { return r.LatestReleaseAt }),
-		col("commits_total", func(r *row) *int64 { return r.CommitsTotal }),
-		col("disk_kb", func(r *row) *int64 { return r.DiskKB }),
-		col("observed_at", func(r *row) time.Time { return r.ObservedAt }),
-		col("sweep_id", func(r *row) string { return r.SweepID }),
-		col("source", func(r *row) string { return r.Source }),
-		col("processed_at", func(r *row) time.Time { return r.ProcessedAt }),
-		col("revision", func(r *row) int64 { return r.Revision }),
-		col("late", func(r *row) bool { return r.Late }),
-	}
+	return processedColumns(slices.DeleteFunc(repo.Fields(), func(f field.Field[repo.Observation]) bool { return f.Detail }))
+}
+
+// processedColumns are the columns of some fields of an observation, and of all
+// that a processed one has besides.
+func processedColumns(fields []field.Field[repo.Observation]) []column[row] {
+	cols := append(columnsOf(fields, func(r *row) *repo.Observation { return &r.Observation }),
+		columnsOf(event.StatementFields(), func(r *row) *event.RepoProcessed { return r.RepoProcessed })...)
 	for i, d := range velocity.Definitions() {
 		f := velocity.Field(i)
-		switch f.Kind() {
-		case velocity.Count:
+		switch d.Kind {
+		case field.Int:
 			cols = append(cols, col(d.Name, func(r *row) *int64 { return r.Int(f) }))
-		case velocity.Rate:
+		case field.Float:
 			cols = append(cols, col(d.Name, func(r *row) *float64 { return r.Float(f) }))
-		case velocity.Moment:
+		case field.Time:
 			cols = append(cols, col(d.Name, func(r *row) *time.Time { return r.Time(f) }))
-		case velocity.Flag:
+		case field.Bool:
 			cols = append(cols, col(d.Name, func(r *row) *bool { return r.Bool(f) }))
 		}
 	}
@@ -151,23 +150,5 @@ func shared() []column[row] {
 
 // sweepColumns are the columns of sweeps.
 func sweepColumns() []column[event.OwnerSwept] {
-	type s = event.OwnerSwept
-	return []column[s]{
-		col("sweep_id", func(r *s) string { return r.SweepID }),
-		col("owner", func(r *s) string { return r.Owner }),
-		col("status", func(r *s) string { return r.Status }),
-		col("started_at", func(r *s) time.Time { return r.StartedAt }),
-		col("finished_at", func(r *s) time.Time { return r.FinishedAt }),
-		col("expected", func(r *s) *int64 { return r.Expected }),
-		col("seen", func(r *s) int64 { return r.Seen }),
-		col("new", func(r *s) *int64 { return r.New }),
-		col("renamed", func(r *s) *int64 { return r.Renamed }),
-		col("gone", func(r *s) *int64 { return r.Gone }),
-		col("unanswered", func(r *s) int64 { return r.Unanswered }),
-		col("pages", func(r *s) int64 { return r.Pages }),
-		col("killed_pages", func(r *s) int64 { return r.KilledPages }),
-		col("points", func(r *s) int64 { return r.Points }),
-		col("seconds", func(r *s) float64 { return r.Seconds }),
-		col("reason", func(r *s) *string { return r.Reason }),
-	}
+	return columnsOf(event.SweptFields(), func(s *event.OwnerSwept) *event.OwnerSwept { return s })
 }

@@ -2,7 +2,6 @@ package sinkclickhouse
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,39 +36,6 @@ func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
 	// An observation that was stated more often than a version can count is
 	// still older than the next one.
 	f(first, at(1, 1<<40), first)
-}
-
-func TestStatementsOfTheSchemaNameEveryColumnThatIsInserted(t *testing.T) {
-	tables := map[string]string{}
-	for _, version := range versions(schema) {
-		for _, statement := range version {
-			if m := regexp.MustCompile(`(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\S+)`).FindStringSubmatch(statement); m != nil {
-				tables[m[1]] += statement + "\n"
-			}
-		}
-	}
-	check := func(table string, names []string) {
-		t.Helper()
-		defined := regexp.MustCompile(`(?m)^  (?:ADD COLUMN IF NOT EXISTS )?([a-z0-9_]+) [A-Z]`).FindAllStringSubmatch(tables[table], -1)
-		have := map[string]bool{}
-		for _, d := range defined {
-			have[d[1]] = true
-		}
-		for _, n := range names {
-			if !have[n] {
-				t.Errorf("%s has no column %s", table, n)
-			}
-			delete(have, n)
-		}
-		for n := range have {
-			t.Errorf("%s.%s is never filled", table, n)
-		}
-	}
-	check("pulse.github_processed_repos", namesOf(stateColumns()))
-	check("pulse.github_metrics_timeseries", namesOf(seriesColumns()))
-	check("pulse.github_daily", namesOf(dailyColumns()))
-	check("pulse.github_pushes", namesOf(pushColumns()))
-	check("pulse.sweeps", namesOf(sweepColumns()))
 }
 
 func namesOf[R any](cols []column[R]) (out []string) {

@@ -77,6 +77,45 @@ func BenchmarkBulkDoor(b *testing.B) {
 	})
 }
 
+// BenchmarkColumns turns rows into columns, and columns into rows.
+func BenchmarkColumns(b *testing.B) {
+	c := processed(nil, nil, nil).(*cold[event.RepoProcessed])
+	schema, err := table.SchemaToArrowSchema(c.layout.schema, nil, true, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows := make([]*event.RepoProcessed, 1_000)
+	for i := range rows {
+		rows[i] = complete(int64(i + 1))
+	}
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			batch, err := c.batch(schema, rows)
+			if err != nil {
+				b.Fatal(err)
+			}
+			batch.Release()
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(rows)), "ns/row")
+	})
+	b.Run("read", func(b *testing.B) {
+		batch, err := c.batch(schema, rows)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var row event.RepoProcessed
+		for b.Loop() {
+			for j, column := range c.columns {
+				for i := range rows {
+					column.read(batch.Column(j), i, &row)
+				}
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(rows)), "ns/row")
+	})
+}
+
 // drainProcessed drains the one topic that the other side has too.
 func drainProcessed(b *testing.B, cfg Config, codec *event.Codec, s *shelf) {
 	b.Helper()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
@@ -164,13 +165,13 @@ func complete(id int64) *event.RepoProcessed {
 	}
 	p.ID, p.Owner, p.Name, p.NameWithOwner, p.OwnerType = id, "o", "r", "o/r", "User"
 	p.Languages, p.Topics = []event.Language{{Name: "Go", Bytes: 5}, {Name: "C", Bytes: 6}}, []string{"a", "b"}
-	for i := range velocity.Definitions() {
-		switch f := velocity.Field(i); f.Kind() {
-		case velocity.Rate:
+	for i, d := range velocity.Definitions() {
+		switch f := velocity.Field(i); d.Kind {
+		case field.Float:
 			p.SetFloat(f, float64(i)+0.1)
-		case velocity.Flag:
+		case field.Bool:
 			p.SetBool(f, i%2 == 0)
-		case velocity.Moment:
+		case field.Time:
 			p.SetInt(f, at.UnixMilli()-int64(i))
 		default:
 			p.SetInt(f, int64(i))
@@ -190,7 +191,7 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 	wantBase, wantDone := audit.Tally{Rows: 2, Distinct: 2}, audit.Tally{Rows: 2, Distinct: 2}
 	for _, p := range want {
 		raw, done = append(raw, w.record(&p.Observation)), append(done, w.record(p))
-		sums := audit.SumsOfProcessed(p)
+		sums := audit.NewSummer().Processed(p)
 		wantBase.Observed, wantBase.Details = wantBase.Observed+sums.Observed, wantBase.Details+sums.Details
 		wantDone.Observed, wantDone.Details, wantDone.Velocity = wantBase.Observed, wantBase.Details, wantDone.Velocity+sums.Velocity
 	}

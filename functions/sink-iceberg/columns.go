@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
@@ -28,16 +29,16 @@ type builder[V any] interface{ Append(V) }
 type values[V any] interface{ Value(int) V }
 
 // required makes a column of a field.
-func required[R, V any](name string, typ iceberg.Type, field func(*R) *V) column[R] {
+func required[R, V any](name string, typ iceberg.Type, place func(*R) *V) column[R] {
 	return column[R]{name, typ, true,
-		func(b array.Builder, r *R) { b.(builder[V]).Append(*field(r)) },
-		func(a arrow.Array, i int, r *R) { *field(r) = a.(values[V]).Value(i) },
+		func(b array.Builder, r *R) { b.(builder[V]).Append(*place(r)) },
+		func(a arrow.Array, i int, r *R) { *place(r) = a.(values[V]).Value(i) },
 	}
 }
 
 // optional makes a column of a field that may be nil.
-func optional[R, V any](name string, typ iceberg.Type, field func(*R) **V) column[R] {
-	return either(name, typ, func(r *R) *V { return *field(r) }, func(r *R, v V) { *field(r) = &v })
+func optional[R, V any](name string, typ iceberg.Type, place func(*R) **V) column[R] {
+	return either(name, typ, func(r *R) *V { return *place(r) }, func(r *R, v V) { *place(r) = &v })
 }
 
 // either makes a column of a value that may be missing.
@@ -57,45 +58,6 @@ func appendValue[V any](to array.Builder, v *V) {
 	to.(builder[V]).Append(*v)
 }
 
-func text[R any](name string, field func(*R) *string) column[R] {
-	c := required(name, iceberg.PrimitiveTypes.String, field)
-	c.read = func(a arrow.Array, i int, r *R) { *field(r) = strings.Clone(a.(*array.String).Value(i)) } // not to hold all of the batch
-	return c
-}
-
-func maybeText[R any](name string, field func(*R) **string) column[R] {
-	return either(name, iceberg.PrimitiveTypes.String, func(r *R) *string { return *field(r) }, func(r *R, v string) {
-		v = strings.Clone(v)
-		*field(r) = &v
-	})
-}
-
-func number[R any](name string, field func(*R) *int64) column[R] {
-	return required(name, iceberg.PrimitiveTypes.Int64, field)
-}
-
-func maybeNumber[R any](name string, field func(*R) **int64) column[R] {
-	return optional(name, iceberg.PrimitiveTypes.Int64, field)
-}
-
-func truth[R any](name string, field func(*R) *bool) column[R] {
-	return required(name, iceberg.PrimitiveTypes.Bool, field)
-}
-
-func moment[R any](name string, field func(*R) *time.Time) column[R] {
-	return column[R]{name, iceberg.PrimitiveTypes.TimestampTz, true,
-		func(b array.Builder, r *R) { b.(*array.TimestampBuilder).Append(arrow.Timestamp(field(r).UnixMicro())) },
-		func(a arrow.Array, i int, r *R) { *field(r) = momentAt(a, i) },
-	}
-}
-
-func maybeMoment[R any](name string, get func(*R) *time.Time, set func(*R, time.Time)) column[R] {
-	return column[R]{name, iceberg.PrimitiveTypes.TimestampTz, false,
-		func(b array.Builder, r *R) { appendMoment(b, get(r)) },
-		func(a arrow.Array, i int, r *R) { set(r, momentAt(a, i)) },
-	}
-}
-
 // appendMoment appends a time, or null.
 func appendMoment(to array.Builder, v *time.Time) {
 	if v == nil {
@@ -109,6 +71,55 @@ func momentAt(a arrow.Array, i int) time.Time {
 	return time.UnixMicro(int64(a.(*array.Timestamp).Value(i))).UTC()
 }
 
+// columnsOf makes the columns of fields, which are in a part of the row.
+func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] {
+	out := make([]column[R], len(fields))
+	for i, f := range fields {
+		switch at := f.At.(type) {
+		case func(*P) *int64:
+			out[i] = required(f.Name, iceberg.PrimitiveTypes.Int64, func(r *R) *int64 { return at(part(r)) })
+		case func(*P) **int64:
+			out[i] = optional(f.Name, iceberg.PrimitiveTypes.Int64, func(r *R) **int64 { return at(part(r)) })
+		case func(*P) *float64: // the first tables have it as one that may be null
+			out[i] = either(f.Name, iceberg.PrimitiveTypes.Float64, func(r *R) *float64 { return at(part(r)) }, func(r *R, v float64) { *at(part(r)) = v })
+		case func(*P) *bool:
+			out[i] = required(f.Name, iceberg.PrimitiveTypes.Bool, func(r *R) *bool { return at(part(r)) })
+		case func(*P) *time.Time:
+			out[i] = column[R]{f.Name, iceberg.PrimitiveTypes.TimestampTz, true,
+				func(b array.Builder, r *R) {
+					b.(*array.TimestampBuilder).Append(arrow.Timestamp(at(part(r)).UnixMicro()))
+				},
+				func(a arrow.Array, i int, r *R) { *at(part(r)) = momentAt(a, i) },
+			}
+		case func(*P) **time.Time:
+			out[i] = column[R]{f.Name, iceberg.PrimitiveTypes.TimestampTz, false,
+				func(b array.Builder, r *R) { appendMoment(b, *at(part(r))) },
+				func(a arrow.Array, i int, r *R) {
+					v := momentAt(a, i)
+					*at(part(r)) = &v
+				},
+			}
+		case func(*P) *string:
+			out[i] = required(f.Name, iceberg.PrimitiveTypes.String, func(r *R) *string { return at(part(r)) })
+			out[i].read = func(a arrow.Array, i int, r *R) { *at(part(r)) = textAt(a, i) }
+		case func(*P) **string:
+			out[i] = optional(f.Name, iceberg.PrimitiveTypes.String, func(r *R) **string { return at(part(r)) })
+			out[i].read = func(a arrow.Array, i int, r *R) {
+				v := textAt(a, i)
+				*at(part(r)) = &v
+			}
+		case func(*P) *[]string:
+			out[i] = texts(f.Name, func(r *R) *[]string { return at(part(r)) })
+		case func(*P) *[]repo.Language:
+			out[i] = languages(f.Name, func(r *R) *[]repo.Language { return at(part(r)) })
+		}
+	}
+	return out
+}
+
+// textAt is a copy of a text, not to hold all of the batch.
+func textAt(a arrow.Array, i int) string { return strings.Clone(a.(*array.String).Value(i)) }
+
 // Ids of the fields inside lists. They only need to differ from all others: the
 // catalog gives a new table ids of its own.
 const (
@@ -118,17 +129,17 @@ const (
 	idTopic
 )
 
-func languages[R any](field func(*R) *[]repo.Language) column[R] {
+func languages[R any](name string, place func(*R) *[]repo.Language) column[R] {
 	typ := &iceberg.ListType{ElementID: idLanguage, ElementRequired: true, Element: &iceberg.StructType{FieldList: []iceberg.NestedField{
 		{ID: idLanguageName, Name: "name", Type: iceberg.PrimitiveTypes.String, Required: true},
 		{ID: idLanguageBytes, Name: "bytes", Type: iceberg.PrimitiveTypes.Int64, Required: true},
 	}}}
-	return column[R]{"languages", typ, true,
+	return column[R]{name, typ, true,
 		func(b array.Builder, r *R) {
 			list := b.(*array.ListBuilder)
 			list.Append(true)
 			entry := list.ValueBuilder().(*array.StructBuilder)
-			for _, l := range *field(r) {
+			for _, l := range *place(r) {
 				entry.Append(true)
 				entry.FieldBuilder(0).(*array.StringBuilder).Append(l.Name)
 				entry.FieldBuilder(1).(*array.Int64Builder).Append(l.Bytes)
@@ -143,30 +154,30 @@ func languages[R any](field func(*R) *[]repo.Language) column[R] {
 			for j := int(from); j < int(to); j++ {
 				out = append(out, repo.Language{Name: strings.Clone(names.Value(j)), Bytes: bytes.Value(j)})
 			}
-			*field(r) = out
+			*place(r) = out
 		},
 	}
 }
 
-func topics[R any](field func(*R) *[]string) column[R] {
+func texts[R any](name string, place func(*R) *[]string) column[R] {
 	typ := &iceberg.ListType{ElementID: idTopic, ElementRequired: true, Element: iceberg.PrimitiveTypes.String}
-	return column[R]{"topics", typ, true,
+	return column[R]{name, typ, true,
 		func(b array.Builder, r *R) {
 			list := b.(*array.ListBuilder)
 			list.Append(true)
-			for _, t := range *field(r) {
+			for _, t := range *place(r) {
 				list.ValueBuilder().(*array.StringBuilder).Append(t)
 			}
 		},
 		func(a arrow.Array, i int, r *R) {
 			list := a.(*array.List)
-			texts := list.ListValues().(*array.String)
+			entries := list.ListValues().(*array.String)
 			from, to := list.ValueOffsets(i)
 			out := make([]string, 0, to-from)
 			for j := int(from); j < int(to); j++ {
-				out = append(out, strings.Clone(texts.Value(j)))
+				out = append(out, strings.Clone(entries.Value(j)))
 			}
-			*field(r) = out
+			*place(r) = out
 		},
 	}
 }
@@ -174,78 +185,40 @@ func topics[R any](field func(*R) *[]string) column[R] {
 // observationColumns are the columns of base_repos, and the first ones of
 // processed_repos.
 func observationColumns[R any](of func(*R) *repo.Observation) []column[R] {
-	return []column[R]{
-		number("repo_id", func(r *R) *int64 { return &of(r).ID }),
-		text("node_id", func(r *R) *string { return &of(r).NodeID }),
-		text("name_with_owner", func(r *R) *string { return &of(r).NameWithOwner }),
-		text("owner", func(r *R) *string { return &of(r).Owner }),
-		text("owner_type", func(r *R) *string { return &of(r).OwnerType }),
-		maybeText("company", func(r *R) **string { return &of(r).Company }),
-		text("name", func(r *R) *string { return &of(r).Name }),
-		maybeText("description", func(r *R) **string { return &of(r).Description }),
-		maybeText("primary_language", func(r *R) **string { return &of(r).PrimaryLanguage }),
-		languages(func(r *R) *[]repo.Language { return &of(r).Languages }),
-		topics(func(r *R) *[]string { return &of(r).Topics }),
-		maybeText("license", func(r *R) **string { return &of(r).License }),
-		maybeText("default_branch", func(r *R) **string { return &of(r).DefaultBranch }),
-		truth("is_fork", func(r *R) *bool { return &of(r).IsFork }),
-		truth("is_archived", func(r *R) *bool { return &of(r).IsArchived }),
-		maybeMoment("created_at", func(r *R) *time.Time { return of(r).CreatedAt }, func(r *R, v time.Time) { of(r).CreatedAt = &v }),
-		maybeMoment("pushed_at", func(r *R) *time.Time { return of(r).PushedAt }, func(r *R, v time.Time) { of(r).PushedAt = &v }),
-		maybeMoment("updated_at", func(r *R) *time.Time { return of(r).UpdatedAt }, func(r *R, v time.Time) { of(r).UpdatedAt = &v }),
-		number("stars", func(r *R) *int64 { return &of(r).Stars }),
-		maybeNumber("forks", func(r *R) **int64 { return &of(r).Forks }),
-		maybeNumber("watchers", func(r *R) **int64 { return &of(r).Watchers }),
-		maybeNumber("open_issues", func(r *R) **int64 { return &of(r).OpenIssues }),
-		maybeNumber("closed_issues", func(r *R) **int64 { return &of(r).ClosedIssues }),
-		maybeNumber("open_prs", func(r *R) **int64 { return &of(r).OpenPRs }),
-		maybeNumber("merged_prs", func(r *R) **int64 { return &of(r).MergedPRs }),
-		maybeNumber("closed_prs", func(r *R) **int64 { return &of(r).ClosedPRs }),
-		maybeNumber("discussions", func(r *R) **int64 { return &of(r).Discussions }),
-		maybeNumber("releases", func(r *R) **int64 { return &of(r).Releases }),
-		maybeText("latest_release", func(r *R) **string { return &of(r).LatestRelease }),
-		maybeMoment("latest_release_at", func(r *R) *time.Time { return of(r).LatestReleaseAt }, func(r *R, v time.Time) { of(r).LatestReleaseAt = &v }),
-		maybeNumber("commits_total", func(r *R) **int64 { return &of(r).CommitsTotal }),
-		maybeNumber("disk_kb", func(r *R) **int64 { return &of(r).DiskKB }),
-		moment("observed_at", func(r *R) *time.Time { return &of(r).ObservedAt }),
-		text("sweep_id", func(r *R) *string { return &of(r).SweepID }),
-		text("source", func(r *R) *string { return &of(r).Source }),
-	}
+	return columnsOf(repo.Fields(), of)
 }
 
 // processedColumns are the columns of processed_repos.
 func processedColumns() []column[event.RepoProcessed] {
 	type r = event.RepoProcessed
-	cols := append(observationColumns(func(p *r) *repo.Observation { return &p.Observation }),
-		moment("processed_at", func(p *r) *time.Time { return &p.ProcessedAt }),
-		number("revision", func(p *r) *int64 { return &p.Revision }),
-		truth("late", func(p *r) *bool { return &p.Late }),
-	)
+	cols := append(observationColumns(func(p *r) *repo.Observation { return &p.Observation }), columnsOf(event.StatementFields(), itself[r])...)
 	for i, d := range velocity.Definitions() {
-		cols = append(cols, velocityColumn(d.Name, velocity.Field(i)))
+		cols = append(cols, velocityColumn(d, velocity.Field(i)))
 	}
 	return cols
 }
 
+func itself[R any](r *R) *R { return r }
+
 // velocityColumn is the column of a field. Its value is asked for where it is
 // appended, so that the compiler keeps it off the heap: there are over a hundred in a row.
-func velocityColumn(name string, f velocity.Field) column[event.RepoProcessed] {
+func velocityColumn(d field.Definition, f velocity.Field) column[event.RepoProcessed] {
 	type r = event.RepoProcessed
-	c := column[r]{name: name}
-	switch f.Kind() {
-	case velocity.Count:
+	c := column[r]{name: d.Name}
+	switch d.Kind {
+	case field.Int:
 		c.typ = iceberg.PrimitiveTypes.Int64
 		c.append = func(b array.Builder, p *r) { appendValue(b, p.Int(f)) }
 		c.read = func(a arrow.Array, i int, p *r) { p.SetInt(f, a.(values[int64]).Value(i)) }
-	case velocity.Rate:
+	case field.Float:
 		c.typ = iceberg.PrimitiveTypes.Float64
 		c.append = func(b array.Builder, p *r) { appendValue(b, p.Float(f)) }
 		c.read = func(a arrow.Array, i int, p *r) { p.SetFloat(f, a.(values[float64]).Value(i)) }
-	case velocity.Moment:
+	case field.Time:
 		c.typ = iceberg.PrimitiveTypes.TimestampTz
 		c.append = func(b array.Builder, p *r) { appendMoment(b, p.Time(f)) }
 		c.read = func(a arrow.Array, i int, p *r) { p.SetInt(f, momentAt(a, i).UnixMilli()) }
-	case velocity.Flag:
+	case field.Bool:
 		c.typ = iceberg.PrimitiveTypes.Bool
 		c.append = func(b array.Builder, p *r) { appendValue(b, p.Bool(f)) }
 		c.read = func(a arrow.Array, i int, p *r) { p.SetBool(f, a.(values[bool]).Value(i)) }
@@ -255,23 +228,5 @@ func velocityColumn(name string, f velocity.Field) column[event.RepoProcessed] {
 
 // sweepColumns are the columns of sweeps.
 func sweepColumns() []column[event.OwnerSwept] {
-	type s = event.OwnerSwept
-	return []column[s]{
-		text("sweep_id", func(r *s) *string { return &r.SweepID }),
-		text("owner", func(r *s) *string { return &r.Owner }),
-		text("status", func(r *s) *string { return &r.Status }),
-		moment("started_at", func(r *s) *time.Time { return &r.StartedAt }),
-		moment("finished_at", func(r *s) *time.Time { return &r.FinishedAt }),
-		maybeNumber("expected", func(r *s) **int64 { return &r.Expected }),
-		number("seen", func(r *s) *int64 { return &r.Seen }),
-		maybeNumber("new", func(r *s) **int64 { return &r.New }),
-		maybeNumber("renamed", func(r *s) **int64 { return &r.Renamed }),
-		maybeNumber("gone", func(r *s) **int64 { return &r.Gone }),
-		number("unanswered", func(r *s) *int64 { return &r.Unanswered }),
-		number("pages", func(r *s) *int64 { return &r.Pages }),
-		number("killed_pages", func(r *s) *int64 { return &r.KilledPages }),
-		number("points", func(r *s) *int64 { return &r.Points }),
-		either("seconds", iceberg.PrimitiveTypes.Float64, func(r *s) *float64 { return &r.Seconds }, func(r *s, v float64) { r.Seconds = v }),
-		maybeText("reason", func(r *s) **string { return &r.Reason }),
-	}
+	return columnsOf(event.SweptFields(), itself[event.OwnerSwept])
 }

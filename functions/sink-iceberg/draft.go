@@ -282,6 +282,7 @@ func (d *Draft) Write(ctx context.Context, days []Day, rows func(Day) iter.Seq2[
 		return err
 	}
 	var fresh []iceberg.DataFile
+	summer := audit.NewSummer()
 	for _, day := range days {
 		w := written{Inputs: d.inputs(day)}
 		for chunk, err := range rows(day) {
@@ -294,7 +295,7 @@ func (d *Draft) Write(ctx context.Context, days []Day, rows func(Day) iter.Seq2[
 				}
 				w.Tally.Rows++
 				w.Tally.Distinct++
-				sums := audit.SumsOfProcessed(p)
+				sums := summer.Processed(p)
 				w.Tally.Observed += sums.Observed
 				w.Tally.Details += sums.Details
 				w.Tally.Velocity += sums.Velocity
@@ -380,12 +381,13 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 	if err != nil {
 		return nil, err
 	}
+	summer := audit.NewSummer()
 	for _, day := range p.From.Until(p.To) {
 		raw, have := audit.NewCount(), audit.NewCount()
 		err := readFiles(ctx, base.table, observedColumns(), base.within(day, day), func(rows []*event.RepoObserved) error {
 			for _, o := range rows {
 				if DayOf(o.ObservedAt) == day {
-					raw.Add(o.Key(), "", audit.SumsOf(o))
+					raw.Add(o.Key(), "", summer.Observed(o))
 				}
 			}
 			return nil
@@ -395,7 +397,7 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 		}
 		err = readFiles(ctx, t, processedColumns(), draft.within(day, day), func(rows []*event.RepoProcessed) error {
 			for _, p := range rows {
-				have.Add(p.Key(), "", audit.SumsOfProcessed(p))
+				have.Add(p.Key(), "", summer.Processed(p))
 			}
 			return each(day, rows)
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -36,15 +37,15 @@ func full(id int64) *event.RepoProcessed {
 		}
 	}
 	p.OwnerType, p.Late = "Organization", true
-	for i := range velocity.Definitions() {
-		switch f := velocity.Field(i); f.Kind() {
-		case velocity.Count:
+	for i, d := range velocity.Definitions() {
+		switch f := velocity.Field(i); d.Kind {
+		case field.Int:
 			p.SetInt(f, int64(i))
-		case velocity.Moment:
+		case field.Time:
 			p.SetInt(f, at.UnixMilli()-int64(i))
-		case velocity.Rate:
+		case field.Float:
 			p.SetFloat(f, float64(i)/3)
-		case velocity.Flag:
+		case field.Bool:
 			p.SetBool(f, i%2 == 0)
 		}
 	}

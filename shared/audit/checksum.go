@@ -4,33 +4,22 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
+	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
-)
-
-// Kind is what a column of a checksum holds.
-type Kind int
-
-// The kinds of columns.
-const (
-	Number    Kind = iota // int64
-	Real                  // float64
-	Flag                  // bool
-	Moment                // a time of millisecond precision
-	Text                  // UTF-8
-	Texts                 // a list of texts
-	Languages             // a list of names and numbers
 )
 
 // Column is one column that a checksum covers.
 type Column struct {
 	Name string
-	Kind Kind
+	Kind field.Kind
 }
 
 // Sums are the checksums of one row, each over the values of its columns, in their
@@ -45,24 +34,12 @@ type Sums struct {
 
 // ObservedColumns are those of an observation that every store keeps.
 func ObservedColumns() []Column {
-	cols := []Column{
-		{"repo_id", Number}, {"observed_at", Moment}, {"name_with_owner", Text}, {"owner", Text}, {"owner_type", Text},
-		{"company", Text}, {"primary_language", Text}, {"is_fork", Flag}, {"is_archived", Flag}, {"created_at", Moment},
-		{"pushed_at", Moment}, {"latest_release", Text}, {"latest_release_at", Moment}, {"sweep_id", Text}, {"source", Text},
-	}
-	var o event.RepoObserved
-	for _, c := range o.Counters() {
-		cols = append(cols, Column{c.Name, Number})
-	}
-	return cols
+	return columns(field.Definitions(observed()))
 }
 
 // DetailColumns are the others of an observation, and its key.
 func DetailColumns() []Column {
-	return []Column{
-		{"repo_id", Number}, {"observed_at", Moment}, {"node_id", Text}, {"name", Text}, {"description", Text}, {"languages", Languages},
-		{"topics", Texts}, {"license", Text}, {"default_branch", Text}, {"updated_at", Moment},
-	}
+	return columns(field.Definitions(details()))
 }
 
 // VelocityColumns are those that a processed observation has besides, and its key,
@@ -70,12 +47,34 @@ func DetailColumns() []Column {
 // crash, each store keeps the copy that it saw first, and copies may differ in when
 // they were made.
 func VelocityColumns() []Column {
-	cols := []Column{{"repo_id", Number}, {"observed_at", Moment}, {"revision", Number}, {"late", Flag}}
-	kinds := map[velocity.Kind]Kind{velocity.Count: Number, velocity.Rate: Real, velocity.Moment: Moment, velocity.Flag: Flag}
-	for i, d := range velocity.Definitions() {
-		cols = append(cols, Column{d.Name, kinds[velocity.Field(i).Kind()]})
+	definitions := velocity.Definitions()
+	return slices.Concat(columns(field.Definitions(key())), columns(field.Definitions(statement())), columns(definitions[:]))
+}
+
+func columns(of []field.Definition) []Column {
+	out := make([]Column, len(of))
+	for i, d := range of {
+		out[i] = Column{d.Name, d.Kind}
 	}
-	return cols
+	return out
+}
+
+type observedField = field.Field[event.RepoObserved]
+
+func observed() []observedField {
+	return slices.DeleteFunc(repo.Fields(), func(f observedField) bool { return f.Detail })
+}
+
+func details() []observedField {
+	return append(key(), slices.DeleteFunc(repo.Fields(), func(f observedField) bool { return !f.Detail })...)
+}
+
+func key() []observedField {
+	return slices.DeleteFunc(repo.Fields(), func(f observedField) bool { return f.Name != "repo_id" && f.Name != "observed_at" })
+}
+
+func statement() []field.Field[event.RepoProcessed] {
+	return slices.DeleteFunc(event.StatementFields(), func(f field.Field[event.RepoProcessed]) bool { return f.Name == "processed_at" })
 }
 
 // Line is the checksum of a row being computed, in the way of ClickHouse's xxHash64
@@ -145,59 +144,97 @@ func (l Line) argument(hash uint64) Line {
 // Sum is the checksum of the row.
 func (l Line) Sum() uint64 { return l.sum }
 
-func (l Line) maybeInt(v *int64) Line {
-	if v == nil {
+// Summer computes the checksums of rows. It is safe for use by several goroutines.
+type Summer struct {
+	observed, details, key []adder[event.RepoObserved]
+	statement              []adder[event.RepoProcessed]
+	kinds                  []field.Kind // of the velocities
+}
+
+// adder adds a field of a row.
+type adder[R any] func(Line, *R) Line
+
+// NewSummer returns a Summer.
+func NewSummer() *Summer {
+	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(statement())}
+	for _, d := range velocity.Definitions() {
+		s.kinds = append(s.kinds, d.Kind)
+	}
+	return s
+}
+
+func adders[R any](fields []field.Field[R]) []adder[R] {
+	out := make([]adder[R], len(fields))
+	for i, f := range fields {
+		switch at := f.At.(type) {
+		case func(*R) *int64:
+			out[i] = func(l Line, r *R) Line { return l.Int(*at(r)) }
+		case func(*R) **int64:
+			out[i] = maybe(at, Line.Int)
+		case func(*R) *bool:
+			out[i] = func(l Line, r *R) Line { return l.Flag(*at(r)) }
+		case func(*R) *time.Time:
+			out[i] = func(l Line, r *R) Line { return l.Int(at(r).UnixMilli()) }
+		case func(*R) **time.Time:
+			out[i] = maybe(at, func(l Line, t time.Time) Line { return l.Int(t.UnixMilli()) })
+		case func(*R) *string:
+			out[i] = func(l Line, r *R) Line { return l.Text(*at(r)) }
+		case func(*R) **string:
+			out[i] = maybe(at, Line.Text)
+		case func(*R) *[]string:
+			out[i] = func(l Line, r *R) Line {
+				l = l.List(len(*at(r)))
+				for _, text := range *at(r) {
+					l = l.Entry(text)
+				}
+				return l
+			}
+		case func(*R) *[]event.Language:
+			out[i] = func(l Line, r *R) Line {
+				l = l.List(len(*at(r)))
+				for _, language := range *at(r) {
+					l = l.Entry(language.Name).EntryInt(language.Bytes)
+				}
+				return l
+			}
+		}
+	}
+	return out
+}
+
+func maybe[R, V any](at func(*R) **V, add func(Line, V) Line) adder[R] {
+	return func(l Line, r *R) Line {
+		if v := *at(r); v != nil {
+			return add(l, *v)
+		}
 		return l.Null()
 	}
-	return l.Int(*v)
 }
 
-func (l Line) maybeText(v *string) Line {
-	if v == nil {
-		return l.Null()
+func sum[R any](l Line, of []adder[R], r *R) Line {
+	for _, add := range of {
+		l = add(l, r)
 	}
-	return l.Text(*v)
+	return l
 }
 
-func (l Line) maybeTime(v *time.Time) Line {
-	if v == nil {
-		return l.Null()
-	}
-	return l.Int(v.UnixMilli())
+// Observed returns the checksums of an observation.
+func (s *Summer) Observed(o *event.RepoObserved) Sums {
+	return Sums{Observed: sum(Line{}, s.observed, o).Sum(), Details: sum(Line{}, s.details, o).Sum()}
 }
 
-// SumsOf returns the checksums of an observation.
-func SumsOf(o *event.RepoObserved) Sums {
-	l := Line{}.Int(o.ID).Int(o.ObservedAt.UnixMilli()).Text(o.NameWithOwner).Text(o.Owner).Text(o.OwnerType).
-		maybeText(o.Company).maybeText(o.PrimaryLanguage).Flag(o.IsFork).Flag(o.IsArchived).maybeTime(o.CreatedAt).
-		maybeTime(o.PushedAt).maybeText(o.LatestRelease).maybeTime(o.LatestReleaseAt).Text(o.SweepID).Text(o.Source)
-	for _, c := range o.Counters() {
-		l = l.maybeInt(c.Value)
-	}
-	sums := Sums{Observed: l.Sum()}
-	l = Line{}.Int(o.ID).Int(o.ObservedAt.UnixMilli()).Text(o.NodeID).Text(o.Name).maybeText(o.Description).List(len(o.Languages))
-	for _, language := range o.Languages {
-		l = l.Entry(language.Name).EntryInt(language.Bytes)
-	}
-	l = l.List(len(o.Topics))
-	for _, topic := range o.Topics {
-		l = l.Entry(topic)
-	}
-	sums.Details = l.maybeText(o.License).maybeText(o.DefaultBranch).maybeTime(o.UpdatedAt).Sum()
-	return sums
-}
-
-// SumsOfProcessed returns the checksums of a processed observation.
-func SumsOfProcessed(p *event.RepoProcessed) Sums {
-	sums := SumsOf(&p.Observation)
-	l := Line{}.Int(p.ID).Int(p.ObservedAt.UnixMilli()).Int(p.Revision).Flag(p.Late)
-	for f := range velocity.Field(velocity.Fields) {
+// Processed returns the checksums of a processed observation.
+func (s *Summer) Processed(p *event.RepoProcessed) Sums {
+	sums := s.Observed(&p.Observation)
+	l := sum(sum(Line{}, s.key, &p.Observation), s.statement, p)
+	for i, kind := range s.kinds {
+		f := velocity.Field(i)
 		switch {
 		case !p.Has(f):
 			l = l.Null()
-		case f.Kind() == velocity.Rate:
+		case kind == field.Float:
 			l = l.Real(*p.Float(f))
-		case f.Kind() == velocity.Flag:
+		case kind == field.Bool:
 			l = l.Flag(*p.Bool(f))
 		default:
 			l = l.Int(*p.Int(f))
@@ -215,11 +252,11 @@ func SQL(cols []Column) string {
 	for i, c := range cols {
 		value := c.Name
 		switch c.Kind {
-		case Text:
+		case field.Text:
 			value = "xxHash64(" + value + ")"
-		case Moment:
+		case field.Time:
 			value = "toUnixTimestamp64Milli(" + value + ")"
-		case Flag:
+		case field.Bool:
 			value = "toInt64(" + value + ")"
 		}
 		arguments[i] = fmt.Sprintf("isNull(%s), ifNull(%s, 0)", c.Name, value)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
@@ -41,11 +42,11 @@ func full() *event.RepoProcessed {
 			f.Set(reflect.ValueOf([]repo.Language{{Name: "Go", Bytes: 1}, {Name: "C", Bytes: 2}}))
 		}
 	}
-	for f := range velocity.Field(velocity.Fields) {
-		switch f.Kind() {
-		case velocity.Rate:
+	for i, d := range velocity.Definitions() {
+		switch f := velocity.Field(i); d.Kind {
+		case field.Float:
 			p.SetFloat(f, float64(f)+0.5)
-		case velocity.Flag:
+		case field.Bool:
 			p.SetBool(f, true)
 		default:
 			p.SetInt(f, int64(f))
@@ -57,12 +58,13 @@ func full() *event.RepoProcessed {
 // TestEveryFieldIsInAChecksum: whatever is changed, or is null, one of them is
 // another.
 func TestEveryFieldIsInAChecksum(t *testing.T) {
-	want := audit.SumsOfProcessed(full())
+	summer := audit.NewSummer()
+	want := summer.Processed(full())
 	differs := func(what string, change func(p *event.RepoProcessed)) {
 		t.Helper()
 		p := full()
 		change(p)
-		if audit.SumsOfProcessed(p) == want {
+		if summer.Processed(p) == want {
 			t.Errorf("%s is in no checksum", what)
 		}
 	}
@@ -75,7 +77,7 @@ func TestEveryFieldIsInAChecksum(t *testing.T) {
 	differs("an entry of a list", func(p *event.RepoProcessed) { p.Languages[1].Bytes++ })
 	again := full()
 	again.ProcessedAt = again.ProcessedAt.Add(time.Second)
-	if audit.SumsOfProcessed(again) != want {
+	if summer.Processed(again) != want {
 		t.Error("a row that was computed again has another checksum")
 	}
 	differs("the revision", func(p *event.RepoProcessed) { p.Revision++ })
@@ -85,12 +87,13 @@ func TestEveryFieldIsInAChecksum(t *testing.T) {
 		differs(d.Name+" is null", func(p *event.RepoProcessed) {
 			before := p.Velocities
 			p.Velocities = velocity.Velocities{}
-			for other := range velocity.Field(velocity.Fields) {
+			for j, d := range velocity.Definitions() {
+				other := velocity.Field(j)
 				switch {
 				case other == f:
-				case other.Kind() == velocity.Rate:
+				case d.Kind == field.Float:
 					p.SetFloat(other, *before.Float(other))
-				case other.Kind() == velocity.Flag:
+				case d.Kind == field.Bool:
 					p.SetBool(other, *before.Bool(other))
 				default:
 					p.SetInt(other, *before.Int(other))
@@ -98,10 +101,10 @@ func TestEveryFieldIsInAChecksum(t *testing.T) {
 			}
 		})
 		differs(d.Name, func(p *event.RepoProcessed) {
-			switch f.Kind() {
-			case velocity.Rate:
+			switch d.Kind {
+			case field.Float:
 				p.SetFloat(f, *p.Float(f)+1e-9)
-			case velocity.Flag:
+			case field.Bool:
 				p.SetBool(f, false)
 			default:
 				p.SetInt(f, -1)
@@ -134,21 +137,22 @@ func TestColumnsOfTheChecksumsAreAllThatIsStored(t *testing.T) {
 }
 
 func TestRowsThatReadAlikeHaveChecksumsOfTheirOwn(t *testing.T) {
+	summer := audit.NewSummer()
 	null, dash, bar := (*string)(nil), "-", "|"
 	seen := map[audit.Sums][2]string{}
 	for _, company := range []*string{null, &dash, &bar, new(string)} {
 		for _, language := range []*string{null, &dash, &bar, new(string)} {
 			o := event.RepoObserved{ID: 1, Company: company, PrimaryLanguage: language}
-			sums, names := audit.SumsOf(&o), [2]string{name(company), name(language)}
+			sums, names := summer.Observed(&o), [2]string{name(company), name(language)}
 			if other, twice := seen[sums]; twice {
 				t.Errorf("%v and %v have one checksum", names, other)
 			}
 			seen[sums] = names
 		}
 	}
-	a := audit.SumsOf(&event.RepoObserved{Topics: []string{"a", "b"}})
+	a := summer.Observed(&event.RepoObserved{Topics: []string{"a", "b"}})
 	for _, topics := range [][]string{{"ab"}, {"a", "b", ""}, {"", "a", "b"}, {"b", "a"}} {
-		if b := audit.SumsOf(&event.RepoObserved{Topics: topics}); a == b {
+		if b := summer.Observed(&event.RepoObserved{Topics: topics}); a == b {
 			t.Errorf("the topics %q have the checksum of a and b", topics)
 		}
 	}
@@ -162,8 +166,8 @@ func name(s *string) string {
 }
 
 func BenchmarkSums(b *testing.B) {
-	p := full()
+	p, summer := full(), audit.NewSummer()
 	for b.Loop() {
-		audit.SumsOfProcessed(p)
+		summer.Processed(p)
 	}
 }

@@ -25,6 +25,7 @@ func (p Purged) has(owner string, at time.Time) bool { return at.Before(p[string
 // that stores must hold; a record that is no valid observation counts for nothing
 // here.
 func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+	sums := NewSummer()
 	return readTo(ctx, cfg, event.TopicBaseRepos, ends, func(r *kgo.Record) error {
 		o, err := codec.Observed(ctx, r)
 		if err != nil {
@@ -33,7 +34,7 @@ func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *even
 		if purged.has(o.Owner, o.ObservedAt) {
 			return nil
 		}
-		to.Add(o.Key(), o.SweepID, SumsOf(o))
+		to.Add(o.Key(), o.SweepID, sums.Observed(o))
 		return nil
 	})
 }
@@ -41,6 +42,7 @@ func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *even
 // Processed tells the processed observations in Kafka, up to some ends. Of several
 // rows of one observation the first counts: the others re-state it.
 func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+	sums := NewSummer()
 	return readTo(ctx, cfg, event.TopicProcessedRepos, ends, func(r *kgo.Record) error {
 		p, err := codec.Processed(ctx, r)
 		if err != nil {
@@ -49,7 +51,7 @@ func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec 
 		if purged.has(p.Owner, p.ObservedAt) {
 			return nil
 		}
-		to.Add(p.Key(), p.SweepID, SumsOfProcessed(p))
+		to.Add(p.Key(), p.SweepID, sums.Processed(p))
 		return nil
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -119,11 +120,11 @@ func TestNothingIsLeftOfWhatWasReadIntoTheSameMemoryBefore(t *testing.T) {
 	readAfterEachOther(t, c.ObservedInto, records, want)
 
 	with := event.RepoProcessed{Observation: full, ProcessedAt: full.ObservedAt, Revision: 3, Late: true}
-	for i := range velocity.Definitions() {
-		switch f := velocity.Field(i); f.Kind() {
-		case velocity.Rate:
+	for i, d := range velocity.Definitions() {
+		switch f := velocity.Field(i); d.Kind {
+		case field.Float:
 			with.SetFloat(f, 1.5)
-		case velocity.Flag:
+		case field.Bool:
 			with.SetBool(f, true)
 		default:
 			with.SetInt(f, 7)
@@ -193,7 +194,7 @@ func older(t *testing.T, registryURL, ceType string, v any) *kgo.Record {
 	}
 	definitions := velocity.Definitions()
 	fields := slices.DeleteFunc(slices.Clone(now.(*avro.RecordSchema).Fields()), func(f *avro.Field) bool {
-		return f.Name() == "disk_kb" || f.Name() == "description" || slices.ContainsFunc(definitions[:], func(d velocity.Definition) bool { return d.Name == f.Name() })
+		return f.Name() == "disk_kb" || f.Name() == "description" || slices.ContainsFunc(definitions[:], func(d field.Definition) bool { return d.Name == f.Name() })
 	})
 	then, err := avro.NewRecordSchema(now.(*avro.RecordSchema).Name(), now.(*avro.RecordSchema).Namespace(), fields)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hamba/avro/v2"
 
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -22,7 +23,7 @@ type run struct {
 	part   int // index in payload.parts
 	schema avro.Schema
 	fields []velocity.Field // of velocities, instead of a schema
-	kinds  []velocity.Kind  // of the fields
+	kinds  []field.Kind     // of the fields
 }
 
 // layout cuts a record's schema into runs. wrote is the schema that a resolved
@@ -53,8 +54,8 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 		return nil
 	}
 	velocities := slices.IndexFunc(parts, func(part any) bool { _, ok := part.(*velocity.Velocities); return ok })
-	known := map[string]velocity.Field{}
-	for i, d := range velocity.Definitions() {
+	known, definitions := map[string]velocity.Field{}, velocity.Definitions()
+	for i, d := range definitions {
 		known[d.Name] = velocity.Field(i)
 	}
 	for _, f := range record.Fields() {
@@ -62,7 +63,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 			if !slices.ContainsFunc(from.Fields(), func(w *avro.Field) bool { return w.Name() == f.Name() }) {
 				continue // not in the bytes: absent
 			}
-			if err := nullable(f, v.Kind()); err != nil {
+			if err := nullable(f, definitions[v].Kind); err != nil {
 				return nil, err
 			}
 			if err := end(); err != nil {
@@ -72,7 +73,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 				runs = append(runs, run{part: velocities})
 			}
 			last := &runs[len(runs)-1]
-			last.fields, last.kinds = append(last.fields, v), append(last.kinds, v.Kind())
+			last.fields, last.kinds = append(last.fields, v), append(last.kinds, definitions[v].Kind)
 			continue
 		}
 		i := max(0, slices.IndexFunc(parts, func(part any) bool { return holds(reflect.TypeOf(part).Elem(), f.Name()) }))
@@ -99,8 +100,8 @@ func holds(t reflect.Type, name string) bool {
 
 // nullable makes sure that a field is a union of null and its kind's type, in
 // this order: that is how velocities are coded.
-func nullable(f *avro.Field, kind velocity.Kind) error {
-	want := map[velocity.Kind]avro.Type{velocity.Count: avro.Long, velocity.Moment: avro.Long, velocity.Rate: avro.Double, velocity.Flag: avro.Boolean}[kind]
+func nullable(f *avro.Field, kind field.Kind) error {
+	want := map[field.Kind]avro.Type{field.Int: avro.Long, field.Time: avro.Long, field.Float: avro.Double, field.Bool: avro.Boolean}[kind]
 	u, ok := f.Type().(*avro.UnionSchema)
 	if !ok || len(u.Types()) != 2 || u.Types()[0].Type() != avro.Null || u.Types()[1].Type() != want {
 		return fmt.Errorf("field %s is not [null, %s]", f.Name(), want)
@@ -158,9 +159,9 @@ func (r *run) write(w *avro.Writer, parts []any) {
 		}
 		b = append(b, 2) // the other, as a zigzag 1
 		switch r.kinds[i] {
-		case velocity.Rate:
+		case field.Float:
 			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(*v.Float(f)))
-		case velocity.Flag:
+		case field.Bool:
 			b = append(b, 0)
 			if *v.Bool(f) {
 				b[len(b)-1] = 1
@@ -184,9 +185,9 @@ func (r *run) read(from *avro.Reader, parts []any) {
 		case from.Error != nil || branch == 0:
 		case branch != 1:
 			from.ReportError("decode union", fmt.Sprintf("branch %d of two", branch))
-		case r.kinds[i] == velocity.Rate:
+		case r.kinds[i] == field.Float:
 			v.SetFloat(f, from.ReadDouble())
-		case r.kinds[i] == velocity.Flag:
+		case r.kinds[i] == field.Bool:
 			v.SetBool(f, from.ReadBool())
 		default:
 			v.SetInt(f, from.ReadLong())

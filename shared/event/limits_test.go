@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -102,11 +103,11 @@ func grow(o *event.RepoObserved, random *rand.Rand) {
 // widest is an observation with every velocity at its longest.
 func widest(o event.RepoObserved) *event.RepoProcessed {
 	p := &event.RepoProcessed{Observation: o, ProcessedAt: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC), Revision: math.MaxInt64, Late: true}
-	for i := range velocity.Definitions() {
-		switch f := velocity.Field(i); f.Kind() {
-		case velocity.Rate:
+	for i, d := range velocity.Definitions() {
+		switch f := velocity.Field(i); d.Kind {
+		case field.Float:
 			p.SetFloat(f, math.MaxFloat64)
-		case velocity.Flag:
+		case field.Bool:
 			p.SetBool(f, true)
 		default:
 			p.SetInt(f, math.MinInt64)

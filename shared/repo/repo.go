@@ -203,9 +203,12 @@ func (o *Observation) faults(now time.Time) (faults []fault) {
 			bad(t.field, func() { *t.at = nil }, "%s %s is not between the years %d and %d", t.field, at.Format(time.RFC3339), firstYear, lastYear)
 		}
 	}
-	for _, c := range o.Counters() {
-		if c.Value != nil && (*c.Value < 0 || *c.Value > maxCount) {
-			bad(c.Name, o.dropCounter(c.Name), "%s %d is not between 0 and %d", c.Name, *c.Value, int64(maxCount))
+	if o.Stars < 0 || o.Stars > maxCount { // which an observation cannot do without
+		bad("stars", nil, "stars %d is not between 0 and %d", o.Stars, int64(maxCount))
+	}
+	for _, c := range counters() {
+		if at := c.at(o); *at != nil && (**at < 0 || **at > maxCount) {
+			bad(c.name, func() { *at = nil }, "%s %d is not between 0 and %d", c.name, **at, int64(maxCount))
 		}
 	}
 	size := numbers
@@ -273,37 +276,6 @@ func dropText(text **string) func() {
 		return nil
 	}
 	return func() { *text = nil }
-}
-
-// dropCounter is nil for the stars, which an observation cannot do without.
-func (o *Observation) dropCounter(name string) func() {
-	counters := map[string]**int64{
-		"forks": &o.Forks, "watchers": &o.Watchers, "open_issues": &o.OpenIssues, "closed_issues": &o.ClosedIssues,
-		"open_prs": &o.OpenPRs, "merged_prs": &o.MergedPRs, "closed_prs": &o.ClosedPRs, "discussions": &o.Discussions,
-		"releases": &o.Releases, "commits_total": &o.CommitsTotal, "disk_kb": &o.DiskKB,
-	}
-	counter, ok := counters[name]
-	if !ok {
-		return nil
-	}
-	return func() { *counter = nil }
-}
-
-// Counter is one of an observation's counters by its field name.
-type Counter struct {
-	Name  string
-	Value *int64
-}
-
-// Counters lists every counter in schema order.
-func (o *Observation) Counters() [12]Counter {
-	return [...]Counter{
-		{"stars", &o.Stars}, {"forks", o.Forks}, {"watchers", o.Watchers},
-		{"open_issues", o.OpenIssues}, {"closed_issues", o.ClosedIssues},
-		{"open_prs", o.OpenPRs}, {"merged_prs", o.MergedPRs}, {"closed_prs", o.ClosedPRs},
-		{"discussions", o.Discussions}, {"releases", o.Releases},
-		{"commits_total", o.CommitsTotal}, {"disk_kb", o.DiskKB},
-	}
 }
 
 // UnmarshalJSON reads the JSON form. A field that Avro requires must be

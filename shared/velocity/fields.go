@@ -3,6 +3,8 @@ package velocity
 import (
 	"fmt"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/field"
 )
 
 // Span is a length of time over which a change is measured.
@@ -37,26 +39,43 @@ func Windows() [spans]Window {
 // Field is one field of Velocities.
 type Field int
 
-// The fields: first the base of each span, then the delta and the rate of each
-// counter over each span, then what is derived.
+// The fields: first when the base of each span was observed.
 const (
-	deltas  = Field(spans)
-	derived = deltas + 2*Field(counters)*Field(spans)
+	baseAt1h Field = iota
+	baseAt24h
+	baseAt7d
+	baseAt30d
+	deltas // then the delta and the rate of each counter over each span
 )
 
-// The derived fields. Those of three spans stand for a day, and are followed by
-// those for a week and a month; those of two for a week, followed by a month.
-const (
-	starsAcceleration = derived + 3*iota
-	issuesOpened
-	issueClosureRatio
-	backlogIndex
-	prsOpened
-	prAcceptanceRatio
-	activeDays
-	observedDays = activeDays + 2
+// derived begins the fields that are neither.
+const derived = deltas + 2*Field(counters)*Field(spans)
 
-	ReleasesPerWeek = observedDays + iota - 6
+// The derived fields.
+const (
+	starsAcceleration24h = derived + iota
+	starsAcceleration7d
+	starsAcceleration30d
+	issuesOpened24h
+	issuesOpened7d
+	issuesOpened30d
+	issueClosureRatio24h
+	issueClosureRatio7d
+	issueClosureRatio30d
+	backlogIndex24h
+	backlogIndex7d
+	backlogIndex30d
+	prsOpened24h
+	prsOpened7d
+	prsOpened30d
+	prAcceptanceRatio24h
+	prAcceptanceRatio7d
+	prAcceptanceRatio30d
+	activeDays7d
+	activeDays30d
+	observedDays7d
+	observedDays30d
+	ReleasesPerWeek // over 30 days
 	DaysSinceRelease
 	DaysSincePush
 	BurstZ
@@ -82,7 +101,9 @@ const (
 const Fields = int(fields)
 
 // BaseAt is when the base of a span was observed.
-func BaseAt(s Span) Field { return Field(s) }
+func BaseAt(s Span) Field {
+	return [spans]Field{Hour: baseAt1h, Day: baseAt24h, Week: baseAt7d, Month: baseAt30d}[s]
+}
 
 // Delta is the net change of a counter over a span.
 func Delta(c Value, s Span) Field { return deltas + 2*(Field(c)*Field(spans)+Field(s)) }
@@ -91,105 +112,122 @@ func Delta(c Value, s Span) Field { return deltas + 2*(Field(c)*Field(spans)+Fie
 func PerDay(c Value, s Span) Field { return Delta(c, s) + 1 }
 
 // StarsAcceleration is known over a day, a week and a month, as are the next five.
-func StarsAcceleration(s Span) Field { return starsAcceleration + Field(s-Day) }
+func StarsAcceleration(s Span) Field {
+	return fromDay(s, starsAcceleration24h, starsAcceleration7d, starsAcceleration30d)
+}
 
 // IssuesOpened is the count of issues opened over a span.
-func IssuesOpened(s Span) Field { return issuesOpened + Field(s-Day) }
+func IssuesOpened(s Span) Field { return fromDay(s, issuesOpened24h, issuesOpened7d, issuesOpened30d) }
 
 // IssueClosureRatio is issues closed over issues open.
-func IssueClosureRatio(s Span) Field { return issueClosureRatio + Field(s-Day) }
+func IssueClosureRatio(s Span) Field {
+	return fromDay(s, issueClosureRatio24h, issueClosureRatio7d, issueClosureRatio30d)
+}
 
 // BacklogIndex is issues closed over issues opened.
-func BacklogIndex(s Span) Field { return backlogIndex + Field(s-Day) }
+func BacklogIndex(s Span) Field { return fromDay(s, backlogIndex24h, backlogIndex7d, backlogIndex30d) }
 
 // PRsOpened is the count of pull requests opened over a span.
-func PRsOpened(s Span) Field { return prsOpened + Field(s-Day) }
+func PRsOpened(s Span) Field { return fromDay(s, prsOpened24h, prsOpened7d, prsOpened30d) }
 
 // PRAcceptanceRatio is pull requests merged over those decided.
-func PRAcceptanceRatio(s Span) Field { return prAcceptanceRatio + Field(s-Day) }
+func PRAcceptanceRatio(s Span) Field {
+	return fromDay(s, prAcceptanceRatio24h, prAcceptanceRatio7d, prAcceptanceRatio30d)
+}
 
 // ActiveDays is known over a week and a month, as is ObservedDays.
-func ActiveDays(s Span) Field { return activeDays + Field(s-Week) }
+func ActiveDays(s Span) Field { return fromWeek(s, activeDays7d, activeDays30d) }
 
 // ObservedDays is the count of days with a reading.
-func ObservedDays(s Span) Field { return observedDays + Field(s-Week) }
+func ObservedDays(s Span) Field { return fromWeek(s, observedDays7d, observedDays30d) }
 
-// Kind is what the field holds.
-func (f Field) Kind() Kind {
-	switch {
-	case f < deltas:
-		return Moment
-	case f < derived:
-		if (f-deltas)%2 == 0 {
-			return Count
-		}
-		return Rate
+func fromDay(s Span, day, week, month Field) Field {
+	if s == Day {
+		return day
 	}
-	switch f {
-	case IsBurst, IsBreakout, IsSuspicious, IsRenamed, IsBranchChanged, IsHistoryRewritten:
-		return Flag
-	case Milestone, HealthParts:
-		return Count
-	}
-	if f >= issuesOpened && f < issueClosureRatio || f >= prsOpened && f < prAcceptanceRatio || f >= activeDays && f < ReleasesPerWeek {
-		return Count
-	}
-	return Rate
+	return fromWeek(s, week, month)
 }
 
-// Definition says what a field is, in the words that the documents, the
-// terminal and the dashboards use.
-type Definition struct {
-	Name string
-	Unit string
-	Text string
+func fromWeek(s Span, week, month Field) Field {
+	switch s {
+	case Week:
+		return week
+	case Month:
+		return month
+	}
+	panic(fmt.Sprintf("velocity: the field has no span %d", s))
 }
 
-// Definitions lists all fields, by Field.
-func Definitions() [fields]Definition {
-	var out [fields]Definition
+// Definitions lists all fields, by Field. Each may be null.
+func Definitions() [fields]field.Definition {
+	var out [fields]field.Definition
 	for s, w := range Windows() {
-		out[BaseAt(Span(s))] = Definition{"base_at_" + w.Name, "time", baseText(w)}
+		out[BaseAt(Span(s))] = field.Definition{Name: "base_at_" + w.Name, Kind: field.Time, Unit: "time", Text: baseText(w)}
 		for c, name := range Counters() {
-			out[Delta(Value(c), Span(s))] = Definition{name + "_delta_" + w.Name, "count", deltaText(name, w)}
-			out[PerDay(Value(c), Span(s))] = Definition{name + "_per_day_" + w.Name, "count/day", rateText(name, w)}
+			out[Delta(Value(c), Span(s))] = field.Definition{Name: name + "_delta_" + w.Name, Kind: field.Int, Unit: "count", Text: deltaText(name, w)}
+			out[PerDay(Value(c), Span(s))] = field.Definition{Name: name + "_per_day_" + w.Name, Kind: field.Float, Unit: "count/day", Text: rateText(name, w)}
 		}
 	}
-	for s := Day; s <= Month; s++ {
-		w := Windows()[s].Name
-		out[StarsAcceleration(s)] = Definition{"stars_acceleration_" + w, "stars/day²", accelerationText}
-		out[IssuesOpened(s)] = Definition{"issues_opened_" + w, "issues", issuesOpenedText}
-		out[IssueClosureRatio(s)] = Definition{"issue_closure_ratio_" + w, "ratio", closureText}
-		out[BacklogIndex(s)] = Definition{"backlog_index_" + w, "ratio", backlogText}
-		out[PRsOpened(s)] = Definition{"prs_opened_" + w, "pull requests", prsOpenedText}
-		out[PRAcceptanceRatio(s)] = Definition{"pr_acceptance_ratio_" + w, "0-1", acceptanceText}
-		if s >= Week {
-			out[ActiveDays(s)] = Definition{"active_days_" + w, "days", activeText}
-			out[ObservedDays(s)] = Definition{"observed_days_" + w, "days", observedText}
-		}
+	for _, d := range derivedFields() {
+		out[d.field] = field.Definition{Name: d.name, Kind: d.kind, Unit: d.unit, Text: d.text}
 	}
-	out[ReleasesPerWeek] = Definition{"releases_per_week_30d", "releases/week", releasesText}
-	out[DaysSinceRelease] = Definition{"days_since_release", "days", "Time since the latest release was published."}
-	out[DaysSincePush] = Definition{"days_since_push", "days", "Time since the last push to any branch."}
-	out[BurstZ] = Definition{"burst_z", "standard deviations", zText(burstDays)}
-	out[IsBurst] = Definition{"is_burst", "flag", fmt.Sprintf("burst_z is outside ±%g: the Bollinger band of %d days.", burstBand, burstDays)}
-	out[BreakoutZ] = Definition{"breakout_z", "standard deviations", zText(breakoutDays)}
-	out[IsBreakout] = Definition{"is_breakout", "flag", breakoutText()}
-	out[IsSuspicious] = Definition{"is_suspicious", "flag", suspiciousText()}
-	out[Milestone] = Definition{"milestone", "stars", milestoneText}
-	out[IsRenamed] = Definition{"is_renamed", "flag", "owner/name differs from the reading before: renamed or transferred. The past is kept, by the repository's id."}
-	out[IsBranchChanged] = Definition{"is_branch_changed", "flag", "The default branch differs from the reading before. Its commit count is another branch's."}
-	out[IsHistoryRewritten] = Definition{"is_history_rewritten", "flag", "Fewer commits than at the reading before, on the same default branch: a force push. Not work undone."}
-	for f, part := range map[Field][2]string{
-		HealthActivity:    {"activity", "100 · active days / observed days of the last 30."},
-		HealthMaintenance: {"maintenance", "By days since the last push: up to 7 is 100, 30 is 75, 90 is 50, 180 is 25, more is 0."},
-		HealthClosure:     {"closure", "100 · the backlog index of 30 days, at most 100: issues are closed as fast as they come."},
-		HealthAcceptance:  {"acceptance", "100 · the acceptance ratio of pull requests of 30 days."},
-		HealthRelease:     {"release", "By days since the latest release: up to 30 is 100, 90 is 75, 180 is 50, 365 is 25, more is 0."},
-	} {
-		out[f] = Definition{"health_" + part[0], "0-100", part[1]}
+	for f := range out {
+		out[f].Null = true
 	}
-	out[HealthScore] = Definition{"health_score", "0-100", "The mean of the health parts that are known, unknown with fewer than two. Read it beside its parts. The thresholds are ours."}
-	out[HealthParts] = Definition{"health_parts", "count", "How many of the five health parts are known."}
 	return out
+}
+
+type derivedField struct {
+	field Field
+	name  string
+	kind  field.Kind
+	unit  string
+	text  string
+}
+
+// derivedFields defines them.
+func derivedFields() []derivedField {
+	return []derivedField{
+		{starsAcceleration24h, "stars_acceleration_24h", field.Float, "stars/day²", accelerationText},
+		{starsAcceleration7d, "stars_acceleration_7d", field.Float, "stars/day²", accelerationText},
+		{starsAcceleration30d, "stars_acceleration_30d", field.Float, "stars/day²", accelerationText},
+		{issuesOpened24h, "issues_opened_24h", field.Int, "issues", issuesOpenedText},
+		{issuesOpened7d, "issues_opened_7d", field.Int, "issues", issuesOpenedText},
+		{issuesOpened30d, "issues_opened_30d", field.Int, "issues", issuesOpenedText},
+		{issueClosureRatio24h, "issue_closure_ratio_24h", field.Float, "ratio", closureText},
+		{issueClosureRatio7d, "issue_closure_ratio_7d", field.Float, "ratio", closureText},
+		{issueClosureRatio30d, "issue_closure_ratio_30d", field.Float, "ratio", closureText},
+		{backlogIndex24h, "backlog_index_24h", field.Float, "ratio", backlogText},
+		{backlogIndex7d, "backlog_index_7d", field.Float, "ratio", backlogText},
+		{backlogIndex30d, "backlog_index_30d", field.Float, "ratio", backlogText},
+		{prsOpened24h, "prs_opened_24h", field.Int, "pull requests", prsOpenedText},
+		{prsOpened7d, "prs_opened_7d", field.Int, "pull requests", prsOpenedText},
+		{prsOpened30d, "prs_opened_30d", field.Int, "pull requests", prsOpenedText},
+		{prAcceptanceRatio24h, "pr_acceptance_ratio_24h", field.Float, "0-1", acceptanceText},
+		{prAcceptanceRatio7d, "pr_acceptance_ratio_7d", field.Float, "0-1", acceptanceText},
+		{prAcceptanceRatio30d, "pr_acceptance_ratio_30d", field.Float, "0-1", acceptanceText},
+		{activeDays7d, "active_days_7d", field.Int, "days", activeText},
+		{activeDays30d, "active_days_30d", field.Int, "days", activeText},
+		{observedDays7d, "observed_days_7d", field.Int, "days", observedText},
+		{observedDays30d, "observed_days_30d", field.Int, "days", observedText},
+		{ReleasesPerWeek, "releases_per_week_30d", field.Float, "releases/week", releasesText},
+		{DaysSinceRelease, "days_since_release", field.Float, "days", "Time since the latest release was published."},
+		{DaysSincePush, "days_since_push", field.Float, "days", "Time since the last push to any branch."},
+		{BurstZ, "burst_z", field.Float, "standard deviations", zText(burstDays)},
+		{IsBurst, "is_burst", field.Bool, "flag", fmt.Sprintf("burst_z is outside ±%g: the Bollinger band of %d days.", burstBand, burstDays)},
+		{BreakoutZ, "breakout_z", field.Float, "standard deviations", zText(breakoutDays)},
+		{IsBreakout, "is_breakout", field.Bool, "flag", breakoutText()},
+		{IsSuspicious, "is_suspicious", field.Bool, "flag", suspiciousText()},
+		{Milestone, "milestone", field.Int, "stars", milestoneText},
+		{IsRenamed, "is_renamed", field.Bool, "flag", "owner/name differs from the reading before: renamed or transferred. The past is kept, by the repository's id."},
+		{IsBranchChanged, "is_branch_changed", field.Bool, "flag", "The default branch differs from the reading before. Its commit count is another branch's."},
+		{IsHistoryRewritten, "is_history_rewritten", field.Bool, "flag", "Fewer commits than at the reading before, on the same default branch: a force push. Not work undone."},
+		{HealthActivity, "health_activity", field.Float, "0-100", "100 · active days / observed days of the last 30."},
+		{HealthMaintenance, "health_maintenance", field.Float, "0-100", "By days since the last push: up to 7 is 100, 30 is 75, 90 is 50, 180 is 25, more is 0."},
+		{HealthClosure, "health_closure", field.Float, "0-100", "100 · the backlog index of 30 days, at most 100: issues are closed as fast as they come."},
+		{HealthAcceptance, "health_acceptance", field.Float, "0-100", "100 · the acceptance ratio of pull requests of 30 days."},
+		{HealthRelease, "health_release", field.Float, "0-100", "By days since the latest release: up to 30 is 100, 90 is 75, 180 is 50, 365 is 25, more is 0."},
+		{HealthScore, "health_score", field.Float, "0-100", "The mean of the health parts that are known, unknown with fewer than two. Read it beside its parts. The thresholds are ours."},
+		{HealthParts, "health_parts", field.Int, "count", "How many of the five health parts are known."},
+	}
 }

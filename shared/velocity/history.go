@@ -6,12 +6,16 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 // Value is one of the numbers that a Point carries.
 type Value int
 
-// The counters, in the order of Counters, and what else of the past is needed.
+// The values: first the counters.
 const (
 	Stars Value = iota
 	Forks
@@ -24,19 +28,74 @@ const (
 	Discussions
 	Releases
 	CommitsTotal
-	PushedAt   // ms since 1970
-	ReleasedAt // ms since 1970
-	Name       // a hash of name_with_owner
-	Branch     // a hash of the default branch
-	values
-
-	counters = PushedAt
+	counters // how many have deltas
 )
 
+// Then what else of the past is needed.
+const (
+	PushedAt   = counters + iota // ms since 1970
+	ReleasedAt                   // ms since 1970
+	Name                         // a hash of name_with_owner
+	Branch                       // a hash of the default branch
+	values
+)
+
+// value is the definition of a Value.
+type value struct {
+	name string // of a counter, that of its field
+	// number names it in a stored History. It is below 64 and never given to
+	// another value; a new one takes the next.
+	number uint8
+	of     func(*repo.Observation) *int64 // nil when it was not observed
+}
+
+// definitions lists the values.
+func definitions() [values]value {
+	type o = repo.Observation
+	return [...]value{
+		Stars:        {"stars", 0, func(r *o) *int64 { return &r.Stars }},
+		Forks:        {"forks", 1, func(r *o) *int64 { return r.Forks }},
+		Watchers:     {"watchers", 2, func(r *o) *int64 { return r.Watchers }},
+		OpenIssues:   {"open_issues", 3, func(r *o) *int64 { return r.OpenIssues }},
+		ClosedIssues: {"closed_issues", 4, func(r *o) *int64 { return r.ClosedIssues }},
+		OpenPRs:      {"open_prs", 5, func(r *o) *int64 { return r.OpenPRs }},
+		MergedPRs:    {"merged_prs", 6, func(r *o) *int64 { return r.MergedPRs }},
+		ClosedPRs:    {"closed_prs", 7, func(r *o) *int64 { return r.ClosedPRs }},
+		Discussions:  {"discussions", 8, func(r *o) *int64 { return r.Discussions }},
+		Releases:     {"releases", 9, func(r *o) *int64 { return r.Releases }},
+		CommitsTotal: {"commits_total", 10, func(r *o) *int64 { return r.CommitsTotal }},
+		PushedAt:     {"pushed_at", 11, func(r *o) *int64 { return millis(r.PushedAt) }},
+		ReleasedAt:   {"released_at", 12, func(r *o) *int64 { return millis(r.LatestReleaseAt) }},
+		Name:         {"name", 13, func(r *o) *int64 { return hashed(&r.NameWithOwner) }},
+		Branch:       {"branch", 14, func(r *o) *int64 { return hashed(r.DefaultBranch) }},
+	}
+}
+
+func millis(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ms := t.UnixMilli()
+	return &ms
+}
+
+// hashed shortens a text that is only ever compared with itself.
+func hashed(text *string) *int64 {
+	if text == nil {
+		return nil
+	}
+	h := int64(xxhash.Sum64String(*text) >> 1) // never Unobserved
+	return &h
+}
+
 // Counters lists the counters that have velocities, by field name.
-func Counters() [counters]string {
-	return [counters]string{"stars", "forks", "watchers", "open_issues", "closed_issues", "open_prs", "merged_prs", "closed_prs",
-		"discussions", "releases", "commits_total"}
+func Counters() (names [counters]string) {
+	for v, d := range definitions() {
+		if Value(v) < counters {
+			names[v] = d.name
+		}
+	}
+	return names
 }
 
 // Unobserved stands for a value that was not observed. It is never zero.
@@ -46,6 +105,18 @@ const Unobserved = math.MinInt64
 type Point struct {
 	At     int64 // ms since 1970, UTC
 	Values [values]int64
+}
+
+// PointOf is what an observation leaves behind.
+func PointOf(o *repo.Observation) Point {
+	p := Point{At: o.ObservedAt.UnixMilli()}
+	for v, d := range definitions() {
+		p.Values[v] = Unobserved
+		if n := d.of(o); n != nil {
+			p.Values[v] = *n
+		}
+	}
+	return p
 }
 
 // delta is the change of a value since an earlier point, unknown when either

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/field"
 )
 
 // Velocities are all that is computed of one observation, field by field. A
@@ -16,21 +18,10 @@ type Velocities struct {
 	set  [(fields + 63) / 64]uint64
 }
 
-// Kind is what a field holds.
-type Kind int
-
-// The kinds of fields.
-const (
-	Count  Kind = iota // int64
-	Rate               // float64
-	Moment             // ms since 1970, UTC
-	Flag               // bool
-)
-
 // Has says whether a field is known.
 func (v *Velocities) Has(f Field) bool { return v.set[f/64]&(1<<(f%64)) != 0 }
 
-// Int is a Count or a Moment, or nil.
+// Int is an Int, or a Time in ms since 1970, or nil.
 func (v *Velocities) Int(f Field) *int64 {
 	if !v.Has(f) {
 		return nil
@@ -39,7 +30,7 @@ func (v *Velocities) Int(f Field) *int64 {
 	return &n
 }
 
-// Float is a Rate, or nil.
+// Float is a Float, or nil.
 func (v *Velocities) Float(f Field) *float64 {
 	if !v.Has(f) {
 		return nil
@@ -48,7 +39,7 @@ func (v *Velocities) Float(f Field) *float64 {
 	return &x
 }
 
-// Time is a Moment in UTC, or nil.
+// Time is a Time in UTC, or nil.
 func (v *Velocities) Time(f Field) *time.Time {
 	if !v.Has(f) {
 		return nil
@@ -57,7 +48,7 @@ func (v *Velocities) Time(f Field) *time.Time {
 	return &t
 }
 
-// Bool is a Flag, or nil.
+// Bool is a Bool, or nil.
 func (v *Velocities) Bool(f Field) *bool {
 	if !v.Has(f) {
 		return nil
@@ -71,10 +62,10 @@ func (v *Velocities) put(f Field, bits uint64) {
 	v.set[f/64] |= 1 << (f % 64)
 }
 
-// SetInt sets a Count or a Moment.
+// SetInt sets an Int, or a Time in ms since 1970.
 func (v *Velocities) SetInt(f Field, n int64) { v.put(f, uint64(n)) }
 
-// SetFloat sets a Rate. What is no number is left absent: no two stores hold it
+// SetFloat sets a Float. What is no number is left absent: no two stores hold it
 // alike.
 func (v *Velocities) SetFloat(f Field, x float64) {
 	if !math.IsNaN(x) && !math.IsInf(x, 0) {
@@ -82,7 +73,7 @@ func (v *Velocities) SetFloat(f Field, x float64) {
 	}
 }
 
-// SetBool sets a Flag.
+// SetBool sets a Bool.
 func (v *Velocities) SetBool(f Field, b bool) {
 	var bit uint64
 	if b {
@@ -103,21 +94,23 @@ func (v *Velocities) AppendBits(to []byte) []byte {
 	return to
 }
 
-// Values are the fields by name, for JSON: a Moment as text in RFC 3339.
+// Values are the fields by name, for JSON: a Time as text in RFC 3339.
 func (v *Velocities) Values() map[string]any {
 	out := make(map[string]any, fields)
 	for i, d := range Definitions() {
 		f := Field(i)
-		switch {
-		case !v.Has(f):
+		if !v.Has(f) {
 			out[d.Name] = nil
-		case f.Kind() == Count:
+			continue
+		}
+		switch d.Kind {
+		case field.Int:
 			out[d.Name] = *v.Int(f)
-		case f.Kind() == Rate:
+		case field.Float:
 			out[d.Name] = *v.Float(f)
-		case f.Kind() == Moment:
+		case field.Time:
 			out[d.Name] = *v.Time(f)
-		case f.Kind() == Flag:
+		case field.Bool:
 			out[d.Name] = *v.Bool(f)
 		}
 	}
@@ -133,33 +126,33 @@ func (v *Velocities) Set(from map[string]json.RawMessage) error {
 		if !ok || string(text) == "null" {
 			continue
 		}
-		if err := v.parse(Field(i), text); err != nil {
+		if err := v.parse(Field(i), d.Kind, text); err != nil {
 			return fmt.Errorf("%s: %w", d.Name, err)
 		}
 	}
 	return nil
 }
 
-func (v *Velocities) parse(f Field, text json.RawMessage) error {
+func (v *Velocities) parse(f Field, kind field.Kind, text json.RawMessage) error {
 	var n int64
 	var x float64
 	var t time.Time
 	var b bool
 	var err error
-	switch f.Kind() {
-	case Count:
+	switch kind {
+	case field.Int:
 		if err = json.Unmarshal(text, &n); err == nil {
 			v.SetInt(f, n)
 		}
-	case Rate:
+	case field.Float:
 		if err = json.Unmarshal(text, &x); err == nil {
 			v.SetFloat(f, x)
 		}
-	case Moment:
+	case field.Time:
 		if err = json.Unmarshal(text, &t); err == nil {
 			v.SetInt(f, t.UnixMilli())
 		}
-	case Flag:
+	case field.Bool:
 		if err = json.Unmarshal(text, &b); err == nil {
 			v.SetBool(f, b)
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 func at(text string) int64 {
@@ -156,5 +158,34 @@ func TestThinnedHistoryLosesNoDailyBase(t *testing.T) {
 				t.Fatalf("seed %d, day %d: %+v, want %+v", seed, d, got.Values(), want.Values())
 			}
 		}
+	}
+}
+
+// TestPointHoldsTheCountersOfAnObservation: each by the name of its field, and
+// as not observed where it was not.
+func TestPointHoldsTheCountersOfAnObservation(t *testing.T) {
+	o := repo.Observation{ObservedAt: time.UnixMilli(5).UTC(), NameWithOwner: "o/n"}
+	bare := PointOf(&o)
+	values := map[string]int64{}
+	for i, f := range repo.Fields() {
+		values[f.Name] = int64(1000 + i)
+		switch at := f.At.(type) {
+		case func(*repo.Observation) *int64:
+			*at(&o) = values[f.Name]
+		case func(*repo.Observation) **int64:
+			*at(&o) = new(values[f.Name])
+		}
+	}
+	full := PointOf(&o)
+	for c, name := range Counters() {
+		if want := values[name]; full.Values[c] != want || want == 0 {
+			t.Errorf("%s is %d, want %d", name, full.Values[c], want)
+		}
+		if Value(c) != Stars && bare.Values[c] != Unobserved {
+			t.Errorf("%s is %d, was not observed", name, bare.Values[c])
+		}
+	}
+	if full.At != 5 || bare.Values[PushedAt] != Unobserved || bare.Values[Name] == Unobserved || bare.Values[Branch] != Unobserved {
+		t.Errorf("%+v", bare)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/field"
 )
 
 // TestChecksumsInSQLAreThoseInGo: of the types of the hot store's columns.
@@ -14,20 +15,20 @@ func TestChecksumsInSQLAreThoseInGo(t *testing.T) {
 	var statements, want []string
 	for _, row := range []struct {
 		values [][2]string // type and literal
-		kinds  []audit.Kind
+		kinds  []field.Kind
 		want   audit.Line
 	}{
 		{[][2]string{{"Int64", "-5"}, {"Nullable(Int64)", "9223372036854775807"}, {"Nullable(Int64)", "NULL"}},
-			[]audit.Kind{audit.Number, audit.Number, audit.Number}, audit.Line{}.Int(-5).Int(1<<63 - 1).Null()},
+			[]field.Kind{field.Int, field.Int, field.Int}, audit.Line{}.Int(-5).Int(1<<63 - 1).Null()},
 		{[][2]string{{"Nullable(Float64)", "0.1"}, {"Nullable(Float64)", "NULL"}, {"Nullable(Float64)", "-0.0"}, {"Nullable(Float64)", "1e300"}},
-			[]audit.Kind{audit.Real, audit.Real, audit.Real, audit.Real}, audit.Line{}.Real(0.1).Null().Real(minusZero()).Real(1e300)},
-		{[][2]string{{"Nullable(Int64)", "NULL"}, {"Int64", "0"}}, []audit.Kind{audit.Number, audit.Number}, audit.Line{}.Null().Int(0)},
+			[]field.Kind{field.Float, field.Float, field.Float, field.Float}, audit.Line{}.Real(0.1).Null().Real(minusZero()).Real(1e300)},
+		{[][2]string{{"Nullable(Int64)", "NULL"}, {"Int64", "0"}}, []field.Kind{field.Int, field.Int}, audit.Line{}.Null().Int(0)},
 		{[][2]string{{"Bool", "true"}, {"Nullable(Bool)", "false"}, {"Nullable(Bool)", "NULL"}},
-			[]audit.Kind{audit.Flag, audit.Flag, audit.Flag}, audit.Line{}.Flag(true).Flag(false).Null()},
+			[]field.Kind{field.Bool, field.Bool, field.Bool}, audit.Line{}.Flag(true).Flag(false).Null()},
 		{[][2]string{{"DateTime64(3)", "'2026-01-02 03:04:05.006'"}, {"Nullable(DateTime64(3))", "'1970-01-01 00:00:00.000'"}, {"Nullable(DateTime64(3))", "NULL"}},
-			[]audit.Kind{audit.Moment, audit.Moment, audit.Moment}, audit.Line{}.Int(1767323045006).Int(0).Null()},
+			[]field.Kind{field.Time, field.Time, field.Time}, audit.Line{}.Int(1767323045006).Int(0).Null()},
 		{[][2]string{{"String", "''"}, {"LowCardinality(String)", "'o/r'"}, {"LowCardinality(Nullable(String))", "'-'"}, {"LowCardinality(Nullable(String))", "NULL"}, {"Nullable(String)", "'ü|'"}, {"Nullable(String)", "NULL"}},
-			[]audit.Kind{audit.Text, audit.Text, audit.Text, audit.Text, audit.Text, audit.Text},
+			[]field.Kind{field.Text, field.Text, field.Text, field.Text, field.Text, field.Text},
 			audit.Line{}.Text("").Text("o/r").Text("-").Null().Text("ü|").Null()},
 	} {
 		var cols []audit.Column
