@@ -9,7 +9,7 @@ PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test servers-test stage stage-test deploy image
+.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test fields servers-test stage stage-test deploy image
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -29,6 +29,12 @@ down: build ## Stop what `make up` started; nothing is lost.
 test: build ## Run every test of every module with the race detector; downloads what it needs.
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
+
+fields: ## Write what follows from the definitions of the fields: schemas, ClickHouse's next version, views, texts, documents.
+	$(GO) test ./shared/event -run 'SchemasAreMade' -update
+	$(GO) test ./functions/sink-clickhouse -run 'SchemaHas' -update
+	$(GO) test ./shared/event ./shared/velocity -run 'Document' -update
+	$(GO) test ./infra/trino ./infra/local/superset -run 'Views|Texts' -update
 
 # A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
 SEEDS ?= 1000

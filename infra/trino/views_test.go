@@ -54,7 +54,7 @@ func cast(fields []field.Definition, precision string, alias bool) []string {
 
 // views.sql is made of views.sql.tmpl and of the definitions of the fields:
 //
-//	go test ./infra/trino -update
+//	make fields
 func TestViewsAreMadeOfTheDefinitions(t *testing.T) {
 	kept := field.Definitions(slices.DeleteFunc(repo.Fields(), func(f field.Field[repo.Observation]) bool { return f.Detail }))
 	statement, velocities := field.Definitions(event.StatementFields()), velocity.Definitions()
@@ -88,6 +88,6 @@ func TestViewsAreMadeOfTheDefinitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(have) != want.String() {
-		t.Error("views.sql is not what the definitions say: run this test with -update")
+		t.Error("views.sql is not what the definitions say: make fields writes it")
 	}
 }

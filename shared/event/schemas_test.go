@@ -76,7 +76,7 @@ func schemaOf(name, doc string, fields []field.Definition, documented ...string)
 // The schemas in use are made of the definitions of their fields. One that has
 // changed is another version, which is added to the history:
 //
-//	go test ./shared/event -run SchemasAreMade -update
+//	make fields
 func TestSchemasAreMadeOfTheDefinitions(t *testing.T) {
 	observed := []string{"repo_id", "node_id", "owner_type", "company", "commits_total", "source"}
 	for _, s := range []struct{ file, subject, text string }{
@@ -106,7 +106,7 @@ func TestSchemasAreMadeOfTheDefinitions(t *testing.T) {
 
 // The lists of fields in docs/events.md are made of the definitions:
 //
-//	go test ./shared/event -run Document -update
+//	make fields
 func TestDocumentOfTheEventsIsUpToDate(t *testing.T) {
 	const path = "../../docs/events.md"
 	have, err := os.ReadFile(path)
@@ -151,6 +151,6 @@ func golden(t *testing.T, path, want string) {
 		t.Fatal(err)
 	}
 	if string(have) != want {
-		t.Errorf("%s is not what the definitions say: run this test with -update", path)
+		t.Errorf("%s is not what the definitions say: make fields writes it", path)
 	}
 }

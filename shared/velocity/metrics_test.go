@@ -130,7 +130,9 @@ func TestFieldsReadBackFromTheirJSONForm(t *testing.T) {
 	}
 }
 
-// docs/metrics.md is made of the definitions: go test ./shared/velocity -run Document -update.
+// docs/metrics.md is made of the definitions:
+//
+//	make fields
 func TestDocumentOfTheMetricsIsUpToDate(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nWhat is computed of every observation, from the repository's own past. An unknown value is null, never zero.\n" +

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write what the definitions say instead 
 // A column of a dataset that is a field as it is stored has the field's
 // definition as its text:
 //
-//	go test ./infra/local/superset -run Texts -update
+//	make fields
 func TestTextsOfColumnsAreTheDefinitionsOfTheirFields(t *testing.T) {
 	definitions := map[string]string{}
 	velocities := velocity.Definitions()
@@ -56,7 +56,7 @@ func TestTextsOfColumnsAreTheDefinitionsOfTheirFields(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else if want != have {
-			t.Errorf("%s: texts of columns are not what the definitions say: run this test with -update", file)
+			t.Errorf("%s: texts of columns are not what the definitions say: make fields writes it", file)
 		}
 	}
 	if described < 40 {
