@@ -8,43 +8,65 @@ import json
 import struct
 import sys
 
-import xxhash
 from pyiceberg.catalog import load_catalog
+from xxhash import xxh64_intdigest
 
-MODULUS = 1 << 64
+MASK = (1 << 64) - 1
+MULTIPLIER = 0x9DDFEA08EB382D69
+PRESENT, NULL = xxh64_intdigest(b"\0"), xxh64_intdigest(b"\1")
 
 
 def number(value):
     return struct.pack("<q", value)
 
 
-def entry(text):
-    return number(len(text.encode())) + text.encode()
+def text(value):
+    return struct.pack("<Q", xxh64_intdigest(value.encode()))
 
 
+# A value of each kind as the eight-byte arguments that follow its null flag.
 FORMS = {
-    "number": number,
-    "moment": lambda value: number(value // 1000),
-    "real": lambda value: struct.pack("<d", value),
-    "flag": number,
-    "text": entry,
-    "texts": lambda values: number(len(values)) + b"".join(map(entry, values)),
-    "languages": lambda values: number(len(values)) + b"".join(entry(v["name"]) + number(v["bytes"]) for v in values),
+    "number": lambda value: [number(value)],
+    "moment": lambda value: [number(value // 1000)],
+    "real": lambda value: [struct.pack("<d", value)],
+    "flag": lambda value: [number(value)],
+    "text": lambda value: [text(value)],
+    "texts": lambda values: [number(len(values)), *map(text, values)],
+    "languages": lambda values: [number(len(values)), *(form for v in values for form in (text(v["name"]), number(v["bytes"])))],
 }
 
 
-def forms(column, kind):
+def hashes(column, kind):
+    """The hashes of a column's arguments, row by row."""
     if kind == "moment":
         column = column.cast("timestamp[us]").cast("int64")
     for value in column.to_pylist():
-        yield b"\0" if value is None else b"\1" + FORMS[kind](value)
+        if value is None:
+            yield [NULL, xxh64_intdigest(number(0))]
+        else:
+            yield [PRESENT, *map(xxh64_intdigest, FORMS[kind](value))]
+
+
+def line(row):
+    """shared/audit's Line: the hashes of a row's arguments combined."""
+    combined = None
+    for value in row:
+        for digest in value:
+            if combined is None:
+                combined = digest
+                continue
+            a = (combined ^ digest) * MULTIPLIER & MASK
+            a ^= a >> 47
+            b = (digest ^ a) * MULTIPLIER & MASK
+            b ^= b >> 47
+            combined = b * MULTIPLIER & MASK
+    return combined
 
 
 def checksum(table, columns):
     if not columns:
         return 0
-    lines = zip(*(forms(table[name], kind) for name, kind in columns))
-    return sum(xxhash.xxh64_intdigest(b"".join(line)) for line in lines) % MODULUS
+    return sum(map(line, zip(*(hashes(table[name], kind) for name, kind in columns)))) & MASK
 
 
 asked = json.load(sys.stdin)
