@@ -144,12 +144,13 @@ func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
 	if out, err := p.try("replay", poison); err == nil || !strings.Contains(out, "repo_id") {
 		t.Errorf("a replay of poison: %v\n%s", err, out)
 	}
-	p.produce("github.base_repos", "poison in the topic")
+	p.produce("github.base_repos", "", "poison in the topic")
 	a := p.audit()
 	if a.Observations != 1 || a.ClickHouse != 1 || a.IcebergRaw != 1 || a.IcebergProcessed != 1 || !a.Clean || a.DeadLetters != 1 {
 		t.Errorf("audit: %+v", a)
 	}
 	p.settlesLetters()
+	p.outgrowsKafka(1, 1)
 }
 
 // settlesLetters retries the one dead letter that waits, which is buried anew,

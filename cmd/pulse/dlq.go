@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -146,31 +147,49 @@ func (c *settling) settle(ctx context.Context, p *place, how string) error {
 	if err != nil {
 		return err
 	}
+	var hopeless []error
 	for _, l := range chosen {
-		note, err := l.Settle(how, time.Now())
-		if err != nil {
-			return err
+		err := settleOne(ctx, cfg, client, l, how)
+		switch {
+		case err == nil:
+			fmt.Printf("%s %s\n", l.ID(), how)
+		case neverRetried(err):
+			hopeless = append(hopeless, fmt.Errorf("%s can only be dropped: %w", l.ID(), err))
+		default:
+			return errors.Join(append(hopeless, fmt.Errorf("%s: %w (is another pulse dlq at work?)", l.ID(), err))...)
 		}
-		records := []*kgo.Record{note}
-		if how == event.Retried {
-			original, err := original(ctx, cfg, l)
-			if err != nil {
-				return err
-			}
-			records = append(records, original)
-			if bell := event.NewBell(original.Topic); bell != nil {
-				records = append(records, bell)
-			}
-		}
-		if err := transact(ctx, client, records); err != nil {
-			return fmt.Errorf("%s: %w", l.ID(), err)
-		}
-		fmt.Printf("%s %s\n", l.ID(), how)
 	}
 	if len(chosen) == 0 {
 		fmt.Println("nothing waits")
 	}
-	return nil
+	return errors.Join(hopeless...)
+}
+
+// settleOne writes the note of one letter and, when it is retried, its record.
+func settleOne(ctx context.Context, cfg kafka.Config, client *kgo.Client, l *audit.Letter, how string) error {
+	note, err := l.Settle(how, time.Now())
+	if err != nil {
+		return err
+	}
+	records := []*kgo.Record{note}
+	if how == event.Retried {
+		original, err := original(ctx, cfg, l)
+		if err != nil {
+			return err
+		}
+		records = append(records, original)
+		if bell := event.NewBell(original.Topic); bell != nil {
+			records = append(records, bell)
+		}
+	}
+	return transact(ctx, client, records)
+}
+
+// neverRetried says whether a record can never be sent again, so that its letter
+// must not keep those behind it: it is not in the log any more, or with the mark
+// that it may repeat it is larger than its topic takes.
+func neverRetried(err error) bool {
+	return errors.Is(err, kafka.ErrMissing) || errors.Is(err, event.ErrInvalid) || errors.Is(err, kerr.MessageTooLarge)
 }
 
 func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err error) {
@@ -219,7 +238,7 @@ func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record) er
 		err = ended
 	}
 	if err != nil {
-		return fmt.Errorf("write in a transaction (is another pulse dlq at work?): %w", err)
+		return fmt.Errorf("write in a transaction: %w", err)
 	}
 	return nil
 }

@@ -168,14 +168,14 @@ func shorten(text string, bytes int) string {
 }
 
 // Restore makes a letter that was cut whole again from the record at its place.
-// Any other record, and one with another value, is refused.
+// Any other record, and one with another value, is refused with ErrInvalid.
 func (d *DeadLetter) Restore(r *kgo.Record) error {
 	if d.Cut == nil {
 		return nil
 	}
 	digest := sha256.Sum256(r.Value)
 	if r.Topic != d.Topic || r.Partition != d.Partition || r.Offset != d.Offset || hex.EncodeToString(digest[:]) != d.Cut.SHA256 {
-		return fmt.Errorf("restore the dead letter of %s: %s/%d/%d is another record", d.ID(), r.Topic, r.Partition, r.Offset)
+		return fmt.Errorf("restore the dead letter of %s: %w: %s/%d/%d is another record", d.ID(), ErrInvalid, r.Topic, r.Partition, r.Offset)
 	}
 	d.Key64, d.Value64, d.Headers, d.Cut = r.Key, r.Value, headersOf(r.Headers), nil
 	return nil

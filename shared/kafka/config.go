@@ -85,9 +85,15 @@ func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
 
 // NewTransactor returns a client that writes in transactions under a name. Of
 // two with the same name the later one fences the earlier: from its first
-// transaction on nothing of the other gets through.
+// transaction on nothing of the other gets through. It writes batches of any size
+// that our topics take, for it sends again what others wrote.
 func NewTransactor(c Config, name string) (*kgo.Client, error) {
-	client, err := kgo.NewClient(append(append(c.Options(), producing()...), kgo.TransactionalID(name), kgo.TransactionTimeout(30*time.Second))...)
+	opts := slices.Concat(c.Options(), producing(), []kgo.Opt{
+		kgo.TransactionalID(name),
+		kgo.TransactionTimeout(30 * time.Second),
+		kgo.ProducerBatchMaxBytes(event.TopicBatch),
+	})
+	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka transactions: %w", err)
 	}

@@ -173,10 +173,12 @@ func startOf(ctx context.Context, cfg Config, p Partition) (int64, error) {
 	return start.Offset, start.Err
 }
 
-// ReadAt reads one committed record. It errs when the log does not hold it any
-// more, or not yet.
+// ErrMissing says that the log does not hold a record: any more, or not yet.
+var ErrMissing = errors.New("the log does not hold it")
+
+// ReadAt reads one committed record, or errs with ErrMissing.
 func ReadAt(ctx context.Context, cfg Config, p Partition, offset int64) (*kgo.Record, error) {
-	missing := fmt.Errorf("read %s/%d/%d: the log does not hold it", p.Topic, p.Number, offset)
+	missing := fmt.Errorf("read %s/%d/%d: %w", p.Topic, p.Number, offset, ErrMissing)
 	ends, err := Ends(ctx, cfg, p.Topic)
 	if err != nil {
 		return nil, err
