@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,9 +25,13 @@ func RingBell(client *kgo.Client, topic string) {
 	})
 }
 
-// Heed answers a bell, known by its own place in the topic of bells, as Wake
-// does: what it rang for is in the topics by now. A bell that stands before one
-// that was heeded is answered at once, for its records were in the log earlier.
+// Heed waits until all is durable that a bell, known by its own place in the topic of
+// bells, may have rung for: what is in the topics by now. It waits at most 15 s. A
+// bell that stands before one that was heeded is answered at once, for its records
+// were in the log earlier.
+//
+// With work left, the newest bell is answered with ErrBehind, and the others with
+// nil: one that comes again is enough.
 //
 // Bells are read committed, like all that a drain reads, so none is heard before
 // its records can be.
@@ -35,15 +40,17 @@ func (d *Drain) Heed(ctx context.Context, bell Partition, offset int64) error {
 	if done, _ := d.heeded.covers(rung); done {
 		return nil
 	}
+	d.heard.advance(rung)
 	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.reach(ctx, ends); err != nil {
-		return err
+	err = d.reach(ctx, ends)
+	if errors.Is(err, ErrBehind) && d.heard.snapshot()[bell] > offset+1 {
+		return nil
 	}
-	if done, _ := d.covered.covers(ends); done { // else the answer only says that the drain is at work
+	if err == nil {
 		d.heeded.advance(rung)
 	}
-	return nil
+	return err
 }

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -161,5 +162,68 @@ func BenchmarkBellOfWhatIsStored(b *testing.B) {
 		if err := d.Heed(b.Context(), p, 7); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// held is a store that has a block in hand until the test lets it go.
+type held struct {
+	shelf
+	letGo chan struct{}
+}
+
+func (h *held) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+	return func(context.Context) (kafka.Offsets, error) {
+		<-h.letGo
+		return b.Next, h.put(topicID, b)
+	}, nil
+}
+
+// A bell that is answered 2xx does not come again. While work is left the newest
+// has to.
+func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
+	cfg, s := cluster(t, 1, "in"), &held{letGo: make(chan struct{})}
+	produce(t, cfg, "in", 0, 10)
+	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Start()
+	defer stop(t, d)
+	released := sync.OnceFunc(func() { close(s.letGo) })
+	defer released()
+	soon := func(do func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		return do(ctx)
+	}
+	heed := func(offset int64) error {
+		return soon(func(ctx context.Context) error {
+			p, offset := bell(offset)
+			return d.Heed(ctx, p, offset)
+		})
+	}
+	for range 2 {
+		if err := heed(5); !errors.Is(err, kafka.ErrBehind) {
+			t.Errorf("the newest bell, with work left: %v, want that it is to come again", err)
+		}
+	}
+	if err := heed(4); err != nil {
+		t.Errorf("a bell that another has followed, with work left: %v", err)
+	}
+	if err := soon(func(ctx context.Context) error { return d.Ring(ctx, kafka.Partition{Topic: "in"}, 9) }); !errors.Is(err, kafka.ErrBehind) {
+		t.Errorf("a record's own bell, with work left: %v, want that it is to come again", err)
+	}
+	if err := soon(d.Wake); err != nil {
+		t.Errorf("a wake, with work left: %v", err)
+	}
+	if err := soon(func(ctx context.Context) error {
+		return d.Publish(ctx, &kgo.Record{Topic: "in", Value: []byte("by hand")})
+	}); err != nil {
+		t.Errorf("an event posted by hand, with work left: %v", err)
+	}
+	released()
+	p, offset := bell(5)
+	if err := d.Heed(t.Context(), p, offset); err != nil {
+		t.Errorf("the newest bell, with all done: %v", err)
 	}
 }

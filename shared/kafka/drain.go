@@ -50,6 +50,11 @@ func (b Bounds) limit() time.Duration { return cmp.Or(b.Limit, blockLimit) }
 // so instead of trying again.
 var ErrFatal = errors.New("stopped")
 
+// ErrBehind answers a bell that was waited for as long as a request may last: the
+// drain is at work, and more is left. The bell is to ring again, so that the work
+// goes on whether or not another one comes.
+var ErrBehind = errors.New("at work, and more is left: ring again")
+
 // How long a bell or a wake waits to be covered. Knative keeps the pod as long
 // as a request is in flight, and cuts a handler off at 30 s.
 const coverWait = 15 * time.Second
@@ -88,7 +93,8 @@ type Drain struct {
 
 	breaker *breaker
 	covered *coverage
-	heeded  *coverage          // of the topics of bells: see Heed
+	heard   *coverage          // of the topics of bells: see Heed
+	heeded  *coverage          // of the topics of bells, and at most heard
 	nudge   chan struct{}      // ends a pause early
 	unknown chan struct{}      // a bell has come of a partition that is not drained
 	stop    context.CancelFunc // ends reading
@@ -108,7 +114,7 @@ func newDrain(name string, cfg Config, topics []string, bounds Bounds) (*Drain, 
 	}
 	return &Drain{
 		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, size: newBlockSize(bounds.Records), pause: firstPause,
-		breaker: newBreaker(name), covered: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), unknown: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: newBreaker(name), covered: newCoverage(), heard: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), unknown: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
@@ -299,20 +305,28 @@ func (d *Drain) Breaker() string { return d.breaker.state() }
 // Covered is how far the drain has made its topics durable since it started.
 func (d *Drain) Covered() Offsets { return d.covered.snapshot() }
 
-// Ring waits until the record that rang is durable, at most 15 s, and then
-// answers nil all the same if the drain is at work: the record is safe in
-// Kafka and will be reached. It errs when the drain is failing.
+// Ring waits until the record that rang is durable, at most 15 s. Then it errs with
+// ErrBehind if the drain is at work, and else with what the drain fails with.
 func (d *Drain) Ring(ctx context.Context, p Partition, offset int64) error {
 	return d.reach(ctx, Offsets{p: offset + 1})
 }
 
-// Wake drains up to what stands in the topics now, as Ring does.
+// Wake drains up to what stands in the topics now, at most 15 s long. It errs when
+// the drain is failing, not when more is left: the next wake comes by itself.
 func (d *Drain) Wake(ctx context.Context) error {
 	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
-	return d.reach(ctx, ends)
+	return unlessBehind(d.reach(ctx, ends))
+}
+
+// unlessBehind is for a caller that need not come again while the drain is at work.
+func unlessBehind(err error) error {
+	if errors.Is(err, ErrBehind) {
+		return nil
+	}
+	return err
 }
 
 // ends are those of the partitions that are this drain's to do.
@@ -362,18 +376,20 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 
 // answer is what a bell gets that is not waited for any longer.
 func (d *Drain) answer() error {
-	if err := d.Err(); err != nil {
-		return fmt.Errorf("drain of %s: %w", d.Name, err)
+	err := d.Err()
+	if err == nil {
+		err = ErrBehind
 	}
-	return nil
+	return fmt.Errorf("drain of %s: %w", d.Name, err)
 }
 
 // Publish produces a record that was posted by hand to the topic that this
-// drain reads, and waits for it as for a bell: there is no second path.
+// drain reads, and waits for it as for a bell: there is no second path. That more is
+// left is no error: the record is safe in Kafka.
 func (d *Drain) Publish(ctx context.Context, r *kgo.Record) error {
 	if err := d.client.ProduceSync(ctx, r).FirstErr(); err != nil {
 		return fmt.Errorf("produce to %s: %w", r.Topic, err)
 	}
 	RingBell(d.client, r.Topic) // others read it too
-	return d.Ring(ctx, Partition{r.Topic, r.Partition}, r.Offset)
+	return unlessBehind(d.Ring(ctx, Partition{r.Topic, r.Partition}, r.Offset))
 }

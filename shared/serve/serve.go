@@ -139,7 +139,7 @@ func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
 // Handle answers one request: a CloudEvent by POST, GET /status, or GET /metrics.
 //
 // 2xx: the effect is durable, or certain to be. 415: no CloudEvent. 413: more
-// than 1 MiB. 422: can never succeed. 503: try again.
+// than 1 MiB. 422: can never succeed. 503: try again, or, of a bell, ring again.
 func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	fn := i.fn.Load()
 	if fn == nil {
@@ -186,7 +186,11 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		if status >= 500 {
 			w.Header().Set("Retry-After", retryAfter(err))
 		}
-		slog.Warn("event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
+		if errors.Is(err, kafka.ErrBehind) {
+			slog.Info("bell is to ring again", "function", i.name, "id", e.ID(), "reason", err)
+		} else {
+			slog.Warn("event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
+		}
 		refuse(w, status, err.Error())
 		return
 	}
@@ -204,8 +208,11 @@ func statusOf(err error) int {
 
 // retryAfter says in how many seconds to try again. Knative ignores it; others do not.
 func retryAfter(err error) string {
-	if errors.Is(err, kafka.ErrOpen) {
+	switch {
+	case errors.Is(err, kafka.ErrOpen):
 		return "10"
+	case errors.Is(err, kafka.ErrBehind):
+		return "1"
 	}
 	return "5"
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
@@ -65,6 +67,7 @@ func TestStatusTellsKnativeWhetherToTryAgain(t *testing.T) {
 	post(204, &fn{}, request(http.MethodPost, `{"specversion":"1.0","id":"1","type":"t","source":"/s"}`, "Content-Type", "application/cloudevents+json"))
 	post(422, &fn{err: event.Invalid("never")}, binary(`{}`))
 	post(503, &fn{err: errors.New("later")}, binary(`{}`))
+	post(503, &fn{err: fmt.Errorf("drain of x: %w", kafka.ErrBehind)}, binary(`{}`)) // a bell that is answered 2xx does not ring again
 	post(415, &fn{}, request(http.MethodPost, `hello`, "Content-Type", "text/plain"))
 	post(415, &fn{}, request(http.MethodPost, `{"specversion":"1.0"}`, "Content-Type", "application/cloudevents+json"))
 	post(413, &fn{}, binary(strings.Repeat("x", 1<<20+1)))

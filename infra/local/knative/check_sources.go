@@ -61,25 +61,30 @@ func checkSources(sources []kept[kafkaSource], t *Topology, found *faults) []Sou
 	return out
 }
 
-// maxRetry keeps delay*2^retry far from overflow.
-const maxRetry = 20
+// The most retries: of an exponential policy so many that delay*2^retry is far from
+// overflow, of a linear one so many that the last pause is still of use.
+const (
+	maxRetryExponential = 20
+	maxRetryLinear      = 100
+)
 
 // checkDelivery asks for every field: as soon as one is set, the defaults of
 // the others are gone.
 func checkDelivery(k kafkaSource, fault func(field, format string, args ...any)) Delivery {
 	s := k.Spec.Delivery
 	var d Delivery
+	maxRetry := maxRetryLinear
+	switch s.BackoffPolicy {
+	case "exponential":
+		d.Exponential, maxRetry = true, maxRetryExponential
+	case "linear":
+	default:
+		fault("spec.delivery.backoffPolicy", "is %q, want exponential or linear", s.BackoffPolicy)
+	}
 	if s.Retry == nil || *s.Retry < 0 || *s.Retry > maxRetry {
 		fault("spec.delivery.retry", "want 0 to %d", maxRetry)
 	} else {
 		d.Retry = *s.Retry
-	}
-	switch s.BackoffPolicy {
-	case "exponential":
-		d.Exponential = true
-	case "linear":
-	default:
-		fault("spec.delivery.backoffPolicy", "is %q, want exponential or linear", s.BackoffPolicy)
 	}
 	for _, f := range []struct {
 		field, text string

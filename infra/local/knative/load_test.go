@@ -23,13 +23,43 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 			t.Errorf("github.base_repos is %+v, want 12 partitions and 90 days", topic)
 		}
 	}
-	want := Delivery{Retry: 10, Exponential: true, Delay: 300 * time.Millisecond, Timeout: 30 * time.Second}
 	for _, s := range top.Sources {
+		want := Delivery{Retry: 30, Delay: time.Second, Timeout: 30 * time.Second}
+		if s.Topic == "github.fetch_requests" {
+			want = Delivery{Retry: 10, Exponential: true, Delay: 300 * time.Millisecond, Timeout: 30 * time.Second}
+		}
 		if s.Delivery != want {
 			t.Errorf("%s delivers by %+v, want %+v", s.Name, s.Delivery, want)
 		}
 		if !s.Latest {
 			t.Errorf("%s rings for all that %s has kept when it is made anew", s.Name, s.Topic)
+		}
+	}
+}
+
+// While there is more to drain, a bell waits 15 s and is tried again. It must come
+// before Knative stops the pod, which it does 30 s after the last request, and go on
+// until the next wake, which comes every 15 minutes.
+func TestBellRingsUntilTheNextWakeAndBeforeAPodIsStopped(t *testing.T) {
+	top, err := Load(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const waits, window, wake = 15 * time.Second, 30 * time.Second, 15 * time.Minute
+	for _, s := range top.Sources {
+		if s.Topic == "github.fetch_requests" { // no bell: a part of a sweep
+			continue
+		}
+		all := waits
+		for n := 1; n <= s.Delivery.Retry; n++ {
+			pause := s.Delivery.wait(n)
+			if pause > window {
+				t.Errorf("%s: pause %d is %s, longer than a pod is kept", s.Name, n, pause)
+			}
+			all += pause + waits
+		}
+		if all < wake {
+			t.Errorf("%s: a bell is given up after %s, before the next wake", s.Name, all)
 		}
 	}
 }
