@@ -185,7 +185,8 @@ func (d *Drain) run(reading, working context.Context) {
 			slog.Error("drain stopped", "drain", d.Name, "error", err)
 			return
 		}
-		slog.Warn("drain failed, trying again", "drain", d.Name, "error", err, "pause", pause)
+		most, _ := d.size.limit()
+		slog.Warn("drain failed, trying again", "drain", d.Name, "error", err, "pause", pause, "block", most)
 		after := time.After(pause)
 		if errors.Is(err, errFenced) {
 			after = nil // only an event may bring this process back
