@@ -66,7 +66,9 @@ func TestHotIsRebuiltFromColdWhateverBecameOfIt(t *testing.T) {
 	// writes to, and what comes meanwhile waits in Kafka.
 	damage("RENAME TABLE pulse.sink_commits TO pulse.old_sink_commits", "TRUNCATE TABLE pulse.github_metrics_timeseries")
 	p.run("replay", recording, "--from", "2025-12-01")
-	time.Sleep(3 * time.Second)
+	p.until(time.Minute, "sink-clickhouse has met the rows and refuses a store without markers", func() bool {
+		return strings.Contains(p.failing("SINK_CLICKHOUSE_URL"), "read the markers of github.processed_repos")
+	})
 	if got := p.query("SELECT count() FROM pulse.github_metrics_timeseries"); got != "0" {
 		t.Errorf("%s rows were written to a store without markers", got)
 	}

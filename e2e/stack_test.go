@@ -165,6 +165,21 @@ func (p *pulse) address(name string) string {
 	return ""
 }
 
+// failing is what a function says that its last session failed with.
+func (p *pulse) failing(function string) string {
+	p.t.Helper()
+	answer, err := http.Get(p.address(function) + "/status")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var status struct{ Failing string }
+	if err := json.NewDecoder(answer.Body).Decode(&status); err != nil {
+		p.t.Fatal(err)
+	}
+	return status.Failing
+}
+
 // post sends an event in binary mode and returns status and body.
 func (p *pulse) post(function, ceType, contentType, body string) (int, string) {
 	p.t.Helper()

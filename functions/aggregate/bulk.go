@@ -44,7 +44,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	defer engine.memory.redis.Close()
 	target, err := kafka.Ends(ctx, cfg.Kafka, event.TopicBaseRepos)
 	if err != nil {
-		return err
+		return errors.Join(err, drain.Stop(ctx))
 	}
 	drain.Start()
 	err = drain.Await(ctx, func(ctx context.Context) (bool, error) {

@@ -6,6 +6,7 @@ package aggregate
 
 import (
 	"context"
+	"errors"
 
 	"knative.dev/pkg/apis"
 
@@ -105,7 +106,7 @@ func newDrain(cfg Config, bounds kafka.Bounds, hold hold) (*kafka.Drain, *engine
 	}
 	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform, event.TopicProcessedRepos)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, memory.redis.Close())
 	}
 	return drain, engine, nil
 }

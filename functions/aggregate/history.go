@@ -127,13 +127,13 @@ type memory struct {
 }
 
 func newMemory(address string) (*memory, error) {
-	rdb, err := redisclient.New(address)
-	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
-	}
 	schema, err := avro.ParseWithCache(historySchema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("parse the schema of a history: %w", err)
+	}
+	rdb, err := redisclient.New(address)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
 	return &memory{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil
 }

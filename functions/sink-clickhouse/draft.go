@@ -40,7 +40,7 @@ func OpenDraft(address, redisURL string) (*Draft, error) {
 	}
 	s, err := newStore(address, answerLimit)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
 	return &Draft{store: s, writer: &writer{redis: r, store: s}, redis: r}, nil
 }

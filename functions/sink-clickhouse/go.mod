@@ -8,6 +8,7 @@ require (
 	github.com/m7pulse/m7pulse/shared v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/twmb/franz-go v1.22.2
+	go.uber.org/goleak v1.3.0
 	knative.dev/pkg v0.0.0-20260727151759-521cb33b33dd
 )
 

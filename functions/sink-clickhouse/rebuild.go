@@ -48,7 +48,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	}
 	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, errors.Join(fmt.Errorf("REDIS_URL: %w", err), hot.conn.Close())
 	}
 	r := &Rebuild{store: hot, writer: &writer{redis: rdb, store: hot}, unfence: func() {}}
 	if err := r.begin(ctx, partitions); err != nil {

@@ -1,0 +1,48 @@
+package aggregate
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// What is opened before a step that fails is closed again: connections and their
+// goroutines.
+func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
+	const nobody = "127.0.0.1:1"
+	whole := Config{Kafka: kafka.Config{Brokers: []string{nobody}}, Registry: "http://" + nobody, Redis: "redis://" + nobody}
+	badRegistry, badRedis, badKafka := whole, whole, whole
+	badRegistry.Registry = "ftp://x"
+	badRedis.Redis = "ftp://x"
+	badKafka.Kafka.Brokers = []string{"127.0.0.1:none"}
+	for want, open := range map[string]func() error{
+		"SCHEMA_REGISTRY_URL": func() error { _, _, err := newDrain(badRegistry, kafka.Bounds{}, hold{}); return err },
+		"REDIS_URL":           func() error { _, _, err := newDrain(badRedis, kafka.Bounds{}, hold{}); return err },
+		"kafka producer":      func() error { _, _, err := newDrain(badKafka, kafka.Bounds{}, hold{}); return err },
+		"list the ends of": func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			return Drain(ctx, map[string]string{"KAFKA_BROKERS": nobody, "SCHEMA_REGISTRY_URL": whole.Registry, "REDIS_URL": whole.Redis})
+		},
+	} {
+		before := goleak.IgnoreCurrent()
+		if err := open(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want a fault in %s", err, want)
+		}
+		for deadline := time.Now().Add(5 * time.Second); ; {
+			err := goleak.Find(before)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("%s: %.300s", want, err)
+				break
+			}
+		}
+	}
+}
