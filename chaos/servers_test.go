@@ -31,6 +31,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	broker "github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
@@ -129,6 +130,7 @@ func (p *pipeline) startKafka() {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(c.Close)
+	broker.BoundFetches(c)
 	p.links["kafka"] = l
 	p.direct["KAFKA_BROKERS"] = l.addr()
 	p.kafka = kafka.Config{Brokers: []string{l.addr()}}

@@ -24,8 +24,7 @@ type Column struct {
 
 // Sums are the checksums of one row, each over the values of its columns, in their
 // order, as Line computes it. Sums of checksums modulo 2⁶⁴ do
-// not depend on the order of the rows. Together they cover every column but
-// processed_at.
+// not depend on the order of the rows. Together they cover every column.
 type Sums struct {
 	Observed uint64 // over ObservedColumns: what every store keeps of a reading
 	Details  uint64 // over DetailColumns: what ClickHouse keeps in its state table only; 0 of its time series
@@ -42,13 +41,10 @@ func DetailColumns() []Column {
 	return columns(field.Definitions(details()))
 }
 
-// VelocityColumns are those that a processed observation has besides, and its key,
-// but for processed_at: of an observation that was computed twice, as around a
-// crash, each store keeps the copy that it saw first, and copies may differ in when
-// they were made.
+// VelocityColumns are those that a processed observation has besides, and its key.
 func VelocityColumns() []Column {
 	definitions := velocity.Definitions()
-	return slices.Concat(columns(field.Definitions(key())), columns(field.Definitions(statement())), columns(definitions[:]))
+	return slices.Concat(columns(field.Definitions(key())), columns(field.Definitions(event.StatementFields())), columns(definitions[:]))
 }
 
 func columns(of []field.Definition) []Column {
@@ -71,10 +67,6 @@ func details() []observedField {
 
 func key() []observedField {
 	return slices.DeleteFunc(repo.Fields(), func(f observedField) bool { return f.Name != "repo_id" && f.Name != "observed_at" })
-}
-
-func statement() []field.Field[event.RepoProcessed] {
-	return slices.DeleteFunc(event.StatementFields(), func(f field.Field[event.RepoProcessed]) bool { return f.Name == "processed_at" })
 }
 
 // Line is the checksum of a row being computed, in the way of ClickHouse's xxHash64
@@ -156,7 +148,7 @@ type adder[R any] func(Line, *R) Line
 
 // NewSummer returns a Summer.
 func NewSummer() *Summer {
-	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(statement())}
+	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(event.StatementFields())}
 	for _, d := range velocity.Definitions() {
 		s.kinds = append(s.kinds, d.Kind)
 	}

@@ -99,6 +99,7 @@ func start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka: start the broker on %s, port %d: %w", cfg.Dir, cfg.Port, err)
 	}
+	BoundFetches(cluster)
 	addr := cluster.ListenAddrs()[0]
 	_, text, err := net.SplitHostPort(addr)
 	var port int

@@ -256,6 +256,53 @@ func TestATransactionGoesOnAfterARestart(t *testing.T) {
 	}
 }
 
+// TestAFetchThatIsFullHasNoRecordsOfAnAbortedTransaction: a reader takes what of an
+// aborted transaction it is not warned of for committed. The fetch is full in the
+// midst of such a transaction, on the first, or on a later partition.
+func TestAFetchThatIsFullHasNoRecordsOfAnAbortedTransaction(t *testing.T) {
+	addr := open(t, t.TempDir(), 0).Addr()
+	create(t, addr, "t", 3)
+	noise := make([]byte, 20_000)
+	for i := range noise {
+		noise[i] = byte(i * i >> 3)
+	}
+	writer := connect(t, addr, kgo.TransactionalID("w"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	transaction := func(end kgo.TransactionEndTry, word string, records int) {
+		t.Helper()
+		if err := writer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(3) {
+			for range records { // each a batch of its own
+				if err := writer.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Partition: p, Key: []byte(word), Value: noise}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := writer.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		transaction(kgo.TryAbort, "aborted", 5)
+		transaction(kgo.TryCommit, "committed", 1)
+	}
+	for range renewAfter { // of nothing
+		if _, err := kmsg.NewPtrFetchRequest().RequestWith(t.Context(), writer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, most := range []int32{30_000, 50_000, 130_000, 200_000} {
+		reader := connect(t, addr, kgo.ConsumeTopics("t"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.FetchMaxBytes(most), kgo.FetchMaxPartitionBytes(100_000), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		for _, r := range read(t, reader, 9) {
+			if string(r.Key) != "committed" {
+				t.Fatalf("with at most %d bytes a fetch, record %d/%d of an aborted transaction was read", most, r.Partition, r.Offset)
+			}
+		}
+	}
+}
+
 func TestControlRecordsAreThereForWhoAsks(t *testing.T) {
 	b := open(t, t.TempDir(), 0)
 	create(t, b.Addr(), "t", 1)
