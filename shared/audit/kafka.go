@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +58,8 @@ func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec 
 	})
 }
 
-// Ledger collects the ledger lines, the newest of each owner in each sweep.
+// Ledger collects the ledger lines: of each owner in each sweep the one that was
+// finished last.
 func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (map[string][]event.OwnerSwept, error) {
 	ends, err := kafka.Ends(ctx, cfg, event.TopicSweeps)
 	if err != nil {
@@ -76,7 +79,10 @@ func LedgerTo(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *
 		if purged.has(line.Owner, line.FinishedAt) {
 			return nil
 		}
-		newest[[2]string{line.SweepID, line.Owner}] = *line
+		of := [2]string{line.SweepID, line.Owner}
+		if known, ok := newest[of]; !ok || !line.FinishedAt.Before(known.FinishedAt) {
+			newest[of] = *line
+		}
 		return nil
 	})
 	out := map[string][]event.OwnerSwept{}
@@ -96,7 +102,7 @@ type Letter struct {
 // Letters lists the dead letters of all topics, each once, in their order.
 func Letters(ctx context.Context, cfg kafka.Config) ([]*Letter, error) {
 	var all []*Letter
-	byID := map[string]*Letter{}
+	byID, settled := map[string]*Letter{}, map[string]event.LetterSettled{}
 	for _, c := range event.Contracts() {
 		err := readAll(ctx, cfg, event.DeadLetterTopic(c.Topic), func(r *kgo.Record) error {
 			if event.Header(r, "ce_type") == event.TypeLetterSettled {
@@ -104,8 +110,8 @@ func Letters(ctx context.Context, cfg kafka.Config) ([]*Letter, error) {
 				if err := json.Unmarshal(r.Value, &s); err != nil {
 					return event.Invalid("settled letter: %w", err)
 				}
-				if l := byID[s.ID]; l != nil {
-					l.Settled = s.How
+				if s.At.After(settled[s.ID].At) {
+					settled[s.ID] = s
 				}
 				return nil
 			}
@@ -126,6 +132,9 @@ func Letters(ctx context.Context, cfg kafka.Config) ([]*Letter, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	for _, l := range all {
+		l.Settled = settled[l.ID()].How
 	}
 	return all, nil
 }
@@ -153,11 +162,11 @@ func readAll(ctx context.Context, cfg kafka.Config, topic string, each func(*kgo
 
 func readTo(ctx context.Context, cfg kafka.Config, topic string, ends kafka.Offsets, each func(*kgo.Record) error) error {
 	var unsure *kgo.Record // the first of those whose schema was unknown
-	for p, end := range ends {
+	for _, p := range slices.SortedFunc(maps.Keys(ends), func(a, b kafka.Partition) int { return cmp.Compare(a.Number, b.Number) }) {
 		if p.Topic != topic {
 			continue
 		}
-		err := kafka.ReadRange(ctx, cfg, p, 0, end, func(records []*kgo.Record, _ int64) error {
+		err := kafka.ReadRange(ctx, cfg, p, 0, ends[p], func(records []*kgo.Record, _ int64) error {
 			for _, r := range records {
 				err := each(r)
 				switch {
