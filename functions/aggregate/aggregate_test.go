@@ -633,6 +633,44 @@ func TestLateObservationRestatesTheStateItChanges(t *testing.T) {
 	same(t, "state", current, slowly(all, all[8]))
 }
 
+// TestRowsOfARepositoryStayInOnePartition: re-statements, late rows and repeats of
+// what was thinned away are written after the topic was given more partitions. In
+// another partition they might be read before the rows that they come after.
+func TestRowsOfARepositoryStayInOnePartition(t *testing.T) {
+	w := newWorld(t)
+	const repos = 30
+	var late, repeats []event.RepoObserved
+	for id := range int64(repos) {
+		all := daily(id+1, 80)
+		repeats = append(repeats, all[1])
+		late = append(late, all[78])
+		w.send(slices.Delete(all, 78, 79)...)
+	}
+	w.run()
+	widened, err := kadm.NewClient(w.producer).CreatePartitions(t.Context(), 5, event.TopicProcessedRepos)
+	if err != nil || widened.Error() != nil {
+		t.Fatal(err, widened.Error())
+	}
+	w.send(slices.Concat(late, repeats)...)
+	w.run()
+	in, rows := map[string]map[int32]bool{}, 0
+	for _, r := range w.records() {
+		rows++
+		if in[string(r.Key)] == nil {
+			in[string(r.Key)] = map[int32]bool{}
+		}
+		in[string(r.Key)][r.Partition] = true
+	}
+	if want := repos * (79 + 3); rows != want {
+		t.Errorf("%d rows, want %d: of each repository 79 in order, a late one, what that re-states, and a repeat", rows, want)
+	}
+	for key, partitions := range in {
+		if len(partitions) != 1 {
+			t.Errorf("rows of repository %s are in partitions %v", key, partitions)
+		}
+	}
+}
+
 func TestRedisAheadOfTheLogStopsTheDrainInsteadOfSwallowing(t *testing.T) {
 	w := newWorld(t)
 	all := daily(1, 4)

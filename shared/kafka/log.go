@@ -88,20 +88,31 @@ func Committed(ctx context.Context, cfg Config, group, topic string) (Offsets, e
 }
 
 func committedBy(ctx context.Context, admin *kadm.Client, group, topic string) (Offsets, error) {
-	listed, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	committed, err := offsetsOf(ctx, admin, group, topic)
+	return done(committed), err
+}
+
+// offsetsOf is what a group has committed of a topic.
+func offsetsOf(ctx context.Context, admin *kadm.Client, group, topic string) (kadm.OffsetResponses, error) {
+	committed, err := admin.FetchOffsetsForTopics(ctx, group, topic)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, nil // nobody has committed yet
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
 	}
-	done := Offsets{}
-	listed.Each(func(o kadm.OffsetResponse) {
+	return committed, nil
+}
+
+// done are the next offsets by what was committed.
+func done(committed kadm.OffsetResponses) Offsets {
+	next := Offsets{}
+	committed.Each(func(o kadm.OffsetResponse) {
 		if o.Err == nil && o.At >= 0 {
-			done[Partition{o.Topic, o.Partition}] = o.At
+			next[Partition{o.Topic, o.Partition}] = o.At
 		}
 	})
-	return done, nil
+	return next
 }
 
 // readChunk bounds what ReadRange hands over at once.

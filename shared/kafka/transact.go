@@ -37,9 +37,11 @@ type Group struct {
 var errFenced = errors.New("another process has taken over")
 
 // NewTransactDrain drains a topic through a Transform in Kafka transactions.
-// outputs are the topics that it writes to.
+// outputs are the topics that it writes to, besides dead letters; they must exist. A
+// record of an output with the key of an earlier one is in the same partition, even
+// if the topic was given more partitions in between.
 func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform, outputs ...string) (*Drain, error) {
-	s := &transacting{name: name, cfg: cfg, bounds: bounds, topic: topic, group: group, transform: t, unwritable: map[place]error{}}
+	s := &transacting{name: name, cfg: cfg, bounds: bounds, topic: topic, outputs: outputs, group: group, transform: t, unwritable: map[place]error{}}
 	d, err := newDrain(name, cfg, []string{topic}, bounds)
 	if err != nil {
 		return nil, err
@@ -54,6 +56,7 @@ type transacting struct {
 	cfg       Config
 	bounds    Bounds
 	topic     string
+	outputs   []string
 	group     Group
 	transform Transform
 	// unwritable are the records whose transaction failed though it had no other,
@@ -76,7 +79,8 @@ func (t *transacting) run(in session) error {
 }
 
 func (t *transacting) drain(in session) error {
-	opts := append(t.cfg.Options(), producing()...)
+	outputs := layout{}
+	opts := append(append(t.cfg.Options(), producing()...), kgo.RecordPartitioner(outputs.partitioner()))
 	if t.group.Member != "" {
 		opts = append(opts, kgo.InstanceID(t.group.Member), kgo.TransactionalID(t.group.Name+"-"+t.group.Member))
 	} else {
@@ -104,19 +108,23 @@ func (t *transacting) drain(in session) error {
 
 	// A bell for what was done before this session is answered at once.
 	asking, cancel := context.WithTimeout(in.reading, 15*time.Second)
-	done, err := committedBy(asking, kadm.NewClient(session.Client()), t.group.Name, t.topic)
+	admin := kadm.NewClient(session.Client())
+	committed, err := offsetsOf(asking, admin, t.group.Name, t.topic)
+	if err == nil {
+		err = outputs.learn(asking, admin, committed, t.outputs)
+	}
 	cancel()
 	if err != nil {
 		return err
 	}
-	in.durable(done)
+	in.durable(done(committed))
 	gather := newGatherer(session.Client(), t.bounds, in.size)
 	for {
 		blocks, err := gather.next(in.reading)
 		if err != nil {
 			return err
 		}
-		if err := t.transact(in, session, *blocks[t.topic]); err != nil {
+		if err := t.transact(in, session, outputs, *blocks[t.topic]); err != nil {
 			return err
 		}
 		if err := in.reading.Err(); err != nil {
@@ -127,12 +135,12 @@ func (t *transacting) drain(in session) error {
 
 // transact turns one block into one transaction. A block that was not committed
 // because the group was rebalanced is fetched again by whoever owns it now.
-func (t *transacting) transact(in session, session *kgo.GroupTransactSession, b Block) error {
+func (t *transacting) transact(in session, session *kgo.GroupTransactSession, outputs layout, b Block) error {
 	limit, began := t.bounds.limit(), time.Now()
 	ctx, cancel := context.WithTimeout(in.working, limit)
 	defer cancel()
 	all := len(b.Records)
-	committed, settle, err := t.commit(ctx, in, session, &b)
+	committed, settle, err := t.commit(ctx, in, session, outputs, &b)
 	if err != nil {
 		switch {
 		case in.working.Err() != nil: // it was given up
@@ -163,8 +171,12 @@ const abortLimit = 5 * time.Second
 
 // commit runs the transaction: what the block's records lead to, a dead letter for
 // each that nothing could be written of, and the block's offsets.
-func (t *transacting) commit(ctx context.Context, in session, session *kgo.GroupTransactSession, b *Block) (committed bool, settle func(context.Context) error, err error) {
+func (t *transacting) commit(ctx context.Context, in session, session *kgo.GroupTransactSession, outputs layout, b *Block) (committed bool, settle func(context.Context) error, err error) {
 	letters, rest, err := t.letters(b.Records)
+	if err != nil {
+		return false, nil, err
+	}
+	committing, err := outputs.committing(ctx)
 	if err != nil {
 		return false, nil, err
 	}
@@ -204,7 +216,7 @@ func (t *transacting) commit(ctx context.Context, in session, session *kgo.Group
 		_, aborted := session.End(ending, kgo.TryAbort)
 		return false, nil, errors.Join(err, aborted)
 	}
-	committed, err = session.End(ctx, kgo.TryCommit)
+	committed, err = session.End(committing, kgo.TryCommit)
 	if err != nil {
 		return false, nil, fmt.Errorf("commit a block of %s: %w", t.topic, err)
 	}
