@@ -167,10 +167,7 @@ func faults(p *pipeline) (all []fault) {
 	add("emptied for a while: registry", func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 		return p.emptyRegistry(ctx, between(random, time.Second, 3*time.Second))
 	})
-	// Not the processed observations: a row and its re-statement may then be in two
-	// partitions, which are read in any order, and each history keeps the one that it
-	// meets first. docs/reliability.md names that as a fault that is open.
-	for _, topic := range []string{event.TopicBaseRepos, event.TopicSweeps} {
+	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps} {
 		add("widened: "+topic, func(ctx context.Context, p *pipeline, _ *rand.Rand) error { return p.widen(ctx, topic) })
 	}
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
