@@ -65,6 +65,7 @@ const (
 	lastPause  = 10 * time.Second
 	openPause  = 500 * time.Millisecond // to look whether the breaker still is open
 	idlePause  = time.Second            // to look whether a session that follows a failed one has nothing to do
+	placePause = 5 * time.Second        // to look whether the process that took this one's place still has it
 )
 
 // session is one run of a drain's loop, from the last durable offsets on until
@@ -89,6 +90,7 @@ type Drain struct {
 	outputs []string // that are written to, besides dead letters
 	share   Share
 	loop    func(session) error
+	taken   func(context.Context) bool // says whether another process has this one's place; nil: nobody can
 	size    *blockSize
 
 	breaker *breaker
@@ -187,16 +189,28 @@ func (d *Drain) run(reading, working context.Context) {
 		}
 		most, _ := d.size.limit()
 		slog.Warn("drain failed, trying again", "drain", d.Name, "error", err, "pause", pause, "block", most)
-		after := time.After(pause)
-		if errors.Is(err, errFenced) {
-			after = nil // only an event may bring this process back
-		}
-		select {
-		case <-reading.Done():
+		if !d.rest(reading, pause, errors.Is(err, errFenced)) {
 			return
-		case <-after:
-		case <-d.nudge:
 		}
+	}
+}
+
+// rest waits before the session that follows one that failed: for a pause, and one
+// that was fenced until its place is free. An event ends it early. It says whether
+// there is to be another session.
+func (d *Drain) rest(ctx context.Context, pause time.Duration, wasFenced bool) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-d.nudge:
+			return true
+		case <-time.After(pause):
+		}
+		if !wasFenced || d.taken == nil || !d.taken(ctx) {
+			return ctx.Err() == nil
+		}
+		pause = placePause
 	}
 }
 

@@ -19,8 +19,11 @@ import (
 //	           session, which reads from the offsets that are committed.
 //	rejoin     the group has taken this member out: its session expired, or a
 //	           rebalance went on without it. A new session joins again.
-//	fenced     another process has taken this one's name. A new session would
-//	           fence that one in turn, so only an event begins it.
+//	fenced     another process has taken this one's name, or the broker has ended
+//	           a transaction that took longer than its timeout: both are told by
+//	           the same errors. A new session would fence that process in turn, so
+//	           it waits until the group has no other member of the name, or for an
+//	           event.
 //	fatal      the broker refuses a setting of ours: no new session will do.
 //
 // Sources: the error codes in Kafka's protocol, and what franz-go documents of

@@ -279,7 +279,6 @@ func once(c *kfake.Cluster, key int16, answer func(kmsg.Request) kmsg.Response) 
 func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 	const (
 		goesOn = "goes on by itself"
-		waits  = "waits for an event"
 		stops  = "stops"
 	)
 	end := func(e *kerr.Error) func(kmsg.Request) kmsg.Response {
@@ -321,14 +320,6 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 			}
 			d.Start()
 			defer stop(t, d)
-			done := func(within time.Duration) bool {
-				for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-					if d.Covered()[kafka.Partition{Topic: "in"}] >= 10 {
-						return true
-					}
-				}
-				return false
-			}
 			failed := func() error {
 				for deadline := time.Now().Add(20 * time.Second); d.Err() == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 				}
@@ -339,19 +330,15 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 				for deadline := time.Now().Add(20 * time.Second); answered.Load() == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 				}
 				produce(t, cfg, "in", 10, 20) // what comes after the error
-				for deadline := time.Now().Add(40 * time.Second); d.Covered()[kafka.Partition{Topic: "in"}] < 20; time.Sleep(20 * time.Millisecond) {
+				patience := 20 * time.Second
+				if member == "" { // a transaction that it left open ends with its timeout of 30 s
+					patience = 40 * time.Second
+				}
+				for deadline := time.Now().Add(patience); d.Covered()[kafka.Partition{Topic: "in"}] < 20; time.Sleep(20 * time.Millisecond) {
 					if time.Now().After(deadline) {
 						t.Fatalf("it is at %v, with %v", d.Covered(), d.Err())
 					}
 				}
-			case waits:
-				if err := failed(); err == nil || errors.Is(err, kafka.ErrFatal) {
-					t.Fatalf("%v: want an error that is not fatal", err)
-				}
-				if done(2 * time.Second) {
-					t.Fatal("it goes on by itself, and so fences whoever took its place")
-				}
-				wake(t, d)
 			case stops:
 				if err := failed(); !errors.Is(err, kafka.ErrFatal) {
 					t.Fatalf("%v: want it stopped", err)
@@ -373,10 +360,72 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 	f("abortable", "0", endTxn, end(kerr.TransactionAbortable), goesOn)
 	f("rejoin: a session that expired", "0", beat, heartbeat(kerr.UnknownMemberID), goesOn)
 	f("rejoin: a rebalance without us", "", beat, heartbeat(kerr.IllegalGeneration), goesOn)
-	f("fenced", "0", endTxn, end(kerr.ProducerFenced), waits)
+	f("fenced: its own transaction took too long", "0", endTxn, end(kerr.ProducerFenced), goesOn)
+	f("fenced: the same, by its other name", "0", endTxn, end(kerr.InvalidProducerEpoch), goesOn)
 	f("fenced: a name drawn by lot is nobody else's", "", endTxn, end(kerr.ProducerFenced), goesOn)
-	f("fenced: the place in the group", "0", joins, join(kerr.FencedInstanceID), waits)
+	f("fenced: by a process that has ended since", "0", joins, join(kerr.FencedInstanceID), goesOn)
 	f("fatal", "0", joins, join(kerr.InvalidSessionTimeout), stops)
+}
+
+// TestProcessWhosePlaceWasTakenWaitsUntilItIsFree: to begin a new session would
+// fence the process that has taken its place.
+func TestProcessWhosePlaceWasTakenWaitsUntilItIsFree(t *testing.T) {
+	t.Parallel()
+	cfg := cluster(t, 1, "in", "out")
+	in := kafka.Partition{Topic: "in"}
+	produce(t, cfg, "in", 0, 10)
+	x := &doubling{settled: map[string]int{}}
+	begun, release := make(chan struct{}), make(chan struct{})
+	var blocks atomic.Int32
+	start := func(transform kafka.Transform) *kafka.Drain {
+		t.Helper()
+		d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, transform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Start()
+		return d
+	}
+	until := func(what string, reached func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(40 * time.Second); !reached(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not within 40 s: %s", what)
+			}
+		}
+	}
+	first := start(func(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (func(context.Context) error, error) {
+		if blocks.Add(1) == 1 {
+			close(begun)
+			<-release
+		}
+		return x.transform(ctx, b, produce)
+	})
+	defer stop(t, first)
+	<-begun
+	second := start(x.transform)
+	until("the second has taken over", func() bool { return second.Covered()[in] >= 10 })
+	close(release)
+	until("the first has failed", func() bool { return first.Err() != nil })
+	for n := 10; n < 40; n += 10 { // for longer than the pauses between sessions that fail
+		produce(t, cfg, "in", n, n+10)
+		until("the second goes on", func() bool { return second.Covered()[in] >= int64(n+10) })
+		time.Sleep(time.Second)
+	}
+	if n := blocks.Load(); n != 1 {
+		t.Fatalf("the first has begun %d blocks, want 1: it fences the process that took its place", n)
+	}
+	if err := second.Err(); err != nil {
+		t.Errorf("the second has failed: %v", err)
+	}
+	stop(t, second)
+	produce(t, cfg, "in", 40, 50)
+	until("the first goes on once the second's session has expired", func() bool { return first.Covered()[in] >= 50 })
+	for v, n := range values(t, cfg, "out") {
+		if n != 2 {
+			t.Errorf("value %s came out %d times, want 2", v, n)
+		}
+	}
 }
 
 func TestDrainOfAnIdleTopicIsNotFailingForLong(t *testing.T) {

@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -32,9 +34,9 @@ type Group struct {
 	Member string
 }
 
-// errFenced: another process has taken this one's place. To go on at once
-// would fence that one in turn.
-var errFenced = errors.New("another process has taken over")
+// errFenced: another process may have taken this one's place. To go on without a
+// look would fence that one in turn.
+var errFenced = errors.New("another process has taken over, or the transaction took too long")
 
 // NewTransactDrain drains a topic through a Transform in Kafka transactions.
 // outputs are the topics that it writes to, besides dead letters; they must exist. A
@@ -46,7 +48,7 @@ func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, grou
 	if err != nil {
 		return nil, err
 	}
-	d.loop, d.outputs = s.run, outputs
+	d.loop, d.outputs, d.taken, s.admin = s.run, outputs, s.taken, d.admin
 	return d, nil
 }
 
@@ -59,6 +61,8 @@ type transacting struct {
 	outputs   []string
 	group     Group
 	transform Transform
+	admin     *kadm.Client
+	memberID  string // in the group, of the last session
 	// unwritable are the records whose transaction failed though it had no other,
 	// and why: they become dead letters when they are read again.
 	unwritable map[place]error
@@ -76,6 +80,39 @@ func (t *transacting) run(in session) error {
 		return fmt.Errorf("%w: %w", errFenced, err)
 	}
 	return err
+}
+
+// takeOver ends the transaction that a predecessor of this name has left open, if it
+// can be done at once: else what it was to commit cannot be read before its timeout,
+// and the offsets are not known. It comes after this process has its place in the
+// group, so that a predecessor that is at work can tell that it was replaced.
+func (t *transacting) takeOver(ctx context.Context, client *kgo.Client) {
+	if t.group.Member == "" { // nobody had the name
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, _, _ = client.ProducerID(ctx) // an error comes again with the first transaction
+}
+
+// taken says whether another process has this one's place in the group: the broker
+// gives a name to one member at a time. As long as it does not say, it may be so.
+func (t *transacting) taken(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, placePause)
+	defer cancel()
+	groups, err := t.admin.DescribeGroups(ctx, t.group.Name)
+	if err == nil {
+		err = groups.Error()
+	}
+	if errors.Is(err, kerr.GroupIDNotFound) { // it has no member at all
+		return false
+	}
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(groups[t.group.Name].Members, func(m kadm.DescribedGroupMember) bool {
+		return m.InstanceID != nil && *m.InstanceID == t.group.Member && m.MemberID != t.memberID
+	})
 }
 
 func (t *transacting) drain(in session) error {
@@ -99,12 +136,16 @@ func (t *transacting) drain(in session) error {
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(4<<20), // unpacked, with its records' headers, it takes eight times as much
 		kgo.FetchMaxPartitionBytes(1<<20),
-		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { in.begun() }),
+		kgo.OnPartitionsAssigned(func(ctx context.Context, c *kgo.Client, _ map[string][]int32) {
+			t.takeOver(ctx, c)
+			in.begun()
+		}),
 	)...)
 	if err != nil {
 		return fmt.Errorf("kafka transactions: %w", err)
 	}
 	defer session.Close()
+	defer func() { t.memberID, _ = session.Client().GroupMetadata() }()
 
 	// A bell for what was done before this session is answered at once.
 	asking, cancel := context.WithTimeout(in.reading, 15*time.Second)
