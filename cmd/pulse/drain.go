@@ -91,15 +91,15 @@ func (d *drainCommand) backlog(ctx context.Context, env map[string]string) (int6
 	if err != nil {
 		return 0, err
 	}
+	starts, err := kafka.Starts(ctx, cfg, event.TopicBaseRepos)
+	if err != nil {
+		return 0, err
+	}
 	done, err := kafka.Committed(ctx, cfg, aggregate.Group, event.TopicBaseRepos)
 	if err != nil {
 		return 0, err
 	}
-	var left int64
-	for p, end := range ends {
-		left += max(0, end-done[p])
-	}
-	return left, nil
+	return done.Behind(starts, ends), nil
 }
 
 // progress shows on a terminal how much is left until ctx ends.

@@ -152,11 +152,18 @@ func (s *stores) look(ctx context.Context) (*snapshot, error) {
 		return nil, err
 	}
 	maps.Copy(out.ends, ledger)
+	starts, err := kafka.Starts(ctx, s.kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps)
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range all {
-		for p, end := range out.ends {
-			if left := end - a.next[p.Number]; p.Topic == a.topic && left > 0 {
-				out.lag[a.function] += left
-			}
+		done, ends := kafka.Offsets{}, maps.Clone(out.ends)
+		maps.DeleteFunc(ends, func(p kafka.Partition, _ int64) bool { return p.Topic != a.topic })
+		for n, next := range a.next {
+			done[kafka.Partition{Topic: a.topic, Number: n}] = next
+		}
+		if left := done.Behind(starts, ends); left > 0 {
+			out.lag[a.function] += left
 		}
 	}
 	return out, nil

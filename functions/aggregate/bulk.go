@@ -42,7 +42,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 		return err
 	}
 	defer engine.memory.redis.Close()
-	target, err := kafka.Ends(ctx, cfg.Kafka, event.TopicBaseRepos)
+	target, err := kafka.Remaining(ctx, cfg.Kafka, event.TopicBaseRepos)
 	if err != nil {
 		return errors.Join(err, drain.Stop(ctx))
 	}

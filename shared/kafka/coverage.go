@@ -21,6 +21,15 @@ func (o Offsets) Reach(target Offsets) bool {
 	return true
 }
 
+// Behind counts the records from these offsets up to the ends, control records
+// among them, without those that their partitions no longer have.
+func (o Offsets) Behind(starts, ends Offsets) (records int64) {
+	for p, end := range ends {
+		records += max(0, end-max(o[p], starts[p]))
+	}
+	return records
+}
+
 // coverage is how far a drain has come: what it has made durable. Waiters learn
 // of every advance.
 type coverage struct {

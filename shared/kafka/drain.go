@@ -344,9 +344,9 @@ func unlessBehind(err error) error {
 	return err
 }
 
-// ends are those of the partitions that are this drain's to do.
+// ends are those of the partitions that are this drain's to do, and hold records.
 func (d *Drain) ends(ctx context.Context) (Offsets, error) {
-	ends, err := endsOf(ctx, d.admin, d.topics...)
+	ends, err := remainingOf(ctx, d.admin, d.topics...)
 	maps.DeleteFunc(ends, func(p Partition, _ int64) bool { return !d.share.has(p.Number) })
 	return ends, err
 }

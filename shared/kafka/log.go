@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -56,24 +57,67 @@ func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets,
 	return ends, nil
 }
 
+// Starts are the offsets of the first record that every partition still has; of one
+// that has none, its end.
+func Starts(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	return startsOf(ctx, kadm.NewClient(client), topics...)
+}
+
+func startsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
+	listed, err := admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the starts of %v: %w", topics, err)
+	}
+	starts := Offsets{}
+	listed.Each(func(o kadm.ListedOffset) { starts[Partition{o.Topic, o.Partition}] = o.Offset })
+	return starts, nil
+}
+
+// Remaining are the ends of those partitions that hold records. Of one whose records
+// have all been deleted there is nothing to reach, however far anybody is in it.
+func Remaining(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	return remainingOf(ctx, kadm.NewClient(client), topics...)
+}
+
+func remainingOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets, error) {
+	ends, err := endsOf(ctx, admin, topics...)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := startsOf(ctx, admin, topics...)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(ends, func(p Partition, end int64) bool {
+		start, known := starts[p]
+		return known && start >= end
+	})
+	return ends, nil
+}
+
 // Forgotten says whether a topic has lost records that it once had: to its
 // retention, or to somebody who deleted them.
 func Forgotten(ctx context.Context, cfg Config, topic string) (bool, error) {
-	client, err := kgo.NewClient(cfg.Options()...)
-	if err != nil {
-		return false, fmt.Errorf("kafka client: %w", err)
+	starts, err := Starts(ctx, cfg, topic)
+	for _, start := range starts {
+		if start > 0 {
+			return true, nil
+		}
 	}
-	defer client.Close()
-	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return false, fmt.Errorf("list the starts of %s: %w", topic, err)
-	}
-	forgotten := false
-	starts.Each(func(o kadm.ListedOffset) { forgotten = forgotten || o.Offset > 0 })
-	return forgotten, nil
+	return false, err
 }
 
 // Committed is how far a consumer group has come in a topic; a partition it has
@@ -168,20 +212,15 @@ func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, eac
 
 // startOf is the offset of the first record that a partition still has.
 func startOf(ctx context.Context, cfg Config, p Partition) (int64, error) {
-	client, err := kgo.NewClient(cfg.Options()...)
+	starts, err := Starts(ctx, cfg, p.Topic)
 	if err != nil {
-		return 0, fmt.Errorf("kafka client: %w", err)
+		return 0, err
 	}
-	defer client.Close()
-	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topic)
-	if err != nil {
-		return 0, fmt.Errorf("list the starts of %s: %w", p.Topic, err)
-	}
-	start, ok := starts.Lookup(p.Topic, p.Number)
+	start, ok := starts[p]
 	if !ok { // a broker in trouble may answer for a part
 		return 0, fmt.Errorf("list the starts of %s: the broker left out partition %d", p.Topic, p.Number)
 	}
-	return start.Offset, start.Err
+	return start, nil
 }
 
 // ErrMissing says that the log does not hold a record: any more, or not yet.
