@@ -125,10 +125,22 @@ var breaches = []breach{
 		faults: "^restart that loses",
 	},
 	{
-		name: "an expired session is taken for another process", file: "shared/kafka/transact.go",
-		old:      []string{"	if t.group.Member != \"\" && classOf(err) == fenced {"},
-		new:      []string{"	if c := classOf(err); c == fenced || c == rejoin {"},
+		name: "an expired session is taken for another process", file: "shared/kafka/drain.go",
+		old: []string{
+			"		if !d.rest(reading, pause, errors.Is(err, errFenced)) {\n",
+			"		if !wasFenced || d.taken == nil || !d.taken(ctx) {\n",
+		},
+		new: []string{
+			"		if c := classOf(err); !d.rest(reading, pause, c == fenced || c == rejoin) {\n",
+			"		if !wasFenced {\n",
+		},
 		scenario: throughExpiredSession,
+	},
+	{
+		name: "a key moves when an output is given more partitions", file: "shared/kafka/transact.go",
+		old:    []string{", kgo.RecordPartitioner(outputs.partitioner()))\n"},
+		new:    []string{")\n"},
+		faults: "^widened: github.processed_repos|^kill -9: (aggregate|sink)",
 	},
 	{
 		name: "a record whose schema is unknown is poison", file: "shared/event/codec.go",
