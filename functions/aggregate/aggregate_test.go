@@ -633,7 +633,7 @@ func TestLateObservationRestatesTheStateItChanges(t *testing.T) {
 	same(t, "state", current, slowly(all, all[8]))
 }
 
-// TestRowsOfARepositoryStayInOnePartition: re-statements, late rows and repeats of
+// TestRowsOfARepositoryStayInOnePartition: restatements, late rows and repeats of
 // what was thinned away are written after the topic was given more partitions. In
 // another partition they might be read before the rows that they come after.
 func TestRowsOfARepositoryStayInOnePartition(t *testing.T) {
