@@ -182,6 +182,7 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 	want("[[42664]]", "SELECT count(*) FROM "+hot)
 	want("[[42664]]", "SELECT count(*) FROM "+cold)
 	want("[[cold 42664]]", "SELECT store, count(*) FROM "+both+" GROUP BY 1") // the recording is older than the boundary
+	want("[["+p.query("SELECT uniqExact(label), countIf(is_former) FROM pulse.repositories")+"]]", "SELECT count(DISTINCT label), count(DISTINCT repo_id) FILTER (WHERE is_former) FROM "+both)
 	trino(t, "CREATE OR REPLACE VIEW iceberg.pulse.boundary AS SELECT TIMESTAMP '2025-10-01 00:00:00.000000' AS at")
 	sums := "SELECT count(*), sum(stars), count(DISTINCT ROW(repo_id, observed_at)) FROM "
 	for _, half := range [][3]string{

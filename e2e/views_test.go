@@ -91,4 +91,67 @@ func TestViewsOverRepositories(t *testing.T) {
 	// four days old, nobody can tell.
 	want("SELECT tag, next_tag, patched_within_7d FROM pulse.releases ORDER BY released_at", "v1.0.0 v1.0.1 1", "v1.0.1 v1.1.0 0", `v1.1.0 \N \N`)
 	want("SELECT weekday, hour, pushes FROM pulse.activity_hours ORDER BY weekday LIMIT 2", "1 5 3", "2 5 2")
+
+	// A repository that was deleted, and its name given again, is former: what shows
+	// names tells the two apart.
+	lines.Reset()
+	for i, id := range []int{5, 6} {
+		line, err := json.Marshal(map[string]any{"specversion": "1.0", "id": fmt.Sprint("named ", id), "type": "dev.m7pulse.repo.observed.v1", "source": "/e2e",
+			"data": map[string]any{"repo_id": id, "name_with_owner": "c/tool", "stars": 1, "source": "replay", "observed_at": time.Date(2026, 1, 19, 7+i, 0, 0, 0, time.UTC),
+				"languages": []map[string]any{{"name": "Go", "bytes": 1}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.Write(append(line, '\n'))
+	}
+	if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.run("replay", file)
+	p.audit()
+	for _, view := range []string{"repositories", "language_mix", "movements", "repository_ranks"} {
+		want("SELECT DISTINCT repo_id, is_former, label FROM pulse."+view+" WHERE name_with_owner = 'c/tool' ORDER BY repo_id", "5 1 c/tool (repo_id 5)", "6 0 c/tool")
+	}
+	p.hasPushesOfManyMonths()
+}
+
+// hasPushesOfManyMonths sends one repository whose last pushes lie in more months,
+// which are partitions of a table, than ClickHouse takes in one insert by default.
+func (p *pulse) hasPushesOfManyMonths() {
+	p.t.Helper()
+	const months = 2_400
+	var lines strings.Builder
+	for m := range months {
+		line, err := json.Marshal(map[string]any{"specversion": "1.0", "id": fmt.Sprint("months ", m), "type": "dev.m7pulse.repo.observed.v1", "source": "/e2e",
+			"data": map[string]any{"repo_id": 4, "name_with_owner": "c/months", "stars": 1, "source": "replay",
+				"observed_at": time.Date(2026, 1, 20, 0, m, 0, 0, time.UTC), "pushed_at": time.Date(1980, time.Month(1+m), 1, 0, 0, 0, 0, time.UTC)}})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		lines.Write(append(line, '\n'))
+	}
+	file := filepath.Join(p.t.TempDir(), "months.jsonl")
+	if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+	p.run("replay", file)
+	held := func() {
+		p.t.Helper()
+		if a := p.audit(); !a.Clean || a.DeadLetters != 0 {
+			p.t.Errorf("audit: %+v", a)
+		}
+		if got := p.query("SELECT uniqExact(toYYYYMM(pushed_at)) FROM pulse.github_pushes WHERE repo_id = 4"); got != fmt.Sprint(months) {
+			p.t.Errorf("pushes of %s months, want %d", got, months)
+		}
+	}
+	held()
+	log, err := os.ReadFile(filepath.Join(p.home, "log", "sink-clickhouse.log"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if strings.Contains(string(log), "drain failed") {
+		p.t.Errorf("the block could not be stored at once:\n%s", log)
+	}
+	p.run("rebuild", "hot", "--from", "cold")
+	held()
 }

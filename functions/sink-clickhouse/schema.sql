@@ -634,3 +634,92 @@ SELECT repo_id, name_with_owner, owner,
   if(is_former, concat(name_with_owner, ' (repo_id ', toString(repo_id), ')'), name_with_owner) AS label
 FROM pulse.github_processed_repos FINAL
 ;
+
+-- version 7
+-- Wherever a repository is shown by its name, its label is there too: several may
+-- have borne one name.
+
+-- How the stars of each repository moved, a row for each period. Repositories
+-- that were not read in the three days before the newest reading are left out:
+-- an old rate is no news. per_day_before is the rate over the period before,
+-- which follows from the acceleration: v0 = v1 - a * days(t - b1). is_former and
+-- label are those of repositories.
+CREATE OR REPLACE VIEW pulse.movements AS
+SELECT
+  s.repo_id AS repo_id, s.name_with_owner AS name_with_owner, toString(s.owner) AS owner, CAST(s.company, 'Nullable(String)') AS company,
+  CAST(s.primary_language, 'Nullable(String)') AS primary_language, s.topics AS topics, s.observed_at AS observed_at, s.stars AS stars, s.forks AS forks,
+  move.1 AS period, move.2 AS stars_delta, move.3 AS stars_per_day,
+  move.3 - move.4 * (dateDiff('millisecond', move.5, s.observed_at) / 86400000) AS stars_per_day_before,
+  named.is_former AS is_former, named.label AS label
+FROM pulse.github_processed_repos AS s FINAL
+JOIN pulse.repositories AS named ON named.repo_id = s.repo_id
+ARRAY JOIN [
+  ('1h', s.stars_delta_1h, s.stars_per_day_1h, CAST(NULL, 'Nullable(Float64)'), s.base_at_1h),
+  ('24h', s.stars_delta_24h, s.stars_per_day_24h, s.stars_acceleration_24h, s.base_at_24h),
+  ('7d', s.stars_delta_7d, s.stars_per_day_7d, s.stars_acceleration_7d, s.base_at_7d),
+  ('30d', s.stars_delta_30d, s.stars_per_day_30d, s.stars_acceleration_30d, s.base_at_30d)
+] AS move
+WHERE s.observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
+;
+
+-- The rank of each repository by the rate of its stars: among all, its owner's,
+-- and those of its language; the rank in the period before; and its share of
+-- the net growth of all. rank_change > 0 is a rise. Unknown without a rate.
+-- is_former and label are those of repositories.
+CREATE OR REPLACE VIEW pulse.repository_ranks AS
+SELECT
+  repo_id, name_with_owner, owner, company, primary_language, observed_at, stars, forks, period,
+  stars_delta, stars_per_day, stars_per_day_before,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY period ORDER BY stars_per_day DESC NULLS LAST)) AS rank,
+  if(isNull(stars_per_day_before), NULL, rank() OVER (PARTITION BY period ORDER BY stars_per_day_before DESC NULLS LAST)) AS rank_before,
+  toInt64(rank_before) - toInt64(rank) AS rank_change,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY period, owner ORDER BY stars_per_day DESC NULLS LAST)) AS rank_in_owner,
+  if(isNull(stars_per_day) OR isNull(primary_language), NULL,
+    rank() OVER (PARTITION BY period, primary_language ORDER BY stars_per_day DESC NULLS LAST)) AS rank_in_language,
+  sum(stars_delta) OVER (PARTITION BY period) AS growth_of_all,
+  if(growth_of_all > 0, stars_delta / growth_of_all, NULL) AS share_of_growth,
+  is_former, label
+FROM pulse.movements
+;
+
+-- The same for groups of repositories: kind is owner, company, language or
+-- topic. A repository counts in each of its topics, so their shares add up to
+-- more than one. Members are those of today, in the period before too: a rank
+-- changes because repositories moved, not because they were labelled anew.
+-- repositories counts all members, measured those with a known rate.
+CREATE OR REPLACE VIEW pulse.group_ranks AS
+SELECT
+  kind, name, period, repositories, measured, stars, forks, stars_delta, stars_per_day, stars_per_day_before,
+  if(isNull(stars_per_day), NULL, rank() OVER (PARTITION BY kind, period ORDER BY stars_per_day DESC NULLS LAST)) AS rank,
+  if(isNull(stars_per_day_before), NULL, rank() OVER (PARTITION BY kind, period ORDER BY stars_per_day_before DESC NULLS LAST)) AS rank_before,
+  toInt64(rank_before) - toInt64(rank) AS rank_change,
+  if(growth_of_all > 0, stars_delta / growth_of_all, NULL) AS share_of_growth
+FROM (
+  SELECT
+    grouped.1 AS kind, grouped.2 AS name, period, count() AS repositories, count(m.stars_per_day) AS measured,
+    sum(m.stars) AS stars, sum(m.forks) AS forks, sum(m.stars_delta) AS stars_delta,
+    sum(m.stars_per_day) AS stars_per_day, sum(m.stars_per_day_before) AS stars_per_day_before, any(m.growth_of_all) AS growth_of_all
+  FROM (
+    SELECT *, sum(stars_delta) OVER (PARTITION BY period) AS growth_of_all, arrayFilter(g -> g.2 != '', arrayConcat(
+      [('owner', owner), ('company', ifNull(company, '')), ('language', ifNull(primary_language, ''))],
+      arrayMap(t -> ('topic', toString(t)), arrayDistinct(topics)))) AS groups
+    FROM pulse.movements
+  ) AS m
+  ARRAY JOIN groups AS grouped
+  GROUP BY kind, name, period
+)
+;
+
+-- Programming Language Distribution (CHAOSS): the bytes of each language in each
+-- repository, and their share of the repository's. Bytes favour generated and
+-- vendored code. For an owner, add up bytes. is_former and label are those of
+-- repositories.
+CREATE OR REPLACE VIEW pulse.language_mix AS
+SELECT
+  s.repo_id AS repo_id, s.name_with_owner AS name_with_owner, toString(s.owner) AS owner, CAST(s.company, 'Nullable(String)') AS company, s.observed_at AS observed_at,
+  mix.1 AS language, mix.2 AS bytes, if(arraySum(l -> l.2, s.languages) > 0, mix.2 / arraySum(l -> l.2, s.languages), NULL) AS share,
+  named.is_former AS is_former, named.label AS label
+FROM pulse.github_processed_repos AS s FINAL
+JOIN pulse.repositories AS named ON named.repo_id = s.repo_id
+ARRAY JOIN s.languages AS mix
+;

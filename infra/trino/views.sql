@@ -9,8 +9,13 @@ CREATE SCHEMA IF NOT EXISTS iceberg.pulse;
 CREATE OR REPLACE VIEW iceberg.pulse.boundary AS
 SELECT CAST(date_trunc('day', current_timestamp AT TIME ZONE 'UTC') - INTERVAL '7' DAY AS timestamp(6)) AS at;
 
--- Every observation of a repository, once, in UTC.
+-- Every observation of a repository, once, in UTC. Several repositories may have
+-- borne one name: label is the name that a repository has now, with its id if it is
+-- former, as in ClickHouse's pulse.repositories, or if it is not there.
 CREATE OR REPLACE VIEW iceberg.pulse.observations AS
+SELECT o.*, coalesce(r.is_former = 1, false) AS is_former,
+  coalesce(r.label, concat(o.name_with_owner, ' (repo_id ', CAST(o.repo_id AS varchar), ')')) AS label
+FROM (
 SELECT 'hot' AS store,
   repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived,
   CAST(created_at AS timestamp(6)) AS created_at, CAST(pushed_at AS timestamp(6)) AS pushed_at, stars, forks, watchers, open_issues,
@@ -75,7 +80,9 @@ SELECT 'cold',
   is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity,
   health_maintenance, health_closure, health_acceptance, health_release, health_score, health_parts
 FROM iceberg.github.processed_repos
-WHERE observed_at < (SELECT with_timezone(at, 'UTC') FROM iceberg.pulse.boundary);
+WHERE observed_at < (SELECT with_timezone(at, 'UTC') FROM iceberg.pulse.boundary)
+) AS o
+LEFT JOIN clickhouse.pulse.repositories AS r ON r.repo_id = o.repo_id;
 
 -- Where the stores differ, by day and topic; empty when they hold the same. The
 -- checksums do not depend on order. Both sinks must have come to rest.
