@@ -109,7 +109,7 @@ func dailyColumns() []column[row] {
 func pushColumns() []column[push] {
 	return []column[push]{
 		col("repo_id", func(p *push) int64 { return p.repo }),
-		col("pushed_at", func(p *push) time.Time { return time.UnixMilli(p.at).UTC() }),
+		col("pushed_at", (*push).time),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -159,10 +160,11 @@ func (s *store) add(ctx context.Context, prefix string, rows, series []*row) err
 	for _, w := range rows {
 		replace(daily, day{w.ID, w.ObservedAt.Unix() / (24 * 60 * 60)}, w)
 	}
-	if err := insert(ctx, s, prefix+"github_daily", dailyColumns(), slices.Collect(maps.Values(daily))); err != nil {
+	observed := func(r *row) time.Time { return r.ObservedAt }
+	if err := insertByMonth(ctx, s, prefix+"github_daily", dailyColumns(), slices.Collect(maps.Values(daily)), observed); err != nil {
 		return err
 	}
-	return insert(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series)
+	return insertByMonth(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series, observed)
 }
 
 // settle inserts what was left of rows that add inserted.
@@ -174,7 +176,7 @@ func (s *store) settle(ctx context.Context, prefix string, u *unmarked) error {
 	for p := range u.pushes {
 		pushes = append(pushes, &p)
 	}
-	return insert(ctx, s, prefix+"github_pushes", pushColumns(), pushes)
+	return insertByMonth(ctx, s, prefix+"github_pushes", pushColumns(), pushes, (*push).time)
 }
 
 // sweeps stores the ledger. Its table replaces a line that comes again.

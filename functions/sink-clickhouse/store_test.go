@@ -54,3 +54,35 @@ func TestMarkersThatAStoreHasLostAreFound(t *testing.T) {
 		t.Errorf("marks %v, want %v", seen, want)
 	}
 }
+
+func TestRowsOfManyMonthsAreInsertedInGroupsOfFew(t *testing.T) {
+	f := func(rows, months, groups int) {
+		t.Helper()
+		var all []*push
+		for i := range rows {
+			all = append(all, &push{int64(i), time.Date(1980, time.Month(1+i%months), 1, 0, 0, 0, 0, time.UTC).UnixMilli()})
+		}
+		cut := byMonths(all, (*push).time)
+		if len(cut) != groups {
+			t.Errorf("%d months: %d groups, want %d", months, len(cut), groups)
+		}
+		seen := map[int64]bool{}
+		for _, group := range cut {
+			of := map[string]bool{}
+			for _, p := range group {
+				of[p.time().Format("2006-01")], seen[p.repo] = true, true
+			}
+			if len(of) > mostMonths {
+				t.Errorf("%d months: one insert is of %d", months, len(of))
+			}
+		}
+		if len(seen) != rows {
+			t.Errorf("%d months: %d rows of %d", months, len(seen), rows)
+		}
+	}
+	f(0, 1, 1)
+	f(1000, 12, 1)
+	f(1000, 200, 1)
+	f(1000, 201, 2)
+	f(5000, 2772, 14)
+}

@@ -2,6 +2,7 @@ package sinkclickhouse
 
 import (
 	"maps"
+	"time"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -20,6 +21,8 @@ type push struct {
 	repo int64
 	at   int64 // ms since 1970, UTC
 }
+
+func (p *push) time() time.Time { return time.UnixMilli(p.at).UTC() }
 
 func newUnmarked() *unmarked {
 	return &unmarked{state: map[int64]*row{}, pushes: map[push]bool{}, block: kafka.Block{First: kafka.Offsets{}, Next: kafka.Offsets{}}}
