@@ -167,7 +167,11 @@ func TestFunctionIsNotIdleWhileARequestIsInFlight(t *testing.T) {
 func TestFunctionWithMinScaleRunsAlways(t *testing.T) {
 	f := run(t, "plain", func(c *Config, fn *Function) { c.IdleAfter, fn.MinScale = 20*time.Millisecond, 1 })
 	f.eventually("ready", func(s FunctionStatus) bool { return s.Phase == "ready" })
-	time.Sleep(100 * time.Millisecond)
+	// As soon as one with the same patience but without a minimum is at zero, this one
+	// would be.
+	idle := run(t, "plain", func(c *Config, _ *Function) { c.IdleAfter = 20 * time.Millisecond })
+	idle.get("/")
+	idle.eventually("at zero", func(s FunctionStatus) bool { return s.Phase == "zero" })
 	first := f.status()
 	if first.Phase != "ready" || first.Starts != 1 {
 		t.Fatalf("status %+v", first)
