@@ -228,8 +228,10 @@ func original(ctx context.Context, cfg kafka.Config, l *audit.Letter) (*kgo.Reco
 	return l.Original()
 }
 
-// transact writes records all together or not at all.
+// transact writes records all together or not at all, within 15 s.
 func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
 	if err := client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}

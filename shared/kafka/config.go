@@ -86,12 +86,15 @@ func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
 // NewTransactor returns a client that writes in transactions under a name. Of
 // two with the same name the later one fences the earlier: from its first
 // transaction on nothing of the other gets through. It writes batches of any size
-// that our topics take, for it sends again what others wrote.
+// that our topics take, and records of any time, for it sends again what others
+// wrote: kgo would count the time for their delivery from their own. The context of
+// a call bounds it instead.
 func NewTransactor(c Config, name string) (*kgo.Client, error) {
 	opts := slices.Concat(c.Options(), producing(), []kgo.Opt{
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(30 * time.Second),
 		kgo.ProducerBatchMaxBytes(event.TopicBatch),
+		kgo.RecordDeliveryTimeout(0),
 	})
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
