@@ -39,7 +39,7 @@ func (p *pulse) exec(sql string) string {
 func TestViewsOverRepositories(t *testing.T) {
 	t.Parallel()
 	p := newPulse(t)
-	p.run("up", "--detach", "--empty")
+	p.run("up", "--detach", "--empty", "--idle-after", "5s") // a rebuild waits for the sink to end
 	var lines strings.Builder
 	for d := range 15 {
 		at := time.Date(2026, 1, 5, 6, 0, 0, 0, time.UTC).AddDate(0, 0, d) // day 0 is a Monday
