@@ -9,7 +9,7 @@ PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test fields servers-test stage stage-test deploy image
+.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test fields servers-test stage stage-test deploy image property-test
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -46,7 +46,10 @@ chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by 
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
-	@infra/servers/integration.sh dashboards-test servers-test stage-test
+	@infra/servers/integration.sh property-test dashboards-test servers-test stage-test
+
+property-test: ## Try aggregate's properties on 5000 cases each, and a quarter of the recording.
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestRowsComputed' -cases 5000 -recording.every 3
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).
 	@command -v chromium >/dev/null || { echo "SKIPPED: no dashboard was opened: chromium is not on PATH" >&2; exit 0; }; \

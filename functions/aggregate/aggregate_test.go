@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,18 +181,30 @@ func state(rows []event.RepoProcessed) map[int64]event.RepoProcessed {
 	return out
 }
 
-// recording reads the recorded observations of a quarter of the repositories, all
-// that have an id divisible by three, by repository and in order.
+// every thins out the recording: 3 takes a quarter of the repositories, which
+// have uneven ids.
+var every = flag.Int64("recording.every", 9, "take the recorded repositories whose id is divisible by this")
+
+// recording returns the recorded observations of the repositories whose id is
+// divisible by every, by repository and in order.
 func recording(t *testing.T) map[int64][]event.RepoObserved {
 	t.Helper()
-	f, err := os.Open("../../data/m7-2025.jsonl.gz")
+	all, err := recorded()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return maps.Clone(all)
+}
+
+var recorded = sync.OnceValues(func() (map[int64][]event.RepoObserved, error) {
+	f, err := os.Open("../../data/m7-2025.jsonl.gz")
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	out := map[int64][]event.RepoObserved{}
 	lines := bufio.NewScanner(z)
@@ -199,19 +213,19 @@ func recording(t *testing.T) map[int64][]event.RepoObserved {
 			Data event.RepoObserved `json:"data"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		if e.Data.ID%3 != 0 {
+		if e.Data.ID%*every != 0 {
 			continue
 		}
 		e.Data.Normalize()
 		out[e.Data.ID] = append(out[e.Data.ID], e.Data)
 	}
-	if len(out) != 39 {
-		t.Fatalf("%d repositories of the recording", len(out))
+	if len(out) < 10 {
+		return nil, fmt.Errorf("%d repositories of the recording", len(out))
 	}
-	return out
-}
+	return out, lines.Err()
+})
 
 // slowly computes velocities by the definitions alone, over all observations of
 // a repository up to one: the base is the latest with t−2w ≤ b ≤ t−w+s. What is
@@ -300,9 +314,11 @@ func days(from, to *event.RepoObserved) float64 {
 	return to.ObservedAt.Sub(from.ObservedAt).Hours() / 24
 }
 
+var definitions = velocity.Definitions()
+
 func same(t *testing.T, what string, got event.RepoProcessed, want velocity.Velocities) {
 	t.Helper()
-	for i, d := range velocity.Definitions() {
+	for i, d := range definitions {
 		f := velocity.Field(i)
 		if f > velocity.StarsAcceleration(velocity.Month) && f != velocity.BreakoutZ {
 			continue

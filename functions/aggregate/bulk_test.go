@@ -60,7 +60,7 @@ func (w *world) exact(byRepo map[int64][]event.RepoObserved) {
 func TestBulkDoorsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
 	w := newWorld(t)
 	w.env["AGGREGATE_MEMBER"] = "dynamic"
-	byRepo, mixed := some(t, 20)
+	byRepo, mixed := some(t, 10)
 	w.send(mixed[:len(mixed)/2]...)
 	ended := make(chan error)
 	for range 2 {

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -19,8 +20,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// cases is how many random cases each property is tried on.
-const cases = 5_000
+var cases = flag.Uint64("cases", 1_000, "how many random cases each property is tried on")
 
 // forge makes records of random observations.
 type forge struct {
@@ -106,7 +106,7 @@ func (f *forge) run(ctx context.Context, e *engine, observations []event.RepoObs
 // try runs a property on random cases, on all cores.
 func try(t *testing.T, property func(ctx context.Context, f *forge, e *engine) error) {
 	t.Helper()
-	tryOn(t, cases, property)
+	tryOn(t, *cases, property)
 }
 
 func tryOn(t *testing.T, cases uint64, property func(ctx context.Context, f *forge, e *engine) error) {

@@ -33,7 +33,7 @@ func day(o *event.RepoObserved) time.Time { return o.ObservedAt.Truncate(24 * ti
 // Whatever the day it begins with, and in whatever order it learns what was
 // before, Past makes the rows that aggregate makes of a history in order.
 func TestRowsComputedAnewAreThoseOfAHistoryInOrder(t *testing.T) {
-	tryOn(t, cases/5, func(ctx context.Context, f *forge, e *engine) error {
+	tryOn(t, *cases/5, func(ctx context.Context, f *forge, e *engine) error {
 		all := f.long(1)
 		want, err := f.run(ctx, e, all)
 		if err != nil {

@@ -183,6 +183,7 @@ func complete(id int64) *event.RepoProcessed {
 // TestRowsAreStoredWithTheirValues: every field of a row of which all is known, and
 // of one of which all is null that may be.
 func TestRowsAreStoredWithTheirValues(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	want := []*event.RepoProcessed{complete(1), {ProcessedAt: time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC), Revision: 1}}
 	want[1].Observation = event.RepoObserved{ID: 2, NameWithOwner: "o/r", ObservedAt: want[1].ProcessedAt}
@@ -227,6 +228,7 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 }
 
 func TestObservationAtANewOffsetIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw, done := base(w.shelf, w.letters, w.codec), processed(w.shelf, w.letters, w.codec)
 	for range 3 {
@@ -250,6 +252,7 @@ func TestObservationAtANewOffsetIsStoredOnce(t *testing.T) {
 }
 
 func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
 	w.put(base(w.shelf, w.letters, w.codec), b)
@@ -272,6 +275,7 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 // Another writer's snapshot has not our offsets in its summary: those of the
 // table count.
 func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
@@ -305,6 +309,7 @@ func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
 }
 
 func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("poison")}, w.record(observed(2, 1))))
@@ -321,6 +326,7 @@ func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
 // TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly: the files of the days between
 // cannot even be opened.
 func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	const last = 6
@@ -346,6 +352,7 @@ func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
 
 // TestManyDaysApartAreLookedUpToo: more of them than a filter names one by one.
 func TestManyDaysApartAreLookedUpToo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	for range 2 {
@@ -363,6 +370,7 @@ func TestManyDaysApartAreLookedUpToo(t *testing.T) {
 // TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning: what comes next
 // is not stored in a table that lacks what came before.
 func TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(*world){
 		"gone": func(w *world) {
 			if err := w.open().DropTable(context.Background(), table.Identifier{namespace, TableBase}); err != nil {

@@ -154,6 +154,7 @@ func (w *world) publish(d *Draft) []Day {
 }
 
 func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
+	t.Parallel()
 	w := newDrafting(t)
 	w.published()
 	before := w.rows()
@@ -201,6 +202,7 @@ func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
 }
 
 func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
+	t.Parallel()
 	w := newDrafting(t)
 	w.published()
 	expect := func(why string, got []Day, want ...int) {
@@ -244,6 +246,7 @@ func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
 }
 
 func TestADayIsWrittenAgainInTheDraft(t *testing.T) {
+	t.Parallel()
 	w := newDrafting(t)
 	w.published()
 	d := w.draft()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
+	t.Parallel()
 	w, ctx := newWorld(t), context.Background()
 	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
 	before := *now
@@ -35,6 +36,7 @@ func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
 }
 
 func TestTableThatIsNotOursIsRefused(t *testing.T) {
+	t.Parallel()
 	w, ctx := newWorld(t), context.Background()
 	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
 	other := *now
@@ -49,6 +51,7 @@ func TestTableThatIsNotOursIsRefused(t *testing.T) {
 }
 
 func TestSchemaSentToARESTCatalogNamesItsLastColumn(t *testing.T) {
+	t.Parallel()
 	sent := withLastColumn([]byte(`{"updates": [{"action": "add-schema", "schema": {"schema-id": 99, "fields": [
 		{"id": 7, "name": "topics", "type": {"type": "list", "element-id": 12, "element": "string"}}]}},
 		{"action": "set-properties", "updates": {"big": 9007199254740993}}]}`))

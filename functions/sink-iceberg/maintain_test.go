@@ -82,6 +82,7 @@ func (w *world) maintain(keep Keep) map[string]Maintenance {
 }
 
 func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	w.fill(raw, 40, 2)
@@ -126,6 +127,7 @@ func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 }
 
 func TestMaintenanceAndSinksMayCommitAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.shelf, w.letters, w.codec)
 	w.fill(raw, 12, 3)
@@ -155,6 +157,7 @@ func TestMaintenanceAndSinksMayCommitAtTheSameTime(t *testing.T) {
 }
 
 func TestACompactionThatSomebodyElseHasDoneChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
 	stale := w.load(TableBase)
@@ -176,6 +179,7 @@ func TestACompactionThatSomebodyElseHasDoneChangesNothing(t *testing.T) {
 // TestACompactionGoesOnWhereItsTimeEnded: what was done until then is committed,
 // the rest is done the next time.
 func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const all, first = 40, firstStep / leastWork
 	w.fill(base(w.shelf, w.letters, w.codec), all, 1)
@@ -204,6 +208,7 @@ func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
 }
 
 func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 30, 1)
 	before := w.onDisk(".parquet")
@@ -232,6 +237,7 @@ func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
 }
 
 func TestATickThatRunsOutOfTimeIsNoFailure(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
 	for _, limit := range []time.Duration{time.Nanosecond, time.Millisecond, 10 * time.Millisecond} {
@@ -247,6 +253,7 @@ func TestATickThatRunsOutOfTimeIsNoFailure(t *testing.T) {
 }
 
 func TestATickExpiresSnapshotsThoughItCannotCompact(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
 	if err := os.Remove(w.onDisk(".parquet")[3]); err != nil {
@@ -261,6 +268,7 @@ func TestATickExpiresSnapshotsThoughItCannotCompact(t *testing.T) {
 }
 
 func TestOrphansAreDeletedOnceTheyAreOld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 3, 1)
 	data := filepath.Dir(w.onDisk(".parquet")[0])
@@ -285,6 +293,7 @@ func TestOrphansAreDeletedOnceTheyAreOld(t *testing.T) {
 }
 
 func TestACatalogThatKeepsThePastItselfIsLeftToDoSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.fill(base(w.shelf, w.letters, w.codec), 6, 1)
 	tx := w.load(TableBase).NewTransaction()
@@ -304,6 +313,7 @@ func TestACatalogThatKeepsThePastItselfIsLeftToDoSo(t *testing.T) {
 }
 
 func TestTooYoungOrphansAreRefused(t *testing.T) {
+	t.Parallel()
 	err := Maintain(context.Background(), nil, Keep{Orphans: time.Minute}, nil)
 	if err == nil || !strings.Contains(err.Error(), "SINK_ICEBERG_KEEP_ORPHANS") {
 		t.Errorf("%v", err)

@@ -53,6 +53,7 @@ func full(id int64) *event.RepoProcessed {
 }
 
 func TestWhatIsReadIsWhatWasStored(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	sparse := &event.RepoProcessed{Observation: *observed(2, 4), ProcessedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Revision: 1}
 	sparse.Forks, sparse.Company, sparse.Languages, sparse.Topics = nil, nil, []event.Language{}, []string{}
@@ -88,6 +89,7 @@ func TestWhatIsReadIsWhatWasStored(t *testing.T) {
 }
 
 func TestATableThatIsNotThereHasNoRows(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	at, err := ReadSwept(context.Background(), w.open(), func([]*event.OwnerSwept) error { t.Error("a row"); return nil })
 	if err != nil || at.TopicID != "" {

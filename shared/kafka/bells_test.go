@@ -18,6 +18,7 @@ import (
 func bell(offset int64) (kafka.Partition, int64) { return kafka.Partition{Topic: "in.bells"}, offset }
 
 func TestBellIsAnsweredWhenWhatItRangForIsDurable(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 3, "in"), &shelf{}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
@@ -36,6 +37,7 @@ func TestBellIsAnsweredWhenWhatItRangForIsDurable(t *testing.T) {
 // What an earlier bell rang for was in the log before a later one was written, so
 // nobody has to be asked.
 func TestBellThatStandsBeforeAHeededOneIsAnsweredWithoutKafka(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in"))
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +69,7 @@ func TestBellThatStandsBeforeAHeededOneIsAnsweredWithoutKafka(t *testing.T) {
 
 // A bell that was answered because the drain is at work is none that was heeded.
 func TestBellOfWhatIsNotStoredYetIsNotAnsweredFromMemory(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 3, "in"), &shelf{}
 	s.set(errors.New("full"))
 	d := drainInto(t, cfg, s)
@@ -95,6 +98,7 @@ func TestBellOfWhatIsNotStoredYetIsNotAnsweredFromMemory(t *testing.T) {
 }
 
 func TestBlockRingsOnceAndOnlyIfItIsCommitted(t *testing.T) {
+	t.Parallel()
 	in, out := event.TopicBaseRepos, event.TopicProcessedRepos
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, in, out), kfake.SeedTopics(1, event.BellTopic(out)))
 	if err != nil {

@@ -22,6 +22,7 @@ func block(values ...string) (out []*kgo.Record) {
 }
 
 func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
+	t.Parallel()
 	d := kafka.NewDecoder(func(_ context.Context, r *kgo.Record, n *int) (err error) {
 		if *n, err = strconv.Atoi(string(r.Value)); err != nil {
 			*n = -1 // what a record that fails has left
@@ -62,6 +63,7 @@ func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
 }
 
 func TestDecoderKeepsSoManyRowsAndNoMore(t *testing.T) {
+	t.Parallel()
 	d := kafka.NewDecoder(func(context.Context, *kgo.Record, *int64) error { return nil })
 	const kept, all = 60_000, 60_500
 	decode := func() []*int64 {
@@ -90,6 +92,7 @@ func TestDecoderKeepsSoManyRowsAndNoMore(t *testing.T) {
 }
 
 func TestDecoderFailsOfWhatIsNotTheRecordsFault(t *testing.T) {
+	t.Parallel()
 	down := errors.New("registry is down")
 	d := kafka.NewDecoder(func(context.Context, *kgo.Record, *int) error { return down })
 	if _, _, err := d.Decode(context.Background(), block("1")); !errors.Is(err, down) {
@@ -98,6 +101,7 @@ func TestDecoderFailsOfWhatIsNotTheRecordsFault(t *testing.T) {
 }
 
 func TestDecoderStopsWhereTheRegistryKnowsNoRecordOfABlock(t *testing.T) {
+	t.Parallel()
 	known := false
 	d := kafka.NewDecoder(func(_ context.Context, r *kgo.Record, _ *int) error {
 		switch {

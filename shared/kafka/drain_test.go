@@ -123,6 +123,7 @@ func stop(t *testing.T, d *kafka.Drain) {
 }
 
 func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 3, "in"), &shelf{}
 	for i := range 3 {
 		produce(t, cfg, "in", i*1000, (i+1)*1000)
@@ -158,6 +159,7 @@ func (h *hoarder) Prepare(_ context.Context, topicID string, b kafka.Block) (kaf
 }
 
 func TestBlocksThatAStoreHoldsBackAreCoveredByTheLast(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 3, "in")
 	produce(t, cfg, "in", 0, 1000)
 	h := &hoarder{held: kafka.Offsets{}}
@@ -180,6 +182,7 @@ func TestBlocksThatAStoreHoldsBackAreCoveredByTheLast(t *testing.T) {
 }
 
 func TestSharesDrainTheirPartitionsSideBySide(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 5, "in"), &shelf{}
 	produce(t, cfg, "in", 0, 3000)
 	for _, text := range []string{"0/2", "1/2", "1/2"} { // one is run again
@@ -207,6 +210,7 @@ func TestSharesDrainTheirPartitionsSideBySide(t *testing.T) {
 }
 
 func TestShareThatIsNoneIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"1", "2/2", "-1/2", "0/0", "a/b", "1/2/3", "/"} {
 		var s kafka.Share
 		if err := s.UnmarshalText([]byte(text)); err == nil {
@@ -216,6 +220,7 @@ func TestShareThatIsNoneIsRefused(t *testing.T) {
 }
 
 func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &shelf{}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
@@ -298,6 +303,7 @@ func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
 }
 
 func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &shelf{}
 	produce(t, cfg, "in", 0, 100)
 	d := drainInto(t, cfg, s)
@@ -337,12 +343,14 @@ func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
 }
 
 func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}
 	refused(t, cfg, s, "was made again")
 }
 
 func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	produce(t, cfg, "in", 0, 3)
 	id, err := kafka.TopicID(context.Background(), cfg, "in")
@@ -355,6 +363,7 @@ func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {
 
 // A broker that answers for some partitions only has not lost the others.
 func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"))
 	if err != nil {
 		t.Fatal(err)
@@ -390,6 +399,7 @@ func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
 // A store that has to wait for the writer before it stands further than the log
 // did when the wait began.
 func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	produce(t, cfg, "in", 0, 10)
 	id, err := kafka.TopicID(t.Context(), cfg, "in")
@@ -426,6 +436,7 @@ func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {
 }
 
 func TestRecordsDeletedBeforeTheyWereStoredAreAGapNotAnEnd(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &shelf{}
 	produce(t, cfg, "in", 0, 10)
 	client, err := kgo.NewClient(cfg.Options()...)
@@ -527,6 +538,7 @@ func wake(t *testing.T, d *kafka.Drain) {
 }
 
 func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
+	t.Parallel()
 	f := func(name string, before, after error) {
 		t.Run(name, func(t *testing.T) {
 			cfg := cluster(t, 3, "in", "out")

@@ -38,6 +38,7 @@ func (s *slow) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.
 }
 
 func TestBlockThatAStoreCannotTakeInItsTimeIsTriedSmaller(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &slow{}
 	s.most.Store(1)
 	produce(t, cfg, "in", 0, 8)
@@ -59,6 +60,7 @@ func TestBlockThatAStoreCannotTakeInItsTimeIsTriedSmaller(t *testing.T) {
 }
 
 func TestBlocksBecomeLargeAgainOnceTheyAreDoneInTime(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &slow{}
 	s.most.Store(1)
 	produce(t, cfg, "in", 0, 16)
@@ -90,6 +92,7 @@ func TestBlocksBecomeLargeAgainOnceTheyAreDoneInTime(t *testing.T) {
 }
 
 func TestBlockThatIsNotComputedInItsTimeIsTriedSmaller(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in", "out")
 	produce(t, cfg, "in", 0, 8)
 	transform := func(ctx context.Context, b kafka.Block, emit func(*kgo.Record)) (func(context.Context) error, error) {
@@ -119,6 +122,7 @@ func TestBlockThatIsNotComputedInItsTimeIsTriedSmaller(t *testing.T) {
 }
 
 func TestOutputThatCannotBeWrittenBuriesItsInput(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in", "out", "in.dlq")
 	produce(t, cfg, "in", 0, 20)
 	transform := func(_ context.Context, b kafka.Block, emit func(*kgo.Record)) (func(context.Context) error, error) {
@@ -189,6 +193,7 @@ func newPoisonous(t *testing.T, cfg kafka.Config) *poisonous {
 }
 
 func TestPoisonIsWrittenOnceHoweverOftenItsBlockIsTried(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in", "in.dlq")
 	s := newPoisonous(t, cfg)
 	produce(t, cfg, "in", 0, 50)
@@ -223,6 +228,7 @@ func TestPoisonIsWrittenOnceHoweverOftenItsBlockIsTried(t *testing.T) {
 // A broker that takes 20 ms for a request leaves no time to wait for each letter
 // by itself.
 func TestFloodOfPoisonIsWrittenTogether(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "in.dlq"))
 	if err != nil {
 		t.Fatal(err)
@@ -254,6 +260,7 @@ func TestFloodOfPoisonIsWrittenTogether(t *testing.T) {
 }
 
 func TestTopicThatTakesLessThanIsWrittenStopsTheDrain(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1)
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -277,6 +284,7 @@ func once(c *kfake.Cluster, key int16, answer func(kmsg.Request) kmsg.Response) 
 }
 
 func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
+	t.Parallel()
 	const (
 		goesOn = "goes on by itself"
 		stops  = "stops"
@@ -429,6 +437,7 @@ func TestProcessWhosePlaceWasTakenWaitsUntilItIsFree(t *testing.T) {
 }
 
 func TestDrainOfAnIdleTopicIsNotFailingForLong(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"))
 	if err != nil {
 		t.Fatal(err)
@@ -474,6 +483,7 @@ func (s *stuck) Prepare(context.Context, string, kafka.Block) (kafka.Put, error)
 }
 
 func TestStopGivesTheBlockInHandUpWhenThereIsNoTimeForIt(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &stuck{begun: make(chan struct{})}
 	produce(t, cfg, "in", 0, 10)
 	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})

@@ -7,6 +7,7 @@ import (
 )
 
 func TestOneRecordIsReadFromItsPlace(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	produce(t, cfg, "in", 0, 10)
 	p := kafka.Partition{Topic: "in"}
