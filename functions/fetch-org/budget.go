@@ -11,33 +11,34 @@ import (
 )
 
 // What GitHub allows a user, less a reserve for whatever else the user does:
-// points an hour as GitHub tells, 2,000 queries a minute, 60 seconds of its work
-// a minute, 100 queries in flight.
+// points an hour as GitHub says, 2,000 queries a minute, 60 seconds of its work a
+// minute, 100 queries in flight.
 const (
 	reservePoints = 50
 	maxQueries    = 1_800
 	maxWork       = 58_500 * time.Millisecond
 	maxInFlight   = 20
-	// workRate is how many seconds of work are begun in a second. Of more than
-	// burst nobody runs ahead, so that the minute's work does not come at once
+	// workRate is how many seconds of work may begin in a second. No more than
+	// burst is begun ahead of it, so that the minute's work does not come at once
 	// and leave every handler waiting for the rest of the minute.
 	workRate = 0.975
 	burst    = time.Second
-	// longRun is the same for a question without which the work before it would
-	// be lost.
-	longRun = 15 * time.Second
-	// firstPenalty is how long a user rests after a limit for which GitHub names
-	// no time; doubled while it goes on, to maxPenalty at most.
+	// historyBurst is the same for the query of histories, without which the
+	// query before it would be wasted.
+	historyBurst = 15 * time.Second
+	// firstPenalty is how long a user pauses after a limit for which GitHub names
+	// no time; doubled while it lasts, up to maxPenalty.
 	firstPenalty = time.Minute
 	maxPenalty   = time.Hour
 )
 
 // budgets are what each user of GitHub may still ask, in Redis, so that all
-// replicas together keep to it. Times in it are the function's, in ms.
+// replicas together keep to them. Times in Redis are of the function's clock, in
+// ms.
 //
-// For a user there is a hash: points remaining and when they are renewed, the
-// time before which nothing may be asked, the work begun ahead of time; and a
-// log of the last minute's queries, ended and in flight, with their work.
+// Each user has a hash (the points remaining and when they are renewed, the time
+// before which nothing may be asked, the work begun ahead of time) and a log of
+// the last minute's queries, ended and in flight, with their work.
 type budgets struct {
 	rdb redis.UniversalClient
 	clock
@@ -61,14 +62,14 @@ func (p permit) line(state string, work time.Duration, points int64) string {
 	return fmt.Sprintf("%s|%s|%d|%d", p.id, state, work.Milliseconds(), points)
 }
 
-// take reserves a question's cost, if no more than run of work has been begun
+// reserve reserves a question's cost, if no more than run of work has been begun
 // ahead of time. If there is no room for it, until says when there may be.
-func (b *budgets) take(ctx context.Context, user string, points int64, work, run time.Duration) (p permit, until time.Time, err error) {
+func (b *budgets) reserve(ctx context.Context, user string, points int64, work, run time.Duration) (p permit, until time.Time, err error) {
 	p = permit{user: user, id: rand.Text(), points: points, work: work}
 	now := b.now()
-	reply, err := redis.NewScript(take).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
+	reply, err := redis.NewScript(reserveScript).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
 		points, work.Milliseconds(), pageTimeout.Milliseconds(),
-		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate, longestPause.Milliseconds()).Int64()
+		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate, maxRateLimitPause.Milliseconds()).Int64()
 	if err != nil {
 		return p, until, fmt.Errorf("reserve a query of user %s: %w", user, err)
 	}
@@ -78,20 +79,20 @@ func (b *budgets) take(ctx context.Context, user string, points int64, work, run
 	return p, time.Time{}, nil
 }
 
-// bill is what a question turned out to cost.
-type bill struct {
+// cost is what a question turned out to cost.
+type cost struct {
 	work      time.Duration
 	known     bool // whether GitHub said what remains
 	remaining int64
 	reset     time.Time
-	rest      time.Time // nothing may be asked before; GitHub's own word
+	rest      time.Time // nothing may be asked before, as GitHub says
 	penalty   bool      // the same, but GitHub named no time
 	clean     bool      // no limit was met
 }
 
-// settle replaces what was reserved by what it cost. It returns until when the
-// user has to rest, if it was told to.
-func (b *budgets) settle(ctx context.Context, p permit, c bill) (time.Time, error) {
+// charge replaces what was reserved by what it cost. It returns until when the
+// user has to pause, if GitHub demands it.
+func (b *budgets) charge(ctx context.Context, p permit, c cost) (time.Time, error) {
 	now := b.now()
 	var remaining, reset, rest, first int64 = -1, 0, 0, 0
 	if c.known {
@@ -107,10 +108,10 @@ func (b *budgets) settle(ctx context.Context, p permit, c bill) (time.Time, erro
 	if c.clean {
 		clean = 1
 	}
-	until, err := redis.NewScript(settle).Run(ctx, b.rdb, budgetKeys(p.user), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.work, 0),
-		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean, longestPause.Milliseconds()).Int64()
+	until, err := redis.NewScript(chargeScript).Run(ctx, b.rdb, budgetKeys(p.user), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.work, 0),
+		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean, maxRateLimitPause.Milliseconds()).Int64()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("settle a query of user %s: %w", p.user, err)
+		return time.Time{}, fmt.Errorf("charge a query of user %s: %w", p.user, err)
 	}
 	if until == 0 {
 		return time.Time{}, nil
@@ -123,11 +124,11 @@ func userOf(host, login string) string { return strings.ToLower(login) + "@" + h
 
 // KEYS: budget, log. ARGV: now, line, points, work, timeout; then the limits:
 // reserve of points, queries, work, in flight, burst, rate, longest pause.
-// Answers 0 if it is granted, else when to ask again.
+// Returns 0 if it is granted, else when to ask again.
 //
-// A time further off than the longest pause was written by a clock that was
-// wrong, and does not count.
-const take = `
+// A time further off than the longest pause was written by a wrong clock, and is
+// ignored.
+const reserveScript = `
 local now, points, work = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local b = redis.call('HMGET', KEYS[1], 'remaining', 'reset', 'rest', 'ahead', 'ahead_at')
 local latest = now + tonumber(ARGV[12])
@@ -176,10 +177,10 @@ return 0
 
 // KEYS: budget, log. ARGV: now, line, line when done, difference of the work,
 // points remaining, their reset, rest, penalty, its maximum, clean, longest
-// pause. Answers until when the user rests, 0 if it need not.
+// pause. Returns until when the user pauses, 0 if it need not.
 //
-// Answers come out of order: of the points in one hour the lowest count is true.
-const settle = `
+// Answers come out of order: the lowest count of points in one hour is right.
+const chargeScript = `
 local now = tonumber(ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[3])

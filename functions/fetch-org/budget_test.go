@@ -20,16 +20,16 @@ func newBudgets(t *testing.T) (*budgets, *time.Time) {
 
 func (b *budgets) mustTake(t *testing.T, user string, points int64, work time.Duration) (permit, time.Time) {
 	t.Helper()
-	p, until, err := b.take(t.Context(), user, points, work, burst)
+	p, until, err := b.reserve(t.Context(), user, points, work, burst)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, until
 }
 
-func (b *budgets) mustSettle(t *testing.T, p permit, c bill) time.Time {
+func (b *budgets) mustSettle(t *testing.T, p permit, c cost) time.Time {
 	t.Helper()
-	until, err := b.settle(t.Context(), p, c)
+	until, err := b.charge(t.Context(), p, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestPointsAreKeptInReserve(t *testing.T) {
 	b, now := newBudgets(t)
 	reset := now.Add(20 * time.Minute)
 	p, _ := b.mustTake(t, "u", 1, 0)
-	b.mustSettle(t, p, bill{known: true, remaining: reservePoints + 2, reset: reset, clean: true})
+	b.mustSettle(t, p, cost{known: true, remaining: reservePoints + 2, reset: reset, clean: true})
 	for range 2 { // in flight together, neither settled
 		if _, until := b.mustTake(t, "u", 1, 0); !until.IsZero() {
 			t.Fatalf("refused until %s though there are points", until)
@@ -63,7 +63,7 @@ func TestOfAnswersOutOfOrderTheLowestCounts(t *testing.T) {
 	reset := now.Add(20 * time.Minute)
 	for _, remaining := range []int64{500, reservePoints, 499} {
 		p, _ := b.mustTake(t, "u", 1, 0)
-		b.mustSettle(t, p, bill{known: true, remaining: remaining, reset: reset, clean: true})
+		b.mustSettle(t, p, cost{known: true, remaining: remaining, reset: reset, clean: true})
 	}
 	if _, until := b.mustTake(t, "u", 1, 0); !until.Equal(reset) {
 		t.Errorf("allowed until %s", until)
@@ -94,7 +94,7 @@ func TestNoMinuteHasTooMuchWork(t *testing.T) {
 		}
 		asked++
 		*now = now.Add(took)
-		b.mustSettle(t, p, bill{work: took, clean: true})
+		b.mustSettle(t, p, cost{work: took, clean: true})
 		done = append(done, stint{*now, took})
 	}
 	var most, total time.Duration
@@ -123,7 +123,7 @@ func TestALimitWithoutATimeIsWaitedForLongerEachTime(t *testing.T) {
 		if !refused.IsZero() {
 			t.Fatalf("refused until %s at %s", refused, now)
 		}
-		until := b.mustSettle(t, p, bill{penalty: true})
+		until := b.mustSettle(t, p, cost{penalty: true})
 		if got := until.Sub(*now); got != want {
 			t.Errorf("rest of %s, want %s", got, want)
 		}
@@ -133,9 +133,9 @@ func TestALimitWithoutATimeIsWaitedForLongerEachTime(t *testing.T) {
 		*now = until
 	}
 	p, _ := b.mustTake(t, "u", 1, 0)
-	b.mustSettle(t, p, bill{clean: true})
+	b.mustSettle(t, p, cost{clean: true})
 	p, _ = b.mustTake(t, "u", 1, 0)
-	if until := b.mustSettle(t, p, bill{penalty: true}); until.Sub(*now) != time.Minute {
+	if until := b.mustSettle(t, p, cost{penalty: true}); until.Sub(*now) != time.Minute {
 		t.Errorf("after a good answer a rest of %s", until.Sub(*now))
 	}
 }

@@ -17,35 +17,36 @@ import (
 // errFenced says that a later holder of the owner's lease has the checkpoint.
 var errFenced = errors.New("a later holder has the checkpoint")
 
-// checkpoint is how far one owner's sweep has come. It is the truth about it:
-// requests are bells that make somebody look here.
+// checkpoint is how far one owner's sweep has come. It alone decides what is done
+// next: a request only makes a handler look here.
 //
 // A sweep finds out what the owner is, reads the list of its repositories, notes
-// those that it knew and did not see as missing, asks for all that is missing by
-// id, and lists once more if GitHub counts more than it showed. It is open until
-// its ledger line has a status; that cannot change any more, and is published.
+// as missing those that earlier sweeps saw and this one did not, asks for all that
+// is missing by id, and lists once more if GitHub counts more than it listed. It
+// is open until its ledger line has a status. From then on the line does not
+// change, and is published.
 type checkpoint struct {
-	OwnerType  string   `json:"owner_type"`
-	Comparable bool     `json:"comparable"` // with an earlier sweep: new, renamed and gone can be told
-	Cursor     string   `json:"cursor"`     // in the list, after which to go on; "" at the start
-	Named      int      `json:"named"`      // repositories asked for by name, where there is no list
-	Failures   int      `json:"failures"`   // at this cursor
-	Exhausted  bool     `json:"exhausted"`  // the last page is read
-	Compared   bool     `json:"compared"`   // what is known and was not seen is noted as missing
-	Again      string   `json:"again"`      // cursor of the second look
-	Looked     bool     `json:"looked"`     // it is over
-	Round      bool     `json:"round"`      // the last look came round to a page that was read before
-	Total      *int64   `json:"total"`      // repositories by GitHub's count
-	Nulls      int64    `json:"nulls"`      // repositories that GitHub left out and did not name
-	Unknown    []string `json:"unknown"`    // names under which there is no repository
+	OwnerType        string   `json:"owner_type"`
+	Comparable       bool     `json:"comparable"` // with an earlier sweep, so that new, renamed and gone are known
+	Cursor           string   `json:"cursor"`     // in the list, after which to go on; "" at the start
+	Named            int      `json:"named"`      // repositories asked for by name, where there is no list
+	Failures         int      `json:"failures"`   // at this cursor
+	Exhausted        bool     `json:"exhausted"`  // the last page is read
+	Compared         bool     `json:"compared"`   // what earlier sweeps saw and this one did not is noted as missing
+	SecondPassCursor string   `json:"again"`      // in the second pass
+	SecondPassDone   bool     `json:"looked"`
+	Looped           bool     `json:"round"`   // the last pass led back to a page that was read before
+	Total            *int64   `json:"total"`   // repositories by GitHub's count
+	Nulls            int64    `json:"nulls"`   // repositories that GitHub omitted, without their ids
+	Unknown          []string `json:"unknown"` // names that no public repository has
 
-	NotBefore time.Time        `json:"not_before"` // GitHub must not be asked earlier
-	Setbacks  int              `json:"setbacks"`   // handlers in a row that got nowhere
-	RefusedAt time.Time        `json:"refused_at"` // since when GitHub answers with no token; zero if it does
-	Barred    []string         `json:"barred"`     // users whom the owner does not admit
-	Worker    int64            `json:"worker"`     // the token of who is at it; 0 when handed over
-	Line      event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
-	Published bool             `json:"published"`
+	NotBefore   time.Time        `json:"not_before"` // GitHub must not be asked earlier
+	Setbacks    int              `json:"setbacks"`   // attempts in a row without progress
+	RefusedAt   time.Time        `json:"refused_at"` // since when GitHub refuses every token; zero if it does not
+	DeniedUsers []string         `json:"barred"`     // users that may not read the owner
+	Worker      int64            `json:"worker"`     // the fencing token of the running attempt; 0 for none
+	Line        event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
+	Published   bool             `json:"published"`
 
 	missing int64 // to be asked for by id
 }
@@ -85,22 +86,22 @@ func sweepKeys(r event.FetchRequested) []string {
 
 // progress is what a step adds to its sweep.
 type progress struct {
-	Seen     []string `json:"seen"`
-	New      []string `json:"new"`
-	Renamed  []string `json:"renamed"`
-	Gone     []string `json:"gone"`
-	Excluded []string `json:"excluded"`
-	Missing  []string `json:"missing"` // to be asked for by id, unless they are seen by then
-	Failed   []string `json:"failed"`  // the missing that were asked for in vain
-	Settled  []string `json:"settled"` // the missing that are no longer
-	Odd      []string `json:"odd"`
-	Read     []string `json:"read"`
+	Seen        []string `json:"seen"`
+	New         []string `json:"new"`
+	Renamed     []string `json:"renamed"`
+	Gone        []string `json:"gone"`
+	Excluded    []string `json:"excluded"`
+	Missing     []string `json:"missing"` // to be asked for by id, unless they are seen by then
+	Failed      []string `json:"failed"`  // the missing that were asked for without an answer
+	Settled     []string `json:"settled"` // those that are no longer missing
+	Implausible []string `json:"odd"`
+	Read        []string `json:"read"`
 }
 
-// odd adds fields of a repository that were implausible.
-func (p *progress) odd(fields []string, id string) {
+// implausible adds fields of a repository whose values were implausible.
+func (p *progress) implausible(fields []string, id string) {
 	for _, f := range fields {
-		p.Odd = append(p.Odd, f+"|"+id)
+		p.Implausible = append(p.Implausible, f+"|"+id)
 	}
 }
 
@@ -115,23 +116,23 @@ func (m missing) String() string { return field(m.id) + "|" + m.node }
 func parseMissing(text string) (m missing, err error) {
 	id, node, ok := strings.Cut(text, "|")
 	if m.id, err = strconv.ParseInt(id, 10, 64); err != nil || !ok {
-		return m, fmt.Errorf("%q is no missing repository", text)
+		return m, fmt.Errorf("invalid entry %q in the set of missing repositories", text)
 	}
 	m.node = node
 	return m, nil
 }
 
-// and joins what two parts of a step add.
-func (p progress) and(q progress) progress {
+// merge joins what two parts of a step add.
+func (p progress) merge(q progress) progress {
 	return progress{
 		Seen: append(p.Seen, q.Seen...), New: append(p.New, q.New...), Renamed: append(p.Renamed, q.Renamed...),
 		Gone: append(p.Gone, q.Gone...), Excluded: append(p.Excluded, q.Excluded...), Missing: append(p.Missing, q.Missing...),
 		Failed: append(p.Failed, q.Failed...), Settled: append(p.Settled, q.Settled...),
-		Odd: append(p.Odd, q.Odd...), Read: append(p.Read, q.Read...),
+		Implausible: append(p.Implausible, q.Implausible...), Read: append(p.Read, q.Read...),
 	}
 }
 
-// read returns checkpoints as they stand, nil for a sweep that has none yet.
+// read returns the current checkpoints, nil for a sweep that has none yet.
 func (c *checkpoints) read(ctx context.Context, requests ...event.FetchRequested) ([]*checkpoint, error) {
 	replies := make([]*redis.StringCmd, len(requests))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -162,7 +163,7 @@ func (c *checkpoints) read(ctx context.Context, requests ...event.FetchRequested
 // claim shuts out every holder with a lower token and returns the checkpoint,
 // a new one if there is none. It fails with errFenced against a higher token.
 func (c *checkpoints) claim(ctx context.Context, r event.FetchRequested, token int64) (*checkpoint, error) {
-	reply, err := redis.NewScript(claim+tally).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks).Slice()
+	reply, err := redis.NewScript(claimScript+tallyScript).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("claim checkpoint %s: %w", member(r), err)
 	}
@@ -189,7 +190,7 @@ func (c *checkpoints) save(ctx context.Context, r event.FetchRequested, token in
 	if err != nil {
 		return fmt.Errorf("encode the progress of %s: %w", member(r), err)
 	}
-	reply, err := redis.NewScript(save+tally).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks, text, added).Slice()
+	reply, err := redis.NewScript(saveScript+tallyScript).Run(ctx, c.rdb, sweepKeys(r), token, c.ttl.Milliseconds(), maxAsks, text, added).Slice()
 	switch {
 	case err != nil:
 		return fmt.Errorf("save checkpoint %s: %w", member(r), err)
@@ -226,7 +227,7 @@ func (c *checkpoint) count(reply []any) {
 func (c *checkpoints) missing(ctx context.Context, r event.FetchRequested, n int) ([]missing, []int, error) {
 	members, err := c.rdb.ZRangeByScoreWithScores(ctx, sweepKeys(r)[1], &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprintf("(%d", maxAsks), Count: int64(n)}).Result()
 	if err != nil {
-		return nil, nil, fmt.Errorf("list the missing of %s: %w", member(r), err)
+		return nil, nil, fmt.Errorf("list the missing repositories of %s: %w", member(r), err)
 	}
 	all, asked := make([]missing, len(members)), make([]int, len(members))
 	for i, m := range members {
@@ -243,19 +244,19 @@ func (c *checkpoints) missing(ctx context.Context, r event.FetchRequested, n int
 func (c *checkpoints) gone(ctx context.Context, r event.FetchRequested) ([]int64, error) {
 	members, err := c.rdb.SMembers(ctx, sweepKeys(r)[5]).Result()
 	if err != nil {
-		return nil, fmt.Errorf("list what %s found gone: %w", member(r), err)
+		return nil, fmt.Errorf("list the repositories that %s found gone: %w", member(r), err)
 	}
 	ids := make([]int64, len(members))
 	for i, m := range members {
 		if ids[i], err = strconv.ParseInt(m, 10, 64); err != nil {
-			return nil, fmt.Errorf("list what %s found gone: %w", member(r), err)
+			return nil, fmt.Errorf("list the repositories that %s found gone: %w", member(r), err)
 		}
 	}
 	return ids, nil
 }
 
-// odd counts the repositories of which each field was implausible, by field.
-func (c *checkpoints) odd(ctx context.Context, r event.FetchRequested) (map[string]int, error) {
+// implausible counts, by field, the repositories with an implausible value.
+func (c *checkpoints) implausible(ctx context.Context, r event.FetchRequested) (map[string]int, error) {
 	fields := map[string]int{}
 	members := c.rdb.SScan(ctx, sweepKeys(r)[7], 0, "", 1000).Iterator()
 	for members.Next(ctx) {
@@ -272,7 +273,7 @@ func (c *checkpoints) odd(ctx context.Context, r event.FetchRequested) (map[stri
 func (c *checkpoints) wasRead(ctx context.Context, r event.FetchRequested, page string) (bool, error) {
 	read, err := c.rdb.SIsMember(ctx, sweepKeys(r)[8], page).Result()
 	if err != nil {
-		return false, fmt.Errorf("look up a page of %s: %w", member(r), err)
+		return false, fmt.Errorf("look up a page read by %s: %w", member(r), err)
 	}
 	return read, nil
 }
@@ -288,7 +289,7 @@ func (c *checkpoints) unseen(ctx context.Context, r event.FetchRequested, ids []
 	}
 	seen, err := c.rdb.SMIsMember(ctx, sweepKeys(r)[2], members...).Result()
 	if err != nil {
-		return nil, fmt.Errorf("compare with what %s has seen: %w", member(r), err)
+		return nil, fmt.Errorf("look up repositories seen by %s: %w", member(r), err)
 	}
 	var unseen []int64
 	for i, id := range ids {
@@ -311,14 +312,14 @@ func decode(r event.FetchRequested, text string) (*checkpoint, error) {
 }
 
 // KEYS: checkpoint, missing, sets... ARGV: token, ttl, asks.
-const claim = `
+const claimScript = `
 if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1])
 `
 
 // KEYS: checkpoint, missing, sets in the order of "sets"... ARGV: token, ttl, asks, checkpoint,
 // progress. Ids are added one by one, for the argument list of a call is bounded.
-const save = `
+const saveScript = `
 if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'checkpoint', ARGV[4])
 local p = cjson.decode(ARGV[5])
@@ -335,9 +336,9 @@ each(p.failed, function(m) redis.call('ZINCRBY', KEYS[2], 1, m) end)
 each(p.settled, function(m) redis.call('ZREM', KEYS[2], m) end)
 `
 
-// tally ends both scripts: the checkpoint, the number of the missing that are
-// still to be asked for and of all, and the sizes of the sets.
-const tally = `
+// tallyScript ends both scripts: it returns the checkpoint, the number of the
+// missing that are still to be asked for and of all, and the sizes of the sets.
+const tallyScript = `
 local reply = {redis.call('HGET', KEYS[1], 'checkpoint') or '', redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. ARGV[3]), redis.call('ZCARD', KEYS[2])}
 for i, key in ipairs(KEYS) do
   redis.call('PEXPIRE', key, ARGV[2])

@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Kafka    kafka.Config
 	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
-	// Owners are whom to sweep, as login, owner/name, company=login or
+	// Owners are the owners to sweep, as login, owner/name, company=login or
 	// company=owner/name, separated by commas or spaces. OwnersFile names a YAML
 	// file with more of them. Both seed the list in Redis.
 	Owners     string `env:"OWNERS"`
@@ -28,18 +28,18 @@ type Config struct {
 	Asking Asking
 }
 
-// Asking is what one needs to ask GitHub.
+// Asking is what is needed to ask GitHub.
 type Asking struct {
 	Redis secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"` // may hold a password
 	// Tokens of one or more GitHub users, separated by commas. One is used until
 	// its user's budgets are spent, then the next. Without any the function runs
-	// and refuses events, so that an installation may get its secret later.
+	// and refuses events, so that the secret may be added after the installation.
 	Tokens  secret `env:"GITHUB_TOKEN"`
 	GraphQL string `env:"GITHUB_GRAPHQL_URL" envDefault:"https://api.github.com/graphql"` // of GitHub Enterprise: https://host/api/graphql
-	// PageSize is how many repositories the first page asks for; from then on
-	// the width is learnt.
+	// PageSize is how many repositories the first page asks for; after that the
+	// width is learnt.
 	PageSize int `env:"PAGE_SIZE" envDefault:"25"`
-	// ClockScale lets time run that many times as fast since ClockOrigin, to test
+	// ClockScale makes time run that many times as fast from ClockOrigin on, to test
 	// hours of GitHub's limits in seconds against an emulator that does the same.
 	ClockScale  float64   `env:"CLOCK_SCALE" envDefault:"1"`
 	ClockOrigin time.Time `env:"CLOCK_ORIGIN"`
@@ -66,7 +66,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	return errs.Also(faults)
 }
 
-// Validate says all that is wrong with it.
+// Validate says all that is wrong with the configuration.
 func (c Asking) Validate(context.Context) (errs *apis.FieldError) {
 	if err := redisclient.Validate(string(c.Redis)); err != nil {
 		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
@@ -90,7 +90,7 @@ func split(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
 }
 
-// secret is a text that shows itself to no printer, logger or encoder.
+// secret is a text that printers, loggers and encoders do not show.
 type secret string
 
 const hidden = "[secret]"

@@ -17,12 +17,12 @@ import (
 // than 1 MiB.
 const maxAnswer = 16 << 20
 
-// maxWords bounds what is looked through of a text where JSON should be.
-const maxWords = 64 << 10
+// maxText bounds how much of a text is searched where JSON should be, in bytes.
+const maxText = 64 << 10
 
-// longestPause bounds a pause that GitHub asks for. Its limits are by the minute
-// and by the hour.
-const longestPause = time.Hour + time.Minute
+// maxRateLimitPause bounds a pause that GitHub asks for. Its limits are by the
+// minute and by the hour.
+const maxRateLimitPause = time.Hour + time.Minute
 
 // exchange is one question to GitHub and its answer. It is the http.RoundTripper
 // of a client made for this one question: it signs the question and keeps what
@@ -36,13 +36,13 @@ type exchange struct {
 	header http.Header
 	at     time.Time // of the answer
 	body   answer
-	text   string // of an answer that is not even meant to be JSON, such as a page for people
+	text   string // of an answer that is not meant to be JSON, such as a page for people
 }
 
-// never is how many points a header counts that is not there.
-const never = -1
+// unknownPoints stands for a header of points that is missing.
+const unknownPoints = -1
 
-// answer is the part of an answer that tells how the question fared.
+// answer is the part of an answer that says whether the question succeeded.
 type answer struct {
 	Data    json.RawMessage `json:"data"`
 	Message string          `json:"message"` // where the status is an error
@@ -56,8 +56,8 @@ type answer struct {
 	} `json:"errors"`
 }
 
-// resourceLimits is the type of error with which GitHub gives a part of the
-// answer and no more.
+// resourceLimits is the type of the error with which GitHub gives only part of an
+// answer.
 const resourceLimits = "RESOURCE_LIMITS_EXCEEDED"
 
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -78,48 +78,47 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.status, x.header, x.at = resp.StatusCode, resp.Header, x.now()
 	if json.Unmarshal(body, &x.body) != nil && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
-		x.text = string(body[:min(len(body), maxWords)]) // it is judged by its words
+		x.text = string(body[:min(len(body), maxText)]) // mentionsLimit looks at it
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
-// verdict says how the question fared; err is what githubv4 made of it. A nil
-// verdict does not mean that every field was answered.
-func (x *exchange) verdict(err error) error {
+// classify turns an answer into an error of its kind; err is what githubv4 made of
+// it. A nil result does not mean that every field was answered.
+func (x *exchange) classify(err error) error {
 	switch {
 	case x.status == 0:
-		return &broken{killed: errors.Is(err, context.DeadlineExceeded), cause: err}
+		return &noAnswerError{killed: errors.Is(err, context.DeadlineExceeded), cause: err}
 	case x.limits():
-		return &limited{until: x.until()}
+		return &rateLimitedError{until: x.until()}
 	case x.status == http.StatusUnauthorized:
 		return errRefused
 	case x.status == http.StatusForbidden:
-		return &denied{"GitHub forbids access: " + brief(x.body.Message+x.text)}
+		return &deniedError{"GitHub forbids access: " + brief(x.body.Message+x.text)}
 	case x.status == http.StatusBadGateway || x.status == http.StatusGatewayTimeout:
-		return &broken{killed: true, cause: fmt.Errorf("status %d", x.status)}
+		return &noAnswerError{killed: true, cause: fmt.Errorf("status %d", x.status)}
 	case x.status >= 500:
-		return &broken{cause: fmt.Errorf("status %d", x.status)}
+		return &noAnswerError{cause: fmt.Errorf("status %d", x.status)}
 	case x.status != http.StatusOK:
-		return &denied{fmt.Sprintf("GitHub answered status %d: %s", x.status, brief(x.body.Message+x.text))}
+		return &deniedError{fmt.Sprintf("GitHub answered status %d: %s", x.status, brief(x.body.Message+x.text))}
 	case x.answered():
 		return nil
 	case x.hasError("NOT_FOUND"):
 		return errUnknownOwner
 	case x.hasError("FORBIDDEN", "INSUFFICIENT_SCOPES", "SAML"):
-		return &denied{"GitHub forbids access: " + brief(x.body.Errors[0].Message)}
+		return &deniedError{"GitHub forbids access: " + brief(x.body.Errors[0].Message)}
 	case x.hasError(resourceLimits):
-		return &broken{killed: true, cause: errors.New("GitHub's limit of resources")}
+		return &noAnswerError{killed: true, cause: errors.New("GitHub's resource limit was exceeded")}
 	case len(x.body.Errors) > 0 && x.body.Errors[0].Extensions.Code != "":
-		return &denied{"GitHub does not take the query: " + brief(x.body.Errors[0].Message)}
+		return &deniedError{"GitHub rejects the query: " + brief(x.body.Errors[0].Message)}
 	case len(x.body.Errors) > 0:
-		return &broken{killed: true, cause: fmt.Errorf("GitHub could not execute the query: %s", brief(x.body.Errors[0].Message))}
+		return &noAnswerError{killed: true, cause: fmt.Errorf("GitHub could not execute the query: %s", brief(x.body.Errors[0].Message))}
 	}
-	return &broken{cause: errors.Join(errors.New("an answer without data"), err)}
+	return &noAnswerError{cause: errors.Join(errors.New("an answer without data"), err)}
 }
 
-// brief is the beginning of a text of GitHub's, for a log line or a reason in
-// the ledger.
+// brief shortens a text of GitHub's for a log line or a reason in the ledger.
 func brief(text string) string {
 	const most = 300
 	if len(text) > most {
@@ -128,9 +127,9 @@ func brief(text string) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// limits says whether the answer is a limit, which passes, and no prohibition.
-// Both can be a 403; a limit can have any status, and be told by a header, by
-// the kind of an error, or by no more than its words.
+// limits says whether the answer is a rate limit, which passes, and not a denial.
+// Both can be a 403; a limit can have any status, and show in a header, in the type
+// of an error, or only in its words.
 func (x *exchange) limits() bool {
 	switch {
 	case x.status == http.StatusTooManyRequests, x.hasError("RATE_LIMITED", "RATE_LIMIT"):
@@ -140,10 +139,10 @@ func (x *exchange) limits() bool {
 	case x.status == http.StatusForbidden && x.header.Get("X-RateLimit-Remaining") == "0":
 		return true
 	}
-	return !x.answered() && x.speaksOfLimit()
+	return !x.answered() && x.mentionsLimit()
 }
 
-func (x *exchange) speaksOfLimit() bool {
+func (x *exchange) mentionsLimit() bool {
 	said := []string{x.body.Message, x.text}
 	for _, e := range x.body.Errors {
 		said = append(said, e.Message)
@@ -159,15 +158,15 @@ func (x *exchange) speaksOfLimit() bool {
 	return false
 }
 
-// until is when GitHub says that a limit is over; zero if it names no time, or
-// one that cannot be meant.
+// until is when GitHub says that a limit is over; zero if it names no time, or an
+// impossible one.
 func (x *exchange) until() time.Time {
 	text := x.header.Get("Retry-After")
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return x.in(seconds)
+		return x.after(seconds)
 	}
 	if date, err := http.ParseTime(text); err == nil {
-		return x.by(date)
+		return x.localTime(date)
 	}
 	if x.header.Get("X-RateLimit-Remaining") == "0" {
 		return x.reset()
@@ -175,11 +174,12 @@ func (x *exchange) until() time.Time {
 	return time.Time{}
 }
 
-// remaining is how many points the user has left, never if GitHub does not say.
+// remaining is how many points the user has left, unknownPoints if GitHub does not
+// say.
 func (x *exchange) remaining() int64 {
 	n, err := strconv.ParseInt(x.header.Get("X-RateLimit-Remaining"), 10, 64)
 	if err != nil || n < 0 || x.reset().IsZero() {
-		return never
+		return unknownPoints
 	}
 	return n
 }
@@ -193,37 +193,37 @@ func (x *exchange) reset() time.Time {
 	if seconds > 1e11 { // of the year 5138: they are milliseconds
 		seconds /= 1000
 	}
-	return x.by(time.Unix(seconds, 0))
+	return x.localTime(time.Unix(seconds, 0))
 }
 
-// by is a time of GitHub's clock by ours, however they differ, which the Date
-// of the answer tells unless it is more than a day off. It is zero for a time
+// localTime converts a time of GitHub's clock to ours. Their difference follows
+// from the answer's Date, unless that is more than a day off. It is zero for a time
 // that is past.
-func (x *exchange) by(at time.Time) time.Time {
+func (x *exchange) localTime(at time.Time) time.Time {
 	now := x.at
 	if date, err := http.ParseTime(x.header.Get("Date")); err == nil && x.at.Sub(date).Abs() < 24*time.Hour {
 		now = date
 	}
-	return x.in(at.Sub(now).Seconds())
+	return x.after(at.Sub(now).Seconds())
 }
 
-// in is a number of seconds after the answer, at most longestPause; zero if
-// there is none to wait for. A second is added, for that is how exact GitHub's
-// times are, and going on too early is a breach.
-func (x *exchange) in(seconds float64) time.Time {
-	if !(seconds > 0) { // or it is no number
+// after is the time some seconds after the answer, at most maxRateLimitPause; zero
+// if there is nothing to wait for. A second is added: GitHub's times are no more
+// exact than that, and asking too early breaks the limit.
+func (x *exchange) after(seconds float64) time.Time {
+	if !(seconds > 0) { // or it is NaN
 		return time.Time{}
 	}
-	pause := longestPause
+	pause := maxRateLimitPause
 	if seconds < pause.Seconds() {
 		pause = min(time.Duration((seconds+1)*float64(time.Second)), pause)
 	}
 	return x.at.Add(pause)
 }
 
-// gone says whether GitHub answered null for a node because there is none of
-// that id, or none that it shows us any more, as after a transfer to an owner
-// that shuts us out; and not because it failed of it.
+// gone says whether GitHub answered null for a node because none has that id, or
+// because we may not see it any more, as after a transfer to an owner that denies
+// us; and not because the query failed.
 func (x *exchange) gone(node int) bool {
 	for _, e := range x.body.Errors {
 		if len(e.Path) == 2 && e.Path[1] == float64(node) {
@@ -233,11 +233,11 @@ func (x *exchange) gone(node int) bool {
 	return false
 }
 
-// hasData tells an answer from a JSON text that is none.
+// hasData distinguishes an answer from any other JSON text.
 func (x *exchange) hasData() bool { return len(x.body.Data) > 0 && string(x.body.Data) != "null" }
 
-// answered says whether there is data of which at least one field is not null,
-// the rate limit, which is always there, aside.
+// answered says whether at least one field of the data is not null, apart from the
+// rate limit, which is always there.
 func (x *exchange) answered() bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(x.body.Data, &fields) != nil {

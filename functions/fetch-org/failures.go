@@ -57,8 +57,8 @@ func (l *Owners) failures(ctx context.Context) (map[string]Failure, error) {
 	return all, nil
 }
 
-// ended notes how an owner's sweep ended, unless that of a later one is noted.
-// The owner's lease keeps others from doing the same meanwhile.
+// ended notes how an owner's sweep ended, unless a later one is noted. The owner's
+// lease keeps other handlers from doing the same meanwhile.
 func (l *Owners) ended(ctx context.Context, login string, line *event.OwnerSwept) error {
 	text, err := l.rdb.HGet(ctx, failedKey, login).Bytes()
 	noted := err == nil

@@ -13,44 +13,43 @@ import (
 )
 
 const (
-	// leaseTTL is how long an owner waits for a crashed fetcher's successor.
+	// leaseTTL is how long an owner stays locked after its handler crashed.
 	leaseTTL = 10 * time.Second
-	// No page is begun that would probably end after budget; at cutoff GitHub
-	// is waited for no longer. The rest of the 20 s that a handler has is for
-	// handing over.
-	budget = 15 * time.Second
-	cutoff = 17 * time.Second
-	// A handler that finds no room, or has to wait, goes on after this no more: it
-	// would not have the time for a page.
-	patience = 4 * time.Second
-	// between is the least time from one request for a part of a sweep to the
-	// next, since each costs a lease, a record and some calls of Redis.
-	between = 2 * time.Second
-	// soon is a pause that handlers wait for, one after the other. What is
-	// further off is left to a wake.
-	soon = time.Minute
-	// The pauses between the attempts at one page, of which jitter takes up to a half.
-	firstPause = 2 * apart
-	longPause  = 8 * time.Second
-	// The pauses of a sweep whose handlers get nowhere.
+	// No page is begun that would probably end after pageDeadline, and no answer
+	// is waited for after answerDeadline. The rest of a handler's 20 s is for
+	// releasing the sweep to the next one.
+	pageDeadline   = 15 * time.Second
+	answerDeadline = 17 * time.Second
+	// A handler that has waited for longer than maxQueueWait does not go on: it
+	// would have no time for a page.
+	maxQueueWait = 4 * time.Second
+	// minRequestInterval is the least time from one request for a part of a sweep
+	// to the next, since each costs a lease, a record and some calls of Redis.
+	minRequestInterval = 2 * time.Second
+	// maxHandlerPause is the longest pause that handlers wait for, one after the
+	// other. A longer one is left to a wake.
+	maxHandlerPause = time.Minute
+	// The pauses between tries of one page. Jitter takes off up to half.
+	firstPause = 2 * minQuestionInterval
+	maxPause   = 8 * time.Second
+	// The pauses of a sweep whose attempts make no progress.
 	firstSetback = 15 * time.Second
-	longSetback  = 10 * time.Minute
+	maxSetback   = 10 * time.Minute
 )
 
 func lockKey(login string) string { return "github:pipeline:lock:" + login }
 
-// errand is the fetching of one owner in one sweep, as far as one handler takes
-// it, under one lease.
-type errand struct {
+// attempt is what one handler does of one owner's sweep, under one lease.
+type attempt struct {
 	request event.FetchRequested
 	owner   Owner // as it is listed
 	token   int64
 	cp      *checkpoint
-	visit   visit // its cost is not yet in the ledger line
+	usage   usage // its cost is not yet in the ledger line
 	began   time.Time
-	read    int           // pages read by this handler
-	slowest time.Duration // of them
-	tries   int           // that failed since
+	read    int           // pages
+	slowest time.Duration // of these pages
+	tries   int           // failed ones since the last page
 }
 
 // fetch does a part of one owner's sweep, and asks for the next part when the
@@ -60,13 +59,13 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	if len(s.github.tokens.each) == 0 {
 		return errNoToken
 	}
-	if err := s.admit(ctx, r); err != nil {
+	if err := s.registerRequest(ctx, r); err != nil {
 		return err
 	}
-	select { // GitHub bans who asks too much at once
+	select { // GitHub bans users that ask too much at once
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-	case <-s.after(patience):
+	case <-s.after(maxQueueWait):
 		return s.request(ctx, r, "queued@"+began.UTC().Format(time.RFC3339))
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -74,35 +73,35 @@ func (s *sweeper) fetch(ctx context.Context, r event.FetchRequested) error {
 	held, err := lease.Acquire(ctx, s.rdb, lockKey(r.Login), leaseTTL)
 	var other *lease.Held
 	if errors.As(err, &other) {
-		return s.leaveTo(ctx, r, other)
+		return s.yieldTo(ctx, r, other)
 	}
 	if err != nil {
 		return err
 	}
 	work, stop := held.Keep(ctx)
-	w := &errand{request: r, token: held.Token(), began: began}
-	more, err := s.advance(work, w)
+	a := &attempt{request: r, token: held.Token(), began: began}
+	more, err := s.advance(work, a)
 	if lost := context.Cause(work); err != nil && errors.Is(lost, lease.ErrLost) {
 		err = fmt.Errorf("fetch %s: %w", member(r), lost)
 	}
 	stop()
-	// Released before the next part is asked for, which would otherwise find
-	// the owner taken.
+	// Released before the next part is requested, which would otherwise find the
+	// owner locked.
 	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if e := held.Release(releasing); e != nil {
-		slog.Warn("the owner stays locked until the lease expires", "owner", r.Login, "error", e)
+		slog.Warn("release an owner's lease: it expires by itself", "owner", r.Login, "error", e)
 	}
 	if err != nil || !more {
 		return err
 	}
-	s.pause(ctx, between-s.since(began))
-	return s.request(ctx, r, fmt.Sprintf("part@%d", w.token))
+	s.pause(ctx, minRequestInterval-s.since(began))
+	return s.request(ctx, r, fmt.Sprintf("part@%d", a.token))
 }
 
-// admit makes the sweep known, unless it is so old that nothing would be known
-// of its end.
-func (s *sweeper) admit(ctx context.Context, r event.FetchRequested) error {
+// registerRequest adds the sweep to the index, unless it is so old that its
+// checkpoint may have expired.
+func (s *sweeper) registerRequest(ctx context.Context, r event.FetchRequested) error {
 	if !s.stale(r) {
 		return s.sweeps.register(ctx, r)
 	}
@@ -116,10 +115,10 @@ func (s *sweeper) admit(ctx context.Context, r event.FetchRequested) error {
 	return nil
 }
 
-// leaveTo answers a request while another fetches the owner. If that is for
-// this very sweep, or nothing may be done now, the request has served its
-// purpose.
-func (s *sweeper) leaveTo(ctx context.Context, r event.FetchRequested, other *lease.Held) error {
+// yieldTo answers a request while another handler has the owner's lease. If that
+// handler is at this very sweep, or nothing may be done now, the request has
+// served its purpose.
+func (s *sweeper) yieldTo(ctx context.Context, r event.FetchRequested, other *lease.Held) error {
 	all, err := s.sweeps.read(ctx, r)
 	if err != nil {
 		return err
@@ -131,164 +130,165 @@ func (s *sweeper) leaveTo(ctx context.Context, r event.FetchRequested, other *le
 }
 
 // advance takes the sweep as far as this handler's time allows. more says that
-// the next part is to be asked for.
-func (s *sweeper) advance(ctx context.Context, w *errand) (more bool, err error) {
-	if w.cp, err = s.sweeps.claim(ctx, w.request, w.token); err != nil {
+// the next part is to be requested.
+func (s *sweeper) advance(ctx context.Context, a *attempt) (more bool, err error) {
+	if a.cp, err = s.sweeps.claim(ctx, a.request, a.token); err != nil {
 		return false, err
 	}
-	w.visit.barred = w.cp.Barred
-	if w.cp.closed() {
-		return false, s.publish(ctx, w)
+	a.usage.denied = a.cp.DeniedUsers
+	if a.cp.closed() {
+		return false, s.publish(ctx, a)
 	}
-	if err := s.supersede(ctx, w); err != nil {
+	if err := s.supersede(ctx, a); err != nil {
 		return false, err
 	}
-	if w.owner, err = s.owners.Get(ctx, w.request.Login); err != nil {
+	if a.owner, err = s.owners.Get(ctx, a.request.Login); err != nil {
 		return false, err
 	}
 	switch {
-	case w.owner.Removed:
-		return false, s.end(ctx, w, event.StatusIncomplete, "the owner was removed")
-	case s.stale(w.request):
-		return false, s.end(ctx, w, event.StatusIncomplete, fmt.Sprintf("not finished within %s", s.maxAge))
-	case -s.since(w.cp.NotBefore) > soon:
+	case a.owner.Removed:
+		return false, s.end(ctx, a, event.StatusIncomplete, "the owner was removed")
+	case s.stale(a.request):
+		return false, s.end(ctx, a, event.StatusIncomplete, fmt.Sprintf("not finished within %s", s.maxAge))
+	case -s.since(a.cp.NotBefore) > maxHandlerPause:
 		return false, nil
-	case s.now().Before(w.cp.NotBefore) && !s.await(ctx, w, w.cp.NotBefore):
+	case s.now().Before(a.cp.NotBefore) && !s.await(ctx, a, a.cp.NotBefore):
 		return true, nil
 	}
-	if w.cp.Line.StartedAt.IsZero() {
-		w.cp.Line.StartedAt = s.now().UTC().Truncate(time.Millisecond)
+	if a.cp.Line.StartedAt.IsZero() {
+		a.cp.Line.StartedAt = s.now().UTC().Truncate(time.Millisecond)
 	}
-	w.cp.Worker = w.token
-	if err := s.save(ctx, w, progress{}); err != nil {
+	a.cp.Worker = a.token
+	if err := s.save(ctx, a, progress{}); err != nil {
 		return false, err
 	}
-	return s.pages(ctx, w)
+	return s.pages(ctx, a)
 }
 
-// pages reads page after page, until there is no more to do, the time is up, or
-// GitHub wants a pause.
-func (s *sweeper) pages(ctx context.Context, w *errand) (more bool, err error) {
-	asking, cancel := s.within(ctx, cutoff-s.since(w.began))
+// pages reads page after page until the sweep is done, the time is up, or
+// GitHub's rate limit is reached.
+func (s *sweeper) pages(ctx context.Context, a *attempt) (more bool, err error) {
+	githubCtx, cancel := s.within(ctx, answerDeadline-s.since(a.began))
 	defer cancel()
 	for {
-		if s.since(w.began)+w.slowest > budget || s.stopping() {
-			return true, s.handOver(ctx, w, s.now())
+		if s.since(a.began)+a.slowest > pageDeadline || s.stopping() {
+			return true, s.release(ctx, a, s.now())
 		}
 		asked := s.now()
-		more, err := s.step(ctx, asking, w)
+		more, err := s.step(ctx, githubCtx, a)
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
 		var (
-			wait *limited
-			bad  *broken
-			no   *refused
+			wait *rateLimitedError
+			bad  *noAnswerError
+			no   *refusedError
 		)
 		switch {
 		case err == nil && !more:
-			return false, s.settle(ctx, w)
+			return false, s.finish(ctx, a)
 		case err == nil:
-			w.read++
-			w.slowest = max(w.slowest, s.since(asked))
-			w.tries, w.cp.Setbacks, w.cp.RefusedAt = 0, 0, time.Time{}
+			a.read++
+			a.slowest = max(a.slowest, s.since(asked))
+			a.tries, a.cp.Setbacks, a.cp.RefusedAt = 0, 0, time.Time{}
 		case errors.As(err, &wait):
-			if -s.since(wait.until) > soon || !s.await(ctx, w, wait.until) {
-				return s.leave(ctx, w, wait.until)
+			if -s.since(wait.until) > maxHandlerPause || !s.await(ctx, a, wait.until) {
+				return s.pauseUntil(ctx, a, wait.until)
 			}
 		case errors.As(err, &bad):
-			pause := backoff(w.tries)
-			w.tries++
-			w.cp.Failures++
-			slog.Warn("GitHub did not answer for a page", "owner", w.request.Login, "try", w.tries, "pause", pause, "error", err)
-			if s.since(w.began)+pause+w.slowest > budget {
-				return s.setBack(ctx, w, pause)
+			pause := backoff(a.tries)
+			a.tries++
+			a.cp.Failures++
+			slog.Warn("GitHub did not answer for a page", "owner", a.request.Login, "try", a.tries, "pause", pause, "error", err)
+			if s.since(a.began)+pause+a.slowest > pageDeadline {
+				return s.pauseAfterNoAnswer(ctx, a, pause)
 			}
 			s.pause(ctx, pause)
 		case errors.As(err, &no):
-			return s.turnedAway(ctx, w, no, err)
-		case asking.Err() != nil: // the page was begun too late
-			return true, s.handOver(ctx, w, s.now().Add(apart))
-		case errors.Is(err, errUnknownOwner) && w.cp.Line.Pages == 0:
-			return false, s.end(ctx, w, event.StatusUnknownOwner, errUnknownOwner.Error())
+			return s.pauseAfterRefusal(ctx, a, no, err)
+		case githubCtx.Err() != nil: // the page was begun too late
+			return true, s.release(ctx, a, s.now().Add(minQuestionInterval))
+		case errors.Is(err, errUnknownOwner) && a.cp.Line.Pages == 0:
+			return false, s.end(ctx, a, event.StatusUnknownOwner, errUnknownOwner.Error())
 		case errors.Is(err, errUnknownOwner):
-			return false, s.end(ctx, w, event.StatusIncomplete, "the owner vanished during the sweep")
+			return false, s.end(ctx, a, event.StatusIncomplete, "the owner vanished during the sweep")
 		default:
 			return false, err
 		}
 	}
 }
 
-// await waits for a time, as long as this handler may, and a moment at least: who
-// finds no room at once would not find it either if he asked again at once. It
-// says whether the time has come and there is enough left for a page.
-func (s *sweeper) await(ctx context.Context, w *errand, until time.Time) bool {
-	s.pause(ctx, min(max(-s.since(until), apart), budget-s.since(w.began)))
-	return !s.now().Before(until) && s.since(w.began) <= patience
+// await waits until a time, as long as this handler may, and for a moment at
+// least: asking again at once would find no room either. It says whether the time
+// has come and enough is left for a page.
+func (s *sweeper) await(ctx context.Context, a *attempt, until time.Time) bool {
+	s.pause(ctx, min(max(-s.since(until), minQuestionInterval), pageDeadline-s.since(a.began)))
+	return !s.now().Before(until) && s.since(a.began) <= maxQueueWait
 }
 
-// setBack ends a handler that GitHub did not answer. After a page or more it is
-// worth going on after a short pause; else a wake will, later each time.
-func (s *sweeper) setBack(ctx context.Context, w *errand, pause time.Duration) (more bool, err error) {
-	if w.read > 0 {
-		return s.leave(ctx, w, s.now().Add(pause))
+// pauseAfterNoAnswer ends an attempt that GitHub did not answer. If it has read a
+// page, the next one follows after a short pause; if not, a wake goes on, later
+// each time.
+func (s *sweeper) pauseAfterNoAnswer(ctx context.Context, a *attempt, pause time.Duration) (more bool, err error) {
+	if a.read > 0 {
+		return s.pauseUntil(ctx, a, s.now().Add(pause))
 	}
-	until := s.now().Add(w.cp.setback())
-	slog.Info("a sweep pauses", "owner", w.request.Login, "until", until)
-	return false, s.handOver(ctx, w, until)
+	until := s.now().Add(a.cp.nextPause())
+	slog.Info("a sweep pauses", "owner", a.request.Login, "until", until)
+	return false, s.release(ctx, a, until)
 }
 
-// turnedAway ends a handler whom GitHub answers with no token. It may answer the
-// next: the sweep fails when that has lasted.
-func (s *sweeper) turnedAway(ctx context.Context, w *errand, no *refused, err error) (more bool, _ error) {
-	if w.cp.RefusedAt.IsZero() {
-		w.cp.RefusedAt = s.now()
+// pauseAfterRefusal ends an attempt whose tokens were all refused. The next
+// attempt may succeed: the sweep fails when this has lasted for refusedFor.
+func (s *sweeper) pauseAfterRefusal(ctx context.Context, a *attempt, no *refusedError, err error) (more bool, _ error) {
+	if a.cp.RefusedAt.IsZero() {
+		a.cp.RefusedAt = s.now()
 	}
-	if s.since(w.cp.RefusedAt) >= refusedFor {
-		slog.Error("an owner cannot be fetched", "owner", w.request.Login, "refused_since", w.cp.RefusedAt, "error", err)
-		return false, s.end(ctx, w, event.StatusFailed, err.Error())
+	if s.since(a.cp.RefusedAt) >= refusedFor {
+		slog.Error("an owner cannot be fetched", "owner", a.request.Login, "refused_since", a.cp.RefusedAt, "error", err)
+		return false, s.end(ctx, a, event.StatusFailed, err.Error())
 	}
-	until := s.now().Add(w.cp.setback())
+	until := s.now().Add(a.cp.nextPause())
 	if until.Before(no.until) {
 		until = no.until
 	}
-	w.visit.barred = nil // all are tried again
-	slog.Warn("GitHub answers with no token", "owner", w.request.Login, "until", until, "error", err)
-	return s.leave(ctx, w, until)
+	a.usage.denied = nil // all are tried again
+	slog.Warn("GitHub refused every token for an owner", "owner", a.request.Login, "until", until, "error", err)
+	return s.pauseUntil(ctx, a, until)
 }
 
-// leave hands the sweep over until a time. One that is soon is waited for by the
-// handler of the next part; any other, by the wakes.
-func (s *sweeper) leave(ctx context.Context, w *errand, until time.Time) (more bool, err error) {
-	more = -s.since(until) <= soon
+// pauseUntil releases the sweep until a time. The handler of the next part waits
+// for it if it is near enough; otherwise a wake goes on.
+func (s *sweeper) pauseUntil(ctx context.Context, a *attempt, until time.Time) (more bool, err error) {
+	more = -s.since(until) <= maxHandlerPause
 	if !more {
-		slog.Info("a sweep pauses", "owner", w.request.Login, "until", until)
+		slog.Info("a sweep pauses", "owner", a.request.Login, "until", until)
 	}
-	return more, s.handOver(ctx, w, until)
+	return more, s.release(ctx, a, until)
 }
 
-// setback is the next pause of a sweep whose handlers get nowhere: doubled each
-// time, of which jitter takes up to a half.
-func (c *checkpoint) setback() time.Duration {
-	pause := min(firstSetback<<min(c.Setbacks, 10), longSetback)
+// nextPause is the next pause of a sweep whose attempts make no progress: doubled
+// each time. Jitter takes off up to half.
+func (c *checkpoint) nextPause() time.Duration {
+	pause := min(firstSetback<<min(c.Setbacks, 10), maxSetback)
 	c.Setbacks++
 	return pause/2 + rand.N(pause/2)
 }
 
-// handOver says in the checkpoint that nobody is at it any more, and from when
-// on the next may be.
-func (s *sweeper) handOver(ctx context.Context, w *errand, notBefore time.Time) error {
-	w.cp.Worker, w.cp.NotBefore = 0, notBefore
-	return s.save(ctx, w, progress{})
+// release notes in the checkpoint that no attempt is running, and from when on
+// the next one may.
+func (s *sweeper) release(ctx context.Context, a *attempt, notBefore time.Time) error {
+	a.cp.Worker, a.cp.NotBefore = 0, notBefore
+	return s.save(ctx, a, progress{})
 }
 
-func (s *sweeper) save(ctx context.Context, w *errand, p progress) error {
-	w.visit.charge(&w.cp.Line)
-	w.cp.Barred = w.visit.barred
-	return s.sweeps.save(ctx, w.request, w.token, w.cp, p)
+func (s *sweeper) save(ctx context.Context, a *attempt, p progress) error {
+	a.usage.moveTo(&a.cp.Line)
+	a.cp.DeniedUsers = a.usage.denied
+	return s.sweeps.save(ctx, a.request, a.token, a.cp, p)
 }
 
-// pause waits, but no longer than the function lives.
+// pause waits, but not beyond the end of ctx or of the function.
 func (s *sweeper) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -300,6 +300,6 @@ func (s *sweeper) pause(ctx context.Context, d time.Duration) {
 // backoff is the pause after a number of failures, doubled each time, with
 // jitter, so that handlers that failed together do not come back together.
 func backoff(failures int) time.Duration {
-	d := min(firstPause<<min(failures, 10), longPause)
+	d := min(firstPause<<min(failures, 10), maxPause)
 	return d/2 + rand.N(d/2)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// changing is the share of repositories that are taken to have been pushed to or
-// edited between two sweeps, for a forecast.
+// changing is the share of repositories that a forecast assumes to be pushed to or
+// edited between two sweeps.
 const changing = 0.1
 
 // Forecaster says what owners will cost, before they are listed. It asks GitHub,
@@ -22,7 +22,7 @@ const changing = 0.1
 type Forecaster struct {
 	rdb    redis.UniversalClient
 	github *github
-	memory *memory
+	cache  *repoCache
 }
 
 // Forecast is what one sweep of an owner will cost. The first reads all details
@@ -32,10 +32,10 @@ type Forecast struct {
 	Type    string  `json:"type"`  // Organization or User
 	Repos   int64   `json:"repos"`
 	Points  int64   `json:"points"`
-	Seconds float64 `json:"seconds"` // of GitHub's work, of which a user has 60 in a minute
+	Seconds float64 `json:"seconds"` // of GitHub's work; a user has 60 a minute
 }
 
-// Capacity is what the tokens at hand can ask.
+// Capacity is what the configured tokens can ask.
 type Capacity struct {
 	Tokens  int     `json:"tokens"`
 	Refused int     `json:"refused"` // of the tokens, by GitHub
@@ -58,13 +58,13 @@ func OpenForecaster(ctx context.Context, environ map[string]string) (*Forecaster
 	if err != nil {
 		return nil, err
 	}
-	return &Forecaster{rdb, newGitHub(cfg, rdb, http.DefaultTransport), &memory{rdb}}, nil
+	return &Forecaster{rdb, newGitHub(cfg, rdb, http.DefaultTransport), &repoCache{rdb}}, nil
 }
 
 // Close ends the connection.
 func (f *Forecaster) Close() error { return f.rdb.Close() }
 
-// Capacity asks GitHub whose the tokens are and what they may.
+// Capacity asks GitHub whose tokens these are and what their users may ask.
 func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 	c := Capacity{Tokens: len(f.github.tokens.each)}
 	users := map[string]bool{}
@@ -72,7 +72,7 @@ func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 		q, err := f.viewer(ctx, t)
 		if errors.Is(err, errRefused) { // GitHub refuses a good token now and then, but not twice
 			select {
-			case <-f.github.after(apart):
+			case <-f.github.after(minQuestionInterval):
 			case <-ctx.Done():
 				return c, context.Cause(ctx)
 			}
@@ -98,7 +98,7 @@ func (f *Forecaster) Capacity(ctx context.Context) (Capacity, error) {
 	return c, nil
 }
 
-// viewer asks whose a token is and what its user may.
+// viewer asks whose token it is and what its user may ask.
 func (f *Forecaster) viewer(ctx context.Context, t *token) (viewerQuery, error) {
 	var q viewerQuery
 	x := &exchange{transport: f.github.transport, token: t.value, now: f.github.now}
@@ -107,16 +107,16 @@ func (f *Forecaster) viewer(ctx context.Context, t *token) (viewerQuery, error) 
 }
 
 // Forecast asks GitHub for an owner and the number of its repositories. It fails
-// if there is no such owner, or no such repository where some are named.
+// if there is no such owner, or if a repository that it lists does not exist.
 func (f *Forecaster) Forecast(ctx context.Context, o Owner) (Forecast, error) {
-	var asking visit
-	is, err := f.github.owner(ctx, o.Login, &asking)
+	var u usage
+	is, err := f.github.owner(ctx, o.Login, &u)
 	if err != nil {
 		return Forecast{}, err
 	}
 	v := Forecast{Login: is.Login, Type: is.Type, Repos: int64(len(o.Repos))}
 	for _, name := range o.Repos {
-		n, _, err := f.github.repository(ctx, o.Login, name, &asking)
+		n, _, err := f.github.repository(ctx, o.Login, name, &u)
 		if err != nil {
 			return v, err
 		}
@@ -126,7 +126,7 @@ func (f *Forecaster) Forecast(ctx context.Context, o Owner) (Forecast, error) {
 	}
 	shape := shapeNodes
 	if len(o.Repos) == 0 {
-		p, err := list[identified](ctx, f.github, shapeIDs, is, "", 1, &asking)
+		p, err := list[identified](ctx, f.github, shapeIDs, is, "", 1, &u)
 		if err != nil {
 			return v, err
 		}
@@ -138,7 +138,7 @@ func (f *Forecaster) Forecast(ctx context.Context, o Owner) (Forecast, error) {
 	return v, f.cost(ctx, &v, shape)
 }
 
-// cost adds up what a sweep asks, at the widths that are learnt so far.
+// cost adds up what a sweep asks, at the page widths learnt so far.
 func (f *Forecaster) cost(ctx context.Context, v *Forecast, main shape) error {
 	v.Points, v.Seconds = shapeOwner.points(1), assumed.Seconds()
 	for _, part := range []struct {

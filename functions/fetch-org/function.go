@@ -1,10 +1,10 @@
-// Package fetchorg reads the counters of every public repository of the owners
-// it is told of, from GitHub's GraphQL API into Kafka, and keeps a ledger of how
-// complete each sweep was.
+// Package fetchorg reads the counters of every public repository of the listed
+// owners from GitHub's GraphQL API into Kafka, and keeps a ledger of how complete
+// each sweep was.
 //
-// A tick asks for one sweep of each owner, through Kafka. A request is only a
-// bell: what has been read of an owner, and what remains, says its checkpoint in
-// Redis. So a request may come twice, late or never.
+// A tick requests one sweep of each owner, through Kafka. What has been read of an
+// owner, and what remains, is in its checkpoint in Redis; a request only makes a
+// handler look there. So a request may come twice, late or never.
 package fetchorg
 
 import (
@@ -26,8 +26,8 @@ import (
 )
 
 // perToken is how many owners are fetched at once for each token. GitHub allows
-// only a second of its own work in each second, which one page uses up: the
-// other gets its next question ready meanwhile.
+// only one second of its own work per second, which one page uses up: the other
+// owner's next question is prepared meanwhile.
 const perToken = 2
 
 // New returns the function for func-go and the local runner.
@@ -36,7 +36,7 @@ func New() *serve.Instance { return serve.New("fetch-org", open) }
 func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
 	s, err := newSweeper(ctx, environ)
 	if err != nil {
-		return nil, err // a nil *sweeper would be no nil Function
+		return nil, err // a nil *sweeper would be a Function that is not nil
 	}
 	return s, nil
 }
@@ -45,15 +45,15 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 type sweeper struct {
 	roster   roster // as configured
 	period   time.Duration
-	maxAge   time.Duration // of a sweep that is worth going on with
+	maxAge   time.Duration // of a sweep that is continued
 	codec    *event.Codec
 	producer *kgo.Client
 	rdb      redis.UniversalClient
 	owners   *Owners
 	sweeps   *checkpoints
-	memory   *memory
+	cache    *repoCache
 	github   *github
-	slots    chan struct{} // one for each owner that is fetched at the moment
+	slots    chan struct{} // one for each owner that is being fetched
 	clock
 
 	mu      sync.Mutex
@@ -87,7 +87,7 @@ func newSweeper(ctx context.Context, environ map[string]string) (*sweeper, error
 	return assemble(cfg, owners, servers{codec, producer, rdb, http.DefaultTransport}), nil
 }
 
-// servers are what a sweeper stands on.
+// servers are what a sweeper needs.
 type servers struct {
 	codec    *event.Codec
 	producer *kgo.Client
@@ -101,10 +101,10 @@ func assemble(cfg Config, owners roster, on servers) *sweeper {
 		roster: owners, period: cfg.Period, maxAge: maxAge,
 		codec: on.codec, producer: on.producer, rdb: on.rdb,
 		owners: &Owners{on.rdb},
-		// A checkpoint outlives the sweep's maxAge, so that a late request can
-		// tell whether all is done.
+		// A checkpoint outlives the sweep's maxAge, so that a late request finds
+		// whether all is done.
 		sweeps: &checkpoints{rdb: on.rdb, ttl: 2 * maxAge},
-		memory: &memory{on.rdb},
+		cache:  &repoCache{on.rdb},
 		github: newGitHub(cfg.Asking, on.rdb, on.github),
 		slots:  make(chan struct{}, perToken*len(cfg.Asking.tokens())),
 		clock:  cfg.Asking.clock(),
@@ -115,14 +115,14 @@ func assemble(cfg Config, owners roster, on servers) *sweeper {
 // Receive answers a tick or a request.
 //
 // It is safe to send it any event any number of times, and at the same time.
-// Ticks of one period make one sweep. A request of a sweep that is over, or that
-// another handler is at, does nothing; of any other sweep it reads on from where
-// the checkpoint stands. The checkpoint moves after Kafka has acknowledged a
-// page, and only for the latest holder of the owner's lease.
+// Ticks of one period make one sweep. A request for a sweep that is over, or that
+// another handler is at, does nothing; for any other sweep it reads on from the
+// checkpoint. The checkpoint moves after Kafka has acknowledged a page, and only
+// for the latest holder of the owner's lease.
 //
-// 2xx means: what was read is in Kafka, and what remains is either asked for in
-// Kafka or left to the next wake by the index of open sweeps. Without a token
-// every event that needs one is refused, to be sent again.
+// 2xx means: what was read is in Kafka, and what remains is either requested in
+// Kafka or in the index of open sweeps, where the next wake finds it. Without a
+// token every event that needs one is refused, to be sent again.
 func (s *sweeper) Receive(ctx context.Context, e cloudevents.Event) error {
 	if !s.begin() {
 		return errors.New("fetch-org is stopping")
@@ -142,11 +142,11 @@ func (s *sweeper) Receive(ctx context.Context, e cloudevents.Event) error {
 		}
 		return s.fetch(ctx, r)
 	}
-	return event.Invalid("this function takes ticks and %s, not %q", event.TypeFetchRequested, e.Type())
+	return event.Invalid("unsupported event type %q: want a tick or %s", e.Type(), event.TypeFetchRequested)
 }
 
-// check refuses a request that could never be served, or would disturb others:
-// sweeps are told apart and put in order by their ids.
+// check refuses a request that could never be served, or would disturb other
+// sweeps, which are identified and ordered by their ids.
 func (s *sweeper) check(r event.FetchRequested) error {
 	if err := checkLogin(r.Login); err != nil {
 		return event.Invalid("login: %w", err)
@@ -154,20 +154,21 @@ func (s *sweeper) check(r event.FetchRequested) error {
 	at, err := time.Parse(time.RFC3339, r.SweepID)
 	switch {
 	case err != nil || at.UTC().Format(time.RFC3339) != r.SweepID:
-		return event.Invalid("sweep_id %q is not a time in UTC such as 2026-01-02T15:00:00Z", r.SweepID)
+		return event.Invalid("invalid sweep_id %q: want a time in UTC such as 2026-01-02T15:00:00Z", r.SweepID)
 	case at.After(s.now().Add(s.period)):
-		return event.Invalid("sweep_id %s lies in the future", r.SweepID)
+		return event.Invalid("sweep_id %s is in the future", r.SweepID)
 	}
 	return nil
 }
 
-// stale says whether a sweep is too old to be worth going on with.
+// stale says whether a sweep is too old to be continued.
 func (s *sweeper) stale(r event.FetchRequested) bool {
 	at, err := time.Parse(time.RFC3339, r.SweepID)
 	return err != nil || s.now().Sub(at) > s.maxAge
 }
 
-// Status tells how many owners are fetched at the moment.
+// Status says how many owners are being fetched, and whether GitHub refuses every
+// token.
 func (s *sweeper) Status() serve.Status {
 	status := serve.Status{Detail: map[string]int{"fetching": len(s.slots)}}
 	switch {
@@ -179,7 +180,7 @@ func (s *sweeper) Status() serve.Status {
 	return status
 }
 
-// Close lets each handler finish the page it is at and hand the rest over.
+// Close lets each handler finish its page and release its sweep.
 func (s *sweeper) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.stopped {
@@ -196,7 +197,7 @@ func (s *sweeper) Close(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		err = fmt.Errorf("stop fetch-org: handlers are still at work: %w", ctx.Err())
+		err = fmt.Errorf("stop fetch-org: handlers are still running: %w", ctx.Err())
 	}
 	s.producer.Close()
 	return errors.Join(err, s.rdb.Close())

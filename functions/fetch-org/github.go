@@ -23,52 +23,53 @@ import (
 // pageTimeout is a little more than the 10 s after which GitHub kills a query.
 const pageTimeout = 11 * time.Second
 
-// apart is the least time between two questions that are the same.
-const apart = time.Second
+// minQuestionInterval is the least time between two equal questions.
+const minQuestionInterval = time.Second
 
-// What GitHub's answer may mean other than success. Only errUnknownOwner settles
-// the matter; any other question may be asked again later, or with the token of
-// another user.
+// What GitHub's answer may mean other than success. Only errUnknownOwner is final;
+// after any other error the question may be asked again later, or with the token
+// of another user.
 var (
 	errUnknownOwner = errors.New("GitHub knows no such owner")
 	errRefused      = errors.New("GitHub refuses the token (bad credentials)")
 	errNoToken      = errors.New("GITHUB_TOKEN is not set: GitHub cannot be asked")
 )
 
-// limited: no token may be used before a time; none if GitHub named none.
-type limited struct{ until time.Time }
+// rateLimitedError: no token may be used before a time, which is zero if GitHub
+// named none.
+type rateLimitedError struct{ until time.Time }
 
-func (l *limited) Error() string {
+func (l *rateLimitedError) Error() string {
 	return "GitHub's limit is reached until " + l.until.UTC().Format(time.RFC3339)
 }
 
-// broken: there was no answer, or none of use.
-type broken struct {
-	killed     bool // GitHub worked on it and gave up, for which it fines points
-	unreadable bool // GitHub answered what was asked, in a form that it should not have
+// noAnswerError: there was no answer, or no usable one.
+type noAnswerError struct {
+	killed     bool // GitHub worked on it and gave up, for which it charges points
+	unreadable bool // GitHub answered, but the answer cannot be decoded
 	cause      error
 }
 
-func (b *broken) Error() string { return "GitHub did not answer: " + b.cause.Error() }
-func (b *broken) Unwrap() error { return b.cause }
+func (b *noAnswerError) Error() string { return "GitHub did not answer: " + b.cause.Error() }
+func (b *noAnswerError) Unwrap() error { return b.cause }
 
-// denied: GitHub does not answer this question to the user who asks.
-type denied struct{ reason string }
+// deniedError: GitHub does not answer this question to this user.
+type deniedError struct{ reason string }
 
-func (d *denied) Error() string { return d.reason }
+func (d *deniedError) Error() string { return d.reason }
 
-// refused: GitHub answers with no token. until is when the first of them is
-// tried again; zero if each is good, and the owner admits none of the users.
-type refused struct {
+// refusedError: GitHub refused every token. until is when the first of them is
+// tried again; zero if the tokens are good and the owner denies all their users.
+type refusedError struct {
 	until time.Time
 	cause error
 }
 
-func (r *refused) Error() string { return r.cause.Error() }
-func (r *refused) Unwrap() error { return r.cause }
+func (r *refusedError) Error() string { return r.cause.Error() }
+func (r *refusedError) Unwrap() error { return r.cause }
 
 // github asks GitHub's GraphQL API, within the budgets of the tokens' users and
-// in pages as wide as each shape of query bears.
+// in pages as wide as each shape of query allows.
 type github struct {
 	url       string
 	host      string
@@ -91,34 +92,34 @@ func newGitHub(cfg Asking, rdb redis.UniversalClient, transport http.RoundTrippe
 	}
 }
 
-// visit is what a handler asks GitHub about one owner: what that costs, and whom
-// the owner does not admit.
-type visit struct {
+// usage is what a handler's questions about one owner cost, and which users the
+// owner denies.
+type usage struct {
 	points int64
 	killed int64
-	barred []string // users
-	why    error    // the last of them is barred
+	denied []string // users
+	why    error    // the last of them was denied
 }
 
-func (v *visit) add(points int64, killed bool) {
-	v.points += points
+func (u *usage) add(points int64, killed bool) {
+	u.points += points
 	if killed {
-		v.killed++
+		u.killed++
 	}
 }
 
-// charge moves the cost to a ledger line.
-func (v *visit) charge(line *event.OwnerSwept) {
-	line.Points += v.points
-	line.KilledPages += v.killed
-	v.points, v.killed = 0, 0
+// moveTo moves the cost to a ledger line.
+func (u *usage) moveTo(line *event.OwnerSwept) {
+	line.Points += u.points
+	line.KilledPages += u.killed
+	u.points, u.killed = 0, 0
 }
 
-// bar notes that the owner is not shown to a user.
-func (v *visit) bar(user string, why error) {
-	v.why = why
-	if !slices.Contains(v.barred, user) {
-		v.barred = append(v.barred, user)
+// deny notes that the owner is not shown to a user.
+func (u *usage) deny(user string, why error) {
+	u.why = why
+	if !slices.Contains(u.denied, user) {
+		u.denied = append(u.denied, user)
 	}
 }
 
@@ -129,10 +130,10 @@ type question struct {
 	variables map[string]any
 	answer    any
 	limit     **rateLimit // in the answer
-	visit     *visit
+	usage     *usage
 }
 
-// key is the same for questions that are the same.
+// key is equal for equal questions.
 func (q question) key() (string, error) {
 	text, err := json.Marshal(q.variables)
 	if err != nil {
@@ -142,8 +143,8 @@ func (q question) key() (string, error) {
 }
 
 // ask puts a question as soon as a token may be used for it. It fails with
-// *limited if none may be before ctx ends, and with *refused if GitHub answers
-// with none.
+// *rateLimitedError if none may be used before ctx ends, and with *refusedError if
+// GitHub refuses them all.
 func (g *github) ask(ctx context.Context, q question) (*exchange, error) {
 	key, err := q.key()
 	if err != nil {
@@ -159,17 +160,17 @@ func (g *github) ask(ctx context.Context, q question) (*exchange, error) {
 		}
 		x, err := g.once(ctx, t, p, key, q)
 		var (
-			wait *limited
-			no   *denied
+			wait *rateLimitedError
+			no   *deniedError
 		)
 		switch {
-		case errors.As(err, &wait): // the next permit is of another user, or says how long to wait
+		case errors.As(err, &wait): // the next permit is another user's, or says how long to wait
 		case errors.Is(err, errRefused):
 			until := g.tokens.refuse(t, g.now())
 			slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each), "until", until, "error", err)
 		case errors.As(err, &no):
-			slog.Warn("GitHub denies an answer", "token", t.number, "of", len(g.tokens.each), "error", err)
-			q.visit.bar(p.user, no)
+			slog.Warn("GitHub denies a user an owner", "token", t.number, "of", len(g.tokens.each), "error", err)
+			q.usage.deny(p.user, no)
 		default:
 			if err == nil || errors.Is(err, errUnknownOwner) {
 				g.tokens.accept(t)
@@ -179,7 +180,8 @@ func (g *github) ask(ctx context.Context, q question) (*exchange, error) {
 	}
 }
 
-// space waits until a question was answered a second ago or more.
+// space waits until minQuestionInterval has passed since the same question was
+// answered.
 func (g *github) space(ctx context.Context, key string) error {
 	g.mu.Lock()
 	at, again := g.asked[key]
@@ -188,7 +190,7 @@ func (g *github) space(ctx context.Context, key string) error {
 		return nil
 	}
 	select {
-	case <-g.after(apart - g.since(at)):
+	case <-g.after(minQuestionInterval - g.since(at)):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -200,13 +202,13 @@ func (g *github) answered(key string) {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	maps.DeleteFunc(g.asked, func(_ string, at time.Time) bool { return now.Sub(at) >= apart })
+	maps.DeleteFunc(g.asked, func(_ string, at time.Time) bool { return now.Sub(at) >= minQuestionInterval })
 	g.asked[key] = now
 }
 
-// permit finds a token whose user may ask the question: of the first user as
-// long as there is room in its budgets, then of the next. It waits for room as
-// long as ctx leaves time for the answer.
+// permit finds a token whose user may ask the question: the first user's as long
+// as there is room in its budgets, then the next one's. It waits for room as long
+// as ctx leaves time for the answer.
 func (g *github) permit(ctx context.Context, q question) (*token, permit, error) {
 	known, err := g.widths.of(ctx, q.shape)
 	if err != nil {
@@ -214,7 +216,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 	}
 	work, points := known.expects(q.n), q.shape.points(q.n)
 	takes := work + work/2
-	if q.shape.half { // without time for the rest, this half would be in vain
+	if q.shape.half { // without time for the other half, this one would be wasted
 		rest, err := g.widths.of(ctx, shapeHistory)
 		if err != nil {
 			return nil, permit{}, err
@@ -223,30 +225,30 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 	}
 	run := burst
 	if q.shape.other {
-		run = longRun
+		run = historyBurst
 	}
 	for {
 		var soonest time.Time // that there may be room
-		no := &refused{cause: errRefused}
+		no := &refusedError{cause: errRefused}
 		for _, t := range g.tokens.each {
-			user, err := g.userOf(ctx, t, q.visit)
+			user, err := g.userOf(ctx, t, q.usage)
 			var (
-				wait   *limited
-				refuse *refused
+				wait   *rateLimitedError
+				refuse *refusedError
 			)
 			switch {
 			case errors.As(err, &refuse):
-				no = &refused{earliest(no.until, refuse.until), refuse.cause}
+				no = &refusedError{earliest(no.until, refuse.until), refuse.cause}
 				continue
 			case errors.As(err, &wait):
 				soonest = earliest(soonest, wait.until)
 				continue
 			case err != nil:
 				return nil, permit{}, err
-			case slices.Contains(q.visit.barred, user):
+			case slices.Contains(q.usage.denied, user):
 				continue
 			}
-			p, until, err := g.budgets.take(ctx, user, points, work, run)
+			p, until, err := g.budgets.reserve(ctx, user, points, work, run)
 			if err != nil {
 				return nil, permit{}, err
 			}
@@ -256,14 +258,14 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 			soonest = earliest(soonest, until)
 		}
 		if soonest.IsZero() {
-			if q.visit.why != nil {
-				no.cause = q.visit.why
+			if q.usage.why != nil {
+				no.cause = q.usage.why
 			}
 			return nil, permit{}, no
 		}
 		pause := -g.since(soonest)
 		if pause+takes > g.left(ctx) {
-			return nil, permit{}, &limited{soonest}
+			return nil, permit{}, &rateLimitedError{soonest}
 		}
 		select {
 		case <-ctx.Done():
@@ -273,7 +275,7 @@ func (g *github) permit(ctx context.Context, q question) (*token, permit, error)
 	}
 }
 
-// earliest is the earlier of two times of which one may be zero, for none.
+// earliest returns the earlier of two times; zero stands for none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) && !b.IsZero() {
 		return b
@@ -282,10 +284,10 @@ func earliest(a, b time.Time) time.Time {
 }
 
 // userOf asks GitHub whose token it is, once in a process: budgets are the
-// user's. The name is not the token's, so it may be kept. It fails with *limited
-// or *refused while the token is not to be used.
-func (g *github) userOf(ctx context.Context, t *token, v *visit) (string, error) {
-	select { // one asks, the others wait, no longer than they may
+// user's. The name is no secret, so it may be kept. It fails with
+// *rateLimitedError or *refusedError while the token is not to be used.
+func (g *github) userOf(ctx context.Context, t *token, u *usage) (string, error) {
+	select { // one asks, the others wait until their contexts end
 	case t.naming <- struct{}{}:
 		defer func() { <-t.naming }()
 	case <-ctx.Done():
@@ -298,27 +300,27 @@ func (g *github) userOf(ctx context.Context, t *token, v *visit) (string, error)
 	x := &exchange{transport: g.transport, token: t.value, now: g.now}
 	took, err := g.exchange(ctx, x, fmt.Sprintf("viewer %d", t.number), &is, nil)
 	var (
-		wait *limited
-		bad  *broken
-		no   *denied
+		wait *rateLimitedError
+		bad  *noAnswerError
+		no   *deniedError
 	)
-	v.add(is.RateLimit.points(), errors.As(err, &bad) && bad.killed)
+	u.add(is.RateLimit.points(), errors.As(err, &bad) && bad.killed)
 	switch {
 	case err == nil:
 		t.user, t.failed = userOf(g.host, is.Viewer.Login), 0
 		g.tokens.accept(t)
-		_, err = g.budgets.settle(ctx, permit{user: t.user, id: "viewer"}, x.bill(took, is.RateLimit, nil))
+		_, err = g.budgets.charge(ctx, permit{user: t.user, id: "viewer"}, x.cost(took, is.RateLimit, nil))
 		return t.user, err
 	case errors.Is(err, errRefused), errors.As(err, &no):
 		until := g.tokens.refuse(t, g.now())
 		slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each), "until", until, "error", err)
-		return "", &refused{until, err}
+		return "", &refusedError{until, err}
 	case errors.As(err, &wait):
 		if wait.until.IsZero() {
 			wait.until = g.now().Add(min(firstPenalty<<min(t.failed, 10), maxPenalty))
 		}
 		g.tokens.rest(t, wait.until)
-		slog.Warn("GitHub wants a pause", "token", t.number, "status", x.status, "until", wait.until)
+		slog.Warn("GitHub rate limit", "token", t.number, "status", x.status, "until", wait.until)
 	case ctx.Err() == nil:
 		g.tokens.rest(t, g.now().Add(backoff(t.failed)))
 	}
@@ -326,34 +328,34 @@ func (g *github) userOf(ctx context.Context, t *token, v *visit) (string, error)
 	return "", fmt.Errorf("ask whose token it is: %w", err)
 }
 
-// once puts a question with one token and settles what it cost.
+// once puts a question with one token and charges what it cost.
 func (g *github) once(ctx context.Context, t *token, p permit, key string, q question) (*exchange, error) {
 	x := &exchange{transport: g.transport, token: t.value, now: g.now}
 	took, err := g.exchange(ctx, x, key, q.answer, q.variables)
-	if ctx.Err() != nil && x.status == 0 { // it is we who gave up; nothing is learnt from that
+	if ctx.Err() != nil && x.status == 0 { // we gave up; nothing is learnt from that
 		err = context.Cause(ctx)
 	}
 	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	until, e := g.budgets.settle(settling, p, x.bill(took, *q.limit, err))
+	until, e := g.budgets.charge(settling, p, x.cost(took, *q.limit, err))
 	if e != nil {
 		return nil, errors.Join(e, err)
 	}
-	if wait := (*limited)(nil); errors.As(err, &wait) {
-		slog.Warn("GitHub wants a pause", "token", t.number, "status", x.status, "until", until)
+	if wait := (*rateLimitedError)(nil); errors.As(err, &wait) {
+		slog.Warn("GitHub rate limit", "token", t.number, "status", x.status, "until", until)
 	}
-	var bad *broken
+	var bad *noAnswerError
 	killed := errors.As(err, &bad) && bad.killed
 	if err == nil || killed {
 		if e := g.widths.learn(settling, q.shape, q.n, took, killed || x.hasError(resourceLimits)); e != nil {
 			return nil, errors.Join(e, err)
 		}
 	}
-	q.visit.add((*q.limit).points(), killed)
+	q.usage.add((*q.limit).points(), killed)
 	return x, err
 }
 
-// exchange sends a question and says how it fared and how long GitHub took.
+// exchange sends a question and returns how long GitHub took.
 func (g *github) exchange(ctx context.Context, x *exchange, key string, answer any, variables map[string]any) (time.Duration, error) {
 	asking, cancel := g.within(ctx, pageTimeout)
 	defer cancel()
@@ -369,28 +371,28 @@ func (g *github) exchange(ctx context.Context, x *exchange, key string, answer a
 	if err == nil && x.hasData() {
 		return took, nil
 	}
-	if v := x.verdict(err); v != nil {
+	if v := x.classify(err); v != nil {
 		return took, v
 	}
-	// githubv4 returns the first of GitHub's errors as it stands. Then the data
-	// is whole but for its nulls; any other error is one of reading it.
+	// githubv4 returns the first of GitHub's errors unchanged. Then the data is
+	// whole except for its nulls; any other error is one of decoding it.
 	if len(x.body.Errors) == 0 || x.body.Errors[0].Message != err.Error() {
-		return took, &broken{unreadable: true, cause: fmt.Errorf("read the answer: %w", err)}
+		return took, &noAnswerError{unreadable: true, cause: fmt.Errorf("decode the answer: %w", err)}
 	}
 	return took, nil
 }
 
-// bill says what an answer tells of its cost. GitHub prefers that one reads it
+// cost is what the answer says about its cost. GitHub prefers that clients read it
 // from the headers.
-func (x *exchange) bill(work time.Duration, limit *rateLimit, err error) bill {
-	c := bill{work: work, clean: err == nil}
-	if n := x.remaining(); n != never {
+func (x *exchange) cost(work time.Duration, limit *rateLimit, err error) cost {
+	c := cost{work: work, clean: err == nil}
+	if n := x.remaining(); n != unknownPoints {
 		c.known, c.remaining, c.reset = true, n, x.reset()
 	} else if limit != nil {
-		c.remaining, c.reset = int64(limit.Remaining), x.by(limit.ResetAt.Time)
+		c.remaining, c.reset = int64(limit.Remaining), x.localTime(limit.ResetAt.Time)
 		c.known = c.remaining >= 0 && !c.reset.IsZero()
 	}
-	var l *limited
+	var l *rateLimitedError
 	if errors.As(err, &l) {
 		c.rest, c.penalty = l.until, l.until.IsZero()
 	}

@@ -15,11 +15,12 @@ import (
 // which a wake finds those whose requests got lost.
 const index = "github:pipeline:sweeps"
 
-// A sweep's place in the index: an owner's sweeps stand together, by time.
+// member is a sweep's entry in the index, which keeps an owner's sweeps together,
+// in the order of time.
 func member(r event.FetchRequested) string { return r.Login + " " + r.SweepID }
 
 // register makes sweeps known to later wakes, so that their requests may be
-// lost. It may be done again at any time.
+// lost. It is safe to repeat.
 func (c *checkpoints) register(ctx context.Context, requests ...event.FetchRequested) error {
 	members := make([]redis.Z, len(requests))
 	for i, r := range requests {
@@ -44,7 +45,7 @@ func (c *checkpoints) registered(ctx context.Context, r event.FetchRequested) (b
 }
 
 // unpublished lists the index: one entry for each owner, and a few more where a
-// sweep has been overtaken by the next.
+// sweep has been superseded by the next.
 func (c *checkpoints) unpublished(ctx context.Context) ([]event.FetchRequested, error) {
 	members, err := c.rdb.ZRange(ctx, index, 0, -1).Result()
 	if err != nil {
@@ -71,7 +72,7 @@ func requestsOf(members []string) []event.FetchRequested {
 }
 
 // forget takes a published sweep out of the index. Its checkpoint stays for its
-// ttl, to tell a late request that all is done.
+// ttl, so that a late request finds that all is done.
 func (c *checkpoints) forget(ctx context.Context, r event.FetchRequested) error {
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZRem(ctx, index, member(r))
@@ -79,7 +80,7 @@ func (c *checkpoints) forget(ctx context.Context, r event.FetchRequested) error 
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("forget sweep %s: %w", member(r), err)
+		return fmt.Errorf("remove sweep %s from the index: %w", member(r), err)
 	}
 	return nil
 }

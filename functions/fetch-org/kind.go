@@ -11,7 +11,7 @@ import (
 // kindKey says where the data in this Redis comes from.
 const kindKey = "github:pipeline:kind"
 
-// Kind is what this Redis holds, or "" if nothing says it.
+// Kind is what this Redis holds, or "" if that was not noted.
 func (l *Owners) Kind(ctx context.Context) (string, error) {
 	kind, err := l.rdb.Get(ctx, kindKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {

@@ -17,35 +17,35 @@ import (
 // reading is a repository as GitHub answered it, on its way to an observation.
 type reading struct {
 	Whole
-	at       time.Time // when GitHub answered
-	detailed bool      // languages and topics were asked for with the counters
-	asked    int       // how often it has been asked for by id; 0 when it was listed
-	was      *known    // to earlier sweeps; nil if new
-	next     *known    // to later ones
+	at       time.Time   // when GitHub answered
+	detailed bool        // languages and topics were asked for with the counters
+	asked    int         // how often it has been asked for by id; 0 when it was listed
+	cached   *cachedRepo // to earlier sweeps; nil if new
+	next     *cachedRepo // to later ones
 }
 
-// observe makes readings durable in Kafka as observations. What the list did not
-// ask for is carried over from earlier sweeps where nothing says that it has
-// changed. The other repositories of the list are left missing, to be asked for
-// by id in full pages, and so is what GitHub does not answer for.
-func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*reading) (done progress, err error) {
-	if readings, err = s.recall(ctx, w, readings, &done); err != nil {
+// observe makes readings durable in Kafka as observations. Details that the list
+// does not ask for are carried over from earlier sweeps, unless the repository has
+// changed. One that has changed, or that GitHub did not answer for, is noted as
+// missing, to be asked for by id in full pages.
+func (s *sweeper) observe(ctx, githubCtx context.Context, a *attempt, readings []*reading) (done progress, err error) {
+	if readings, err = s.recall(ctx, a, readings, &done); err != nil {
 		return done, err
 	}
-	if err := s.askHistory(asking, w, readings); err != nil {
+	if err := s.askHistory(githubCtx, a, readings); err != nil {
 		return done, err
 	}
 	var records []*kgo.Record
-	remember := map[int64]*known{}
+	remember := map[int64]*cachedRepo{}
 	for _, r := range readings {
 		id := field(*r.DatabaseID)
 		m := missing{id: *r.DatabaseID, node: r.ID}.String()
 		ok := r.complete()
-		o := r.observation(w.of(), w.request.SweepID)
-		odd := o.DropImplausible(r.at)
-		if len(odd) > 0 {
-			slog.Warn("GitHub answered implausible values", "repo", brief(r.NameWithOwner), "fields", odd)
-			r.next.forget(odd)
+		o := r.observation(a.of(), a.request.SweepID)
+		implausible := o.DropImplausible(r.at)
+		if len(implausible) > 0 {
+			slog.Warn("GitHub answered implausible values", "repo", brief(r.NameWithOwner), "fields", implausible)
+			r.next.forget(implausible)
 			ok = ok && o.Validate(r.at) == nil
 		}
 		switch {
@@ -54,10 +54,10 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 			continue
 		case !ok:
 			done.Failed = append(done.Failed, m)
-			done.odd(odd, id)
+			done.implausible(implausible, id)
 			continue
 		}
-		done.odd(odd, id)
+		done.implausible(implausible, id)
 		record, err := s.codec.Record(ctx, &o, false)
 		if err != nil {
 			return done, err
@@ -66,32 +66,33 @@ func (s *sweeper) observe(ctx, asking context.Context, w *errand, readings []*re
 		remember[o.ID] = r.next
 		done.Seen = append(done.Seen, id)
 		done.Settled = append(done.Settled, m)
-		if w.cp.Comparable && r.next.First == w.request.SweepID {
+		if a.cp.Comparable && r.next.First == a.request.SweepID {
 			done.New = append(done.New, id)
 		}
-		if r.next.Renamed == w.request.SweepID {
+		if r.next.Renamed == a.request.SweepID {
 			done.Renamed = append(done.Renamed, id)
 		}
 	}
 	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return done, fmt.Errorf("publish a page of %s: %w", w.request.Login, err)
+		return done, fmt.Errorf("publish a page of %s: %w", a.request.Login, err)
 	}
 	if len(records) > 0 {
 		kafka.RingBell(s.producer, event.TopicBaseRepos)
 	}
-	return done, s.memory.keep(ctx, w.request.Login, remember, nil)
+	return done, s.cache.keep(ctx, a.request.Login, remember, nil)
 }
 
 // recall drops the readings that the owner's patterns exclude, adds to the others
-// what is known of them, and leaves missing what is listed and has changed.
-func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, done *progress) ([]*reading, error) {
+// what the cache knows of them, and notes as missing what was listed and has
+// changed.
+func (s *sweeper) recall(ctx context.Context, a *attempt, readings []*reading, done *progress) ([]*reading, error) {
 	var wanted []*reading
 	var ids []int64
 	for _, r := range readings {
 		switch {
 		case r.DatabaseID == nil: // nothing would say whose counters these are
-			w.cp.Nulls++
-		case !w.owner.admits(r.NameWithOwner):
+			a.cp.Nulls++
+		case !a.owner.includes(r.NameWithOwner):
 			done.Excluded = append(done.Excluded, field(*r.DatabaseID))
 			done.Settled = append(done.Settled, missing{id: *r.DatabaseID, node: r.ID}.String())
 		default:
@@ -99,28 +100,28 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 			ids = append(ids, *r.DatabaseID)
 		}
 	}
-	was, err := s.memory.recall(ctx, w.request.Login, ids)
+	was, err := s.cache.recall(ctx, a.request.Login, ids)
 	if err != nil {
 		return nil, err
 	}
 	var kept []*reading
 	for _, r := range wanted {
-		r.was = was[*r.DatabaseID]
-		r.next = &known{
-			NodeID: r.ID, Name: r.NameWithOwner, First: w.request.SweepID,
+		r.cached = was[*r.DatabaseID]
+		r.next = &cachedRepo{
+			NodeID: r.ID, Name: r.NameWithOwner, First: a.request.SweepID,
 			PushedAt: r.PushedAt.value(), UpdatedAt: r.UpdatedAt.value(), Branch: r.branch(),
 		}
-		if r.was != nil {
-			r.next.First, r.next.Renamed = r.was.First, r.was.Renamed
-			if r.was.Name != r.NameWithOwner {
-				r.next.Renamed = w.request.SweepID
+		if r.cached != nil {
+			r.next.First, r.next.Renamed = r.cached.First, r.cached.Renamed
+			if r.cached.Name != r.NameWithOwner {
+				r.next.Renamed = a.request.SweepID
 			}
 		}
 		switch {
 		case r.detailed:
 			r.setDetails()
-		case r.was.hasDetails(&r.Counters, r.at) && r.was.hasHistory(&r.Counters, r.at):
-			r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
+		case r.cached.hasDetails(&r.Counters, r.at) && r.cached.hasHistory(&r.Counters, r.at):
+			r.next.Languages, r.next.Topics, r.next.DetailsAt = r.cached.Languages, r.cached.Topics, r.cached.DetailsAt
 		default:
 			done.Missing = append(done.Missing, missing{id: *r.DatabaseID, node: r.ID}.String())
 			continue
@@ -131,13 +132,13 @@ func (s *sweeper) recall(ctx context.Context, w *errand, readings []*reading, do
 }
 
 // askHistory fills in the numbers of commits and merges, in as many queries as
-// they need. A query that GitHub does not answer comes again, narrower, but not for
-// ever: what has no answer by then is left without.
-func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading) error {
+// they need. A query that GitHub does not answer is repeated, narrower, at most
+// maxAsks times; what has no answer by then is left without.
+func (s *sweeper) askHistory(ctx context.Context, a *attempt, readings []*reading) error {
 	var pushed []*reading
 	for _, r := range readings {
-		if r.was.hasHistory(&r.Counters, r.at) {
-			r.next.Commits, r.next.MergedPRs, r.next.HistoryAt = r.was.Commits, r.was.MergedPRs, r.was.HistoryAt
+		if r.cached.hasHistory(&r.Counters, r.at) {
+			r.next.Commits, r.next.MergedPRs, r.next.HistoryAt = r.cached.Commits, r.cached.MergedPRs, r.cached.HistoryAt
 			continue
 		}
 		pushed = append(pushed, r)
@@ -152,13 +153,13 @@ func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading
 		for i, r := range pushed[:n] {
 			ids[i] = r.ID
 		}
-		answers, err := byID[history](ctx, s.github, shapeHistory, ids, &w.visit)
-		var bad *broken
+		answers, err := byID[history](ctx, s.github, shapeHistory, ids, &a.usage)
+		var bad *noAnswerError
 		switch {
 		case errors.As(err, &bad) && failures < maxAsks:
 			pause := backoff(failures)
 			failures++
-			slog.Warn("GitHub did not count commits", "owner", w.request.Login, "try", failures, "pause", pause, "error", err)
+			slog.Warn("GitHub did not count commits", "owner", a.request.Login, "try", failures, "pause", pause, "error", err)
 			s.pause(ctx, pause)
 			continue
 		case errors.As(err, &bad):
@@ -166,9 +167,9 @@ func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading
 		case err != nil:
 			return err
 		}
-		for i, a := range answers {
-			if a.node != nil {
-				pushed[i].setHistory(a.node, a.at)
+		for i, answer := range answers {
+			if answer.node != nil {
+				pushed[i].setHistory(answer.node, answer.at)
 			}
 		}
 		pushed = pushed[n:]
@@ -176,7 +177,7 @@ func (s *sweeper) askHistory(ctx context.Context, w *errand, readings []*reading
 	return nil
 }
 
-// setHistory takes over what GitHub counted. An empty repository has no branch.
+// setHistory stores what GitHub counted. An empty repository has no branch.
 func (r *reading) setHistory(h *history, at time.Time) {
 	r.next.MergedPRs = h.MergedPRs.total()
 	b := h.DefaultBranchRef
@@ -207,12 +208,12 @@ func (r *reading) setDetails() {
 }
 
 // complete says whether all that an observation holds is known. Once GitHub has
-// been asked often enough, a count may be null, and what is not null be what it
-// was.
+// been asked maxAsks times, a count may be null, and details may be those of the
+// cache.
 func (r *reading) complete() bool {
 	last := r.asked >= maxAsks
-	if r.next.DetailsAt.IsZero() && last && r.was != nil {
-		r.next.Languages, r.next.Topics, r.next.DetailsAt = r.was.Languages, r.was.Topics, r.was.DetailsAt
+	if r.next.DetailsAt.IsZero() && last && r.cached != nil {
+		r.next.Languages, r.next.Topics, r.next.DetailsAt = r.cached.Languages, r.cached.Topics, r.cached.DetailsAt
 	}
 	return !r.next.DetailsAt.IsZero() && (last || !r.next.HistoryAt.IsZero())
 }

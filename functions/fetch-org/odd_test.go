@@ -285,7 +285,7 @@ func TestAListThatComesRoundAgainEndsWithAReason(t *testing.T) {
 	}
 	w.finish(s)
 	l := w.line("Acme")
-	if l.Status != event.StatusIncomplete || l.Reason == nil || !strings.Contains(*l.Reason, "came round") {
+	if l.Status != event.StatusIncomplete || l.Reason == nil || !strings.Contains(*l.Reason, "leads back") {
 		t.Errorf("ledger line %s", show(l))
 	}
 	if n := len(w.github.Requests()); n > 40 {

@@ -15,12 +15,12 @@ import (
 	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
-// Owners is the list of whom to sweep, in Redis: what was configured, and what
-// was added and removed since. It counts from the next tick on.
+// Owners is the list of owners to sweep, in Redis: what was configured, and what
+// was added and removed since. A change takes effect with the next tick.
 type Owners struct{ rdb redis.UniversalClient }
 
 // ErrNotListed says that an owner is not on the list.
-var ErrNotListed = errors.New("it is not listed")
+var ErrNotListed = errors.New("not listed")
 
 // ownersKey is a hash of owners as JSON, by login.
 const ownersKey = "github:pipeline:owners"
@@ -37,7 +37,7 @@ func OpenOwners(redisURL string) (*Owners, error) {
 func openRedis(address string) (redis.UniversalClient, error) {
 	rdb, err := redisclient.New(address)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, fmt.Errorf("invalid REDIS_URL: %w", err)
 	}
 	return rdb, nil
 }
@@ -101,7 +101,7 @@ func (l *Owners) Add(ctx context.Context, o Owner) error {
 		return err
 	}
 	return l.change(ctx, func(all roster) (roster, error) {
-		added := o // f may be called again
+		added := o // change may call this function again
 		was, ok := all[o.Login]
 		if ok && !was.Removed && len(o.Repos) > 0 {
 			if len(was.Repos) == 0 {
@@ -119,7 +119,7 @@ func (l *Owners) Add(ctx context.Context, o Owner) error {
 			return nil, err
 		}
 		if !ok && len(all) >= maxOwners {
-			return nil, fmt.Errorf("there are %d owners already, and no more can be", len(all))
+			return nil, fmt.Errorf("%d owners are listed already: no more are supported", len(all))
 		}
 		return roster{o.Login: added}, nil
 	})
@@ -138,9 +138,9 @@ func (l *Owners) Remove(ctx context.Context, login string) error {
 	})
 }
 
-// seed brings the list in line with what is configured: what is new there is
-// added, what is no longer there dropped. What was added or removed by hand
-// stays as it is.
+// seed brings the list in line with the configuration: owners that are new there
+// are added, those that are no longer there dropped. What was added or removed by
+// hand stays as it is.
 func (l *Owners) seed(ctx context.Context, configured roster) error {
 	return l.change(ctx, func(all roster) (roster, error) {
 		changed := roster{}
@@ -153,15 +153,15 @@ func (l *Owners) seed(ctx context.Context, configured roster) error {
 		}
 		for login, o := range all {
 			if _, ok := configured[login]; !ok && o.Seeded && !o.Removed {
-				changed[login] = Owner{} // stands for none
+				changed[login] = Owner{} // change deletes it
 			}
 		}
 		return changed, nil
 	})
 }
 
-// change reads the list and writes what f makes of it, if nobody else has
-// changed it between; else it begins again, some times.
+// change reads the list and writes what f makes of it, unless another process has
+// changed it meanwhile; then it tries again, ten times in all.
 func (l *Owners) change(ctx context.Context, f func(roster) (roster, error)) error {
 	for range 10 {
 		err := l.rdb.Watch(ctx, func(tx *redis.Tx) error {
@@ -193,5 +193,5 @@ func (l *Owners) change(ctx context.Context, f func(roster) (roster, error)) err
 			return err
 		}
 	}
-	return errors.New("the list of owners is being changed by others; try again")
+	return errors.New("change the list of owners: others keep changing it; try again")
 }

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of a file of owners: its bytes, and how many faults of it are listed.
+// Bounds of a file of owners: its bytes, and how many of its faults are listed.
 const (
 	maxOwnersFile   = 4 << 20
 	maxOwnersFaults = 20
@@ -52,8 +52,8 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	return text, err
 }
 
-// ownersFile is a file that is being read. It goes by the nodes of the YAML, not
-// by Go's types: those pass over a null and know no lines.
+// ownersFile is a file that is being read. It works on the nodes of the YAML, not
+// on Go's types, which ignore a null and have no line numbers.
 type ownersFile struct {
 	name    string
 	into    roster
@@ -96,7 +96,7 @@ func (f *ownersFile) read(text []byte) {
 			case "repositories":
 				f.list(value, "", true)
 			default:
-				f.fault(key, "%q is not known: there are companies, people and repositories", key.Value)
+				f.fault(key, "unknown key %q: want companies, people or repositories", key.Value)
 			}
 		}
 	}
@@ -115,8 +115,8 @@ func (f *ownersFile) companies(n *yaml.Node) {
 	}
 }
 
-// members yields the keys and values of a mapping, each key a text that is there
-// once.
+// members yields the keys and values of a mapping. Each key is a text; a second
+// one of the same name is a fault.
 func (f *ownersFile) members(n *yaml.Node, of string) func(yield func(key, value *yaml.Node) bool) {
 	return func(yield func(key, value *yaml.Node) bool) {
 		n = target(n)
@@ -129,9 +129,9 @@ func (f *ownersFile) members(n *yaml.Node, of string) func(yield func(key, value
 			key := target(n.Content[i])
 			switch before, twice := seen[key.Value]; {
 			case key.Kind != yaml.ScalarNode || isNull(key) || key.ShortTag() == "!!merge":
-				f.fault(n.Content[i], "a key that is not a text; put it in quotes")
+				f.fault(n.Content[i], "a key is not a text: put it in quotes")
 			case twice:
-				f.fault(n.Content[i], "%q is there twice, first in line %d", key.Value, before)
+				f.fault(n.Content[i], "key %q occurs twice, first in line %d", key.Value, before)
 			default:
 				seen[key.Value] = n.Content[i].Line
 				if !yield(key, n.Content[i+1]) {
@@ -162,7 +162,7 @@ func (f *ownersFile) list(n *yaml.Node, company string, single bool) {
 			continue
 		}
 		if single && len(o.Repos) == 0 {
-			f.fault(entry, "%q is not owner/name", o.Login)
+			f.fault(entry, "invalid repository %q: want owner/name", o.Login)
 			continue
 		}
 		if o.Company == "" {
@@ -181,7 +181,7 @@ func (f *ownersFile) owner(entry *yaml.Node) (o Owner, ok bool) {
 	var err error
 	switch {
 	case isNull(n):
-		f.fault(entry, "an owner is missing")
+		f.fault(entry, "empty entry: want an owner")
 		return o, false
 	case n.Kind == yaml.ScalarNode:
 		o, err = ParseOwner(n.Value)
@@ -199,7 +199,7 @@ func (f *ownersFile) owner(entry *yaml.Node) (o Owner, ok bool) {
 			case "exclude":
 				o.Exclude = f.texts(key, value)
 			default:
-				f.fault(key, "an owner has no %q", key.Value)
+				f.fault(key, "unknown key %q of an owner", key.Value)
 			}
 		}
 		if len(f.faults) == before {
@@ -242,7 +242,7 @@ func (f *ownersFile) texts(key, n *yaml.Node) []string {
 	return slices.Clip(texts)
 }
 
-// target is the node itself, or the one that an alias stands for.
+// target is the node itself, or the one that an alias refers to.
 func target(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

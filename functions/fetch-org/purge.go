@@ -17,9 +17,9 @@ import (
 // purgedKey is a hash of when the data of an owner was deleted, in ms, by login.
 const purgedKey = "github:pipeline:purged"
 
-// Purge has all data of an owner that is no longer listed deleted. It keeps the
+// Purge deletes all data of an owner that is no longer listed. It holds the
 // owner's lease, so that nothing is read of it, while elsewhere deletes what the
-// stores hold; then it forgets the owner's sweeps and repositories itself.
+// stores hold; then it deletes the owner's sweeps and cached repositories itself.
 func (l *Owners) Purge(ctx context.Context, login string, elsewhere func(context.Context) error) error {
 	login = strings.ToLower(login)
 	if err := checkLogin(login); err != nil {
@@ -63,26 +63,26 @@ func (l *Owners) acquire(ctx context.Context, login string) (*lease.Lease, error
 		select {
 		case <-time.After(min(other.Remaining, time.Second)):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("owner %s is being read: %w", login, ctx.Err())
+			return nil, fmt.Errorf("wait until owner %s is no longer read: %w", login, ctx.Err())
 		}
 	}
 }
 
 func (l *Owners) purge(ctx context.Context, login string, elsewhere func(context.Context) error) error {
-	// Noted first: an audit that comes between does not miss what is deleted.
+	// Noted first, so that an audit meanwhile does not miss what is deleted.
 	if err := l.rdb.HSet(ctx, purgedKey, login, time.Now().UnixMilli()).Err(); err != nil {
 		return fmt.Errorf("note the purge of %s: %w", login, err)
 	}
 	if err := elsewhere(ctx); err != nil {
 		return err
 	}
-	// A login has no character that a pattern would take for its own.
+	// A login has no character with a meaning in a pattern.
 	for _, pattern := range []string{"github:pipeline:sweep:*:" + login, "{github:pipeline:sweep:*:" + login + "}:*"} {
 		err := redisclient.EachMaster(ctx, l.rdb, func(ctx context.Context, server redis.UniversalClient) error {
 			keys := server.Scan(ctx, 0, pattern, 1000).Iterator()
 			for keys.Next(ctx) {
 				if err := server.Del(ctx, keys.Val()).Err(); err != nil {
-					return fmt.Errorf("forget the sweeps of %s: %w", login, err)
+					return fmt.Errorf("delete the sweeps of %s: %w", login, err)
 				}
 			}
 			if err := keys.Err(); err != nil {
@@ -104,14 +104,14 @@ func (l *Owners) purge(ctx context.Context, login string, elsewhere func(context
 			return err
 		}
 	}
-	if err := l.rdb.Del(ctx, memoryKey(login)).Err(); err != nil {
-		return fmt.Errorf("forget the repositories of %s: %w", login, err)
+	if err := l.rdb.Del(ctx, repoCacheKey(login)).Err(); err != nil {
+		return fmt.Errorf("delete the cached repositories of %s: %w", login, err)
 	}
 	return nil
 }
 
-// Purged says until when the data of owners was deleted, by login. Kafka keeps
-// its records as long as its topics do.
+// Purged returns, by login, until when the data of owners was deleted. Kafka keeps
+// their records as long as its topics do.
 func (l *Owners) Purged(ctx context.Context) (map[string]time.Time, error) {
 	values, err := l.rdb.HGetAll(ctx, purgedKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {

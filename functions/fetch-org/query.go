@@ -11,21 +11,21 @@ import (
 // The queries, as githubv4 derives them from these structs. A field is a pointer
 // wherever GitHub may answer null, which the decoder would turn into zeros.
 
-// shape is a kind of query. How many repositories one query of it may ask for is
-// learnt for each shape by itself, since each costs GitHub another time.
+// shape is a kind of query. How many repositories one query may ask for is learnt
+// for each shape, since each takes GitHub a different time.
 type shape struct {
 	name  string
-	first int   // repositories in the first query ever; 0 stands for PAGE_SIZE
+	first int   // repositories in the first query ever; 0 means PAGE_SIZE
 	max   int   // that GitHub allows
 	lists int64 // connections with "first" inside each repository
 	page  bool  // the repositories are a connection too
-	half  bool  // of a step, whose other half asks for the histories
-	other bool  // is that other half, which does not wait its turn again
+	half  bool  // first half of a step, whose other half asks for the histories
+	other bool  // that other half, which does not wait its turn again
 }
 
 // The shapes. All counters of a repository come with the list of its owner's
 // repositories, in the first sweep with their details. Later a repository that
-// has changed is asked for by id, with details, in pages of its like. The
+// has changed is asked for by id, with details, together with others like it. The
 // history is always a query of its own.
 var (
 	shapeOwner   = shape{name: "owner", first: 1, max: 1}
@@ -39,7 +39,7 @@ var (
 
 // points is what a query for n repositories costs by GitHub's formula: the
 // requests that its connections would need, by the hundred, at least 1. GitHub
-// does not count a connection of which only totalCount is asked.
+// does not count a connection that is asked only for its totalCount.
 func (s shape) points(n int) int64 {
 	requests := s.lists * int64(n)
 	if s.page {
@@ -184,8 +184,8 @@ type rateLimit struct {
 	ResetAt   timestamp
 }
 
-// number is an Int of GitHub's. What it cannot be, -1 stands for, so that one odd
-// field does not make the whole page unreadable.
+// number is an Int of GitHub's. An impossible value becomes -1, so that one field
+// does not make the whole page unreadable.
 type number int64
 
 // UnmarshalJSON never fails.
@@ -206,7 +206,7 @@ func (n *number) value() *int64 {
 	return new(int64(*n))
 }
 
-// timestamp is a DateTime of GitHub's. For what is none, the zero time stands.
+// timestamp is a DateTime of GitHub's. An invalid one becomes the zero time.
 type timestamp struct{ time.Time }
 
 // UnmarshalJSON never fails. The zone is dropped: not every one that is read can

@@ -9,7 +9,7 @@ import (
 	"github.com/shurcooL/githubv4"
 )
 
-// owner is whose repositories are read.
+// owner is an owner as GitHub knows it.
 type owner struct {
 	Login   string // as GitHub spells it
 	Type    string // Organization or User
@@ -17,9 +17,9 @@ type owner struct {
 }
 
 // owner finds out what kind of owner a login is.
-func (g *github) owner(ctx context.Context, login string, v *visit) (owner, error) {
+func (g *github) owner(ctx context.Context, login string, u *usage) (owner, error) {
 	var q ownerQuery
-	if _, err := g.ask(ctx, question{shapeOwner, 1, ownerVariables(login), &q, &q.RateLimit, v}); err != nil {
+	if _, err := g.ask(ctx, question{shapeOwner, 1, ownerVariables(login), &q, &q.RateLimit, u}); err != nil {
 		return owner{}, fmt.Errorf("ask for owner %s: %w", login, err)
 	}
 	if q.RepositoryOwner == nil {
@@ -35,11 +35,11 @@ type page[N any] struct {
 	nodes []*N
 	nulls int    // nodes that GitHub left out
 	next  string // cursor; "" after the last page
-	stuck bool   // there are more, and no other cursor than this page's to reach them
+	stuck bool   // there are more, but no other cursor than this page's to reach them
 }
 
 // list reads the repositories of an owner that come after a cursor.
-func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string, first int, v *visit) (page[N], error) {
+func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string, first int, u *usage) (page[N], error) {
 	var (
 		variables = pageVariables(o.Login, cursor, first)
 		of        *owned[N]
@@ -48,20 +48,20 @@ func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string
 	)
 	if o.Type == "Organization" {
 		var q organizationQuery[N]
-		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, v})
+		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, u})
 		of = q.Owner
 	} else {
 		var q userQuery[N]
-		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, v})
+		x, err = g.ask(ctx, question{s, first, variables, &q, &q.RateLimit, u})
 		of = q.Owner
 	}
 	if err == nil && (of == nil || of.Repositories == nil) {
-		err = &broken{cause: errors.New("an answer without repositories")}
+		err = &noAnswerError{cause: errors.New("an answer without repositories")}
 	}
 	if err == nil {
-		// GitHub's limit of resources can leave the whole list null.
+		// GitHub's resource limit can leave the whole list null.
 		if of.Repositories.PageInfo.EndCursor != "" && len(of.Repositories.Nodes) == 0 {
-			err = &broken{killed: x.hasError(resourceLimits), cause: errors.New("a page without its repositories")}
+			err = &noAnswerError{killed: x.hasError(resourceLimits), cause: errors.New("a page without its repositories")}
 		}
 	}
 	if err != nil {
@@ -89,16 +89,16 @@ func list[N any](ctx context.Context, g *github, s shape, o owner, cursor string
 type found[N any] struct {
 	at   time.Time
 	node *N   // nil if it is gone, or GitHub did not answer
-	gone bool // GitHub says that there is none of that id
+	gone bool // GitHub says that none has that id
 }
 
 // byID asks for some repositories by id, as many as one query of the shape
-// bears. The answers are in the order of the ids.
-func byID[N any](ctx context.Context, g *github, s shape, ids []string, v *visit) ([]found[N], error) {
+// allows. The answers are in the order of the ids.
+func byID[N any](ctx context.Context, g *github, s shape, ids []string, u *usage) ([]found[N], error) {
 	var q nodesQuery[N]
-	x, err := g.ask(ctx, question{s, len(ids), idVariables(ids), &q, &q.RateLimit, v})
+	x, err := g.ask(ctx, question{s, len(ids), idVariables(ids), &q, &q.RateLimit, u})
 	if err == nil && len(q.Nodes) != len(ids) {
-		err = &broken{cause: fmt.Errorf("%d answers", len(q.Nodes))}
+		err = &noAnswerError{cause: fmt.Errorf("%d answers to %d ids", len(q.Nodes), len(ids))}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask for %d repositories by id: %w", len(ids), err)
@@ -116,9 +116,9 @@ func byID[N any](ctx context.Context, g *github, s shape, ids []string, v *visit
 }
 
 // repository asks for one repository by name; nil if there is none.
-func (g *github) repository(ctx context.Context, login, name string, v *visit) (*Whole, time.Time, error) {
+func (g *github) repository(ctx context.Context, login, name string, u *usage) (*Whole, time.Time, error) {
 	var q repositoryQuery
-	x, err := g.ask(ctx, question{shapeNamed, 1, map[string]any{"owner": githubv4.String(login), "name": githubv4.String(name)}, &q, &q.RateLimit, v})
+	x, err := g.ask(ctx, question{shapeNamed, 1, map[string]any{"owner": githubv4.String(login), "name": githubv4.String(name)}, &q, &q.RateLimit, u})
 	if errors.Is(err, errUnknownOwner) { // GitHub does not say which of the two it does not know
 		return nil, time.Time{}, nil
 	}

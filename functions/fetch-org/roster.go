@@ -18,21 +18,21 @@ const (
 
 // Owner is an organization or a person whose public repositories are swept: all
 // of them, those that patterns choose, or some by name. Its login is in lower
-// case: GitHub does not tell the cases apart, so neither may our keys.
+// case: GitHub ignores case, so our keys must too.
 type Owner struct {
 	Login   string   `json:"login"`
 	Company string   `json:"company,omitempty"` // "" for none
 	Repos   []string `json:"repos,omitempty"`   // names; none: all repositories
 	// Include and Exclude are patterns of names such as "aws-*", as path.Match
-	// takes them, in lower case. Of no Include every name is included.
+	// takes them, in lower case. Without Include every name is included.
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 
 	Seeded  bool `json:"seeded,omitempty"`  // it comes from OWNERS or OWNERS_FILE
-	Removed bool `json:"removed,omitempty"` // and must not come again from there
+	Removed bool `json:"removed,omitempty"` // and is not to be added from there again
 }
 
-// company is nil for an owner that belongs to none.
+// company is nil for an owner without a company.
 func (o *Owner) company() *string {
 	if o.Company == "" {
 		return nil
@@ -40,8 +40,8 @@ func (o *Owner) company() *string {
 	return &o.Company
 }
 
-// admits says whether a repository is one of those to be swept.
-func (o *Owner) admits(nameWithOwner string) bool {
+// includes says whether a repository is one of those to be swept.
+func (o *Owner) includes(nameWithOwner string) bool {
 	if len(o.Repos) > 0 { // these are followed by id, whatever their names become
 		return true
 	}
@@ -53,8 +53,7 @@ func (o *Owner) admits(nameWithOwner string) bool {
 	return (len(o.Include) == 0 || slices.ContainsFunc(o.Include, matches)) && !slices.ContainsFunc(o.Exclude, matches)
 }
 
-// normal brings an owner to the one form that is kept, and says what is wrong
-// with it.
+// normal returns an owner in the one form that is stored, or what is wrong with it.
 func (o Owner) normal() (Owner, error) {
 	lower := func(list []string) []string {
 		var out []string
@@ -78,11 +77,11 @@ func (o Owner) normal() (Owner, error) {
 		return o, fmt.Errorf("owner %s lists more than %d repositories and patterns", o.Login, maxListed)
 	}
 	if len(o.Repos) > 0 && len(o.Include)+len(o.Exclude) > 0 {
-		return o, fmt.Errorf("owner %s has repositories by name and patterns; it can have either", o.Login)
+		return o, fmt.Errorf("owner %s lists both repositories and patterns: want one of the two", o.Login)
 	}
 	for _, name := range o.Repos {
 		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || len(name) > 100 {
-			return o, fmt.Errorf("%q is no name of a repository", o.Login+"/"+name)
+			return o, fmt.Errorf("invalid repository name %q", o.Login+"/"+name)
 		}
 	}
 	for _, pattern := range slices.Concat(o.Include, o.Exclude) {
@@ -112,13 +111,13 @@ func ParseOwner(text string) (Owner, error) {
 	if o.Login = login; single {
 		o.Repos = []string{name}
 		if strings.TrimSpace(name) == "" {
-			return o, fmt.Errorf("%q is no repository", text)
+			return o, fmt.Errorf("invalid repository %q: want owner/name", text)
 		}
 	}
 	return o.normal()
 }
 
-// sshPrefix is how the address of a repository begins that is cloned by SSH.
+// sshPrefix is how the SSH address of a repository begins.
 const sshPrefix = "git@github.com:"
 
 func isAddress(text string) bool {
@@ -137,14 +136,14 @@ func ofAddress(address string) (string, error) {
 	}
 	u, err := url.Parse(rest)
 	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "git"}, u.Scheme) || !slices.Contains([]string{"github.com", "www.github.com"}, strings.ToLower(u.Hostname())) {
-		return "", fmt.Errorf("%q is not an address on github.com", address)
+		return "", fmt.Errorf("invalid address %q: want one on github.com", address)
 	}
 	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
 	if parts[0] == "orgs" && len(parts) > 1 {
 		return parts[1], nil
 	}
 	if parts[0] == "" {
-		return "", fmt.Errorf("%q is the address of neither an owner nor a repository", address)
+		return "", fmt.Errorf("invalid address %q: want one of an owner or a repository", address)
 	}
 	if len(parts) == 1 {
 		return parts[0], nil
@@ -152,11 +151,11 @@ func ofAddress(address string) (string, error) {
 	return parts[0] + "/" + strings.TrimSuffix(parts[1], ".git"), nil
 }
 
-// roster is who is swept, by login.
+// roster is the owners to be swept, by login.
 type roster map[string]Owner
 
-// add lists an owner. Several repositories of one owner, each by name, become
-// one entry; with the whole owner listed too they are a part of it.
+// add lists an owner. Several repositories of one owner become one entry; if the
+// whole owner is listed too, they are part of it.
 func (r roster) add(o Owner) error {
 	was, ok := r[o.Login]
 	switch {
@@ -204,20 +203,20 @@ func readRoster(list, file string) (roster, *apis.FieldError) {
 		}
 	}
 	if len(r) > maxOwners {
-		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%d owners, more than %d", len(r), maxOwners), "OWNERS", "OWNERS_FILE"))
+		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%d owners listed: at most %d are supported", len(r), maxOwners), "OWNERS", "OWNERS_FILE"))
 	}
 	return r, errs
 }
 
-// checkLogin refuses what can be no login of GitHub, and could so disturb a key
-// or a query.
+// checkLogin refuses what cannot be a login of GitHub and could break a key or a
+// query.
 func checkLogin(login string) error {
 	ok := login != "" && len(login) <= 100 && !strings.HasPrefix(login, "-")
 	for _, r := range login {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 	}
 	if !ok {
-		return fmt.Errorf("%q is no login", login)
+		return fmt.Errorf("invalid login %q", login)
 	}
 	return nil
 }

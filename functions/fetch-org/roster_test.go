@@ -71,12 +71,12 @@ func TestTheShippedOwnersAreGoodAlsoWithAllOfThem(t *testing.T) {
 
 func TestABadEntryIsToldWithItsReason(t *testing.T) {
 	for text, want := range map[string]string{
-		"people: [a b]":                                         `"a b" is no login`,
+		"people: [a b]":                                         `invalid login "a b"`,
 		"people: [{login: a, inclde: [x]}]":                     `no "inclde"`,
 		"people: [{login: a, include: ['[']}]":                  "syntax error in pattern",
 		"people: [{login: a, repos: [x], include: [y]}]":        "it can have either",
-		"repositories: [rust]":                                  "is not owner/name",
-		"repositories: ['a/b c']":                               "is no name of a repository",
+		"repositories: [rust]":                                  "want owner/name",
+		"repositories: ['a/b c']":                               "invalid repository name",
 		"companies: {x: [a], y: [a]}":                           "belongs to both",
 		"companies: {x: [a]}\npeople: [{login: a, company: z}]": "belongs to both",
 	} {
@@ -93,11 +93,11 @@ func TestABadEntryIsToldWithItsReason(t *testing.T) {
 func TestPatternsChooseRepositories(t *testing.T) {
 	o := Owner{Login: "aws", Include: []string{"aws-*", "s2n*"}, Exclude: []string{"*-archive"}}
 	for name, want := range map[string]bool{"aws/AWS-CLI": true, "aws/s2n-tls": true, "aws/other": false, "aws/aws-x-archive": false} {
-		if got := o.admits(name); got != want {
+		if got := o.includes(name); got != want {
 			t.Errorf("%s is admitted: %t", name, got)
 		}
 	}
-	if all := (Owner{Login: "aws"}); !all.admits("aws/anything") {
+	if all := (Owner{Login: "aws"}); !all.includes("aws/anything") {
 		t.Error("without patterns a repository is left out")
 	}
 }

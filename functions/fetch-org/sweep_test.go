@@ -274,7 +274,7 @@ func TestAZombieCannotMoveTheCheckpoint(t *testing.T) {
 	if _, err := s.sweeps.claim(t.Context(), r, 1); !errors.Is(err, errFenced) {
 		t.Errorf("the zombie claimed: %v", err)
 	}
-	if err := s.end(t.Context(), &errand{request: r, token: 1, cp: zombie}, event.StatusComplete, ""); !errors.Is(err, errFenced) {
+	if err := s.end(t.Context(), &attempt{request: r, token: 1, cp: zombie}, event.StatusComplete, ""); !errors.Is(err, errFenced) {
 		t.Errorf("the zombie closed the sweep: %v", err)
 	}
 	if n := len(w.records(event.TopicSweeps)); n != 0 {

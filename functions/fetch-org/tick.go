@@ -28,12 +28,12 @@ func (s *sweeper) tick(ctx context.Context, e cloudevents.Event) error {
 	case "wake":
 		return s.wake(ctx)
 	}
-	return event.Invalid("a tick can do \"sweep\" or \"wake\", not %q", do)
+	return event.Invalid("unknown action %q of a tick: want \"sweep\" or \"wake\"", do)
 }
 
-// sweep asks for a sweep of every owner. They are registered first, so that a
-// wake finds those whose requests get lost. An owner whose last sweep failed in
-// this same period is swept anew, under the tick's minute.
+// sweep requests a sweep of every owner. The sweeps are registered first, so that a
+// wake finds those whose requests get lost. An owner whose sweep failed in this
+// same period is swept again, named by the tick's minute.
 func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
 	if len(s.github.tokens.each) == 0 {
 		return errNoToken
@@ -46,7 +46,7 @@ func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
 		return err
 	}
 	if len(owners) == 0 {
-		slog.Warn("nobody is listed to be swept")
+		slog.Warn("no owner is listed")
 		return nil
 	}
 	failed, err := s.owners.failures(ctx)
@@ -65,7 +65,7 @@ func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
 		}
 	}
 	if s.stale(event.FetchRequested{SweepID: id}) {
-		return event.Invalid("a tick of %s comes too late", id)
+		return event.Invalid("the tick of %s is too old", id)
 	}
 	if err := s.sweeps.register(ctx, requests...); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *sweeper) sweep(ctx context.Context, at time.Time) error {
 	return s.send(ctx, requests, "")
 }
 
-// wake asks again for every open sweep that may go on now. Where somebody is at
+// wake requests every open sweep again that may go on now. Where a handler is at
 // it already, the request does nothing.
 func (s *sweeper) wake(ctx context.Context) error {
 	open, err := s.sweeps.unpublished(ctx)
@@ -101,8 +101,8 @@ func (s *sweeper) wake(ctx context.Context) error {
 	return s.send(ctx, due, "wake@"+s.now().UTC().Format(time.RFC3339))
 }
 
-// request asks for the next part of a sweep; part tells the request from the
-// others of that sweep.
+// request requests the next part of a sweep; part distinguishes it from the other
+// requests of that sweep.
 func (s *sweeper) request(ctx context.Context, r event.FetchRequested, part string) error {
 	return s.send(ctx, []event.FetchRequested{r}, part)
 }
@@ -125,7 +125,7 @@ func (s *sweeper) send(ctx context.Context, requests []event.FetchRequested, par
 	return nil
 }
 
-// setID gives a record an id other than the one that its content has.
+// setID gives a record an id other than the one that follows from its content.
 func setID(r *kgo.Record, id string) {
 	for i := range r.Headers {
 		if r.Headers[i].Key == "ce_id" {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// refusedFor is how long GitHub has to refuse a question before that is final:
-// now and then it refuses a token that is good.
+// refusedFor is how long GitHub has to refuse every token before a sweep fails:
+// now and then it refuses a good one.
 const refusedFor = 10 * time.Minute
 
-// tokens are what GitHub is asked with. What may be asked with one depends on
-// its user, who may have several.
+// tokens are the tokens that GitHub is asked with. What may be asked with one
+// depends on its user, who may have several.
 type tokens struct {
 	mu   sync.Mutex
 	each []*token
@@ -21,7 +21,7 @@ type token struct {
 	value  string
 	naming chan struct{} // held while it is found out whose it is
 	user   string        // under naming; "" until GitHub has said whose it is
-	failed int           // under naming: tries in a row to find out
+	failed int           // under naming: failed tries in a row to find out
 
 	rests    time.Time // under tokens.mu: it is not used before
 	refusals int       // under tokens.mu: answers in a row that refused it
@@ -35,7 +35,8 @@ func newTokens(values []string) *tokens {
 	return t
 }
 
-// check fails with *refused or *limited while a token is not to be used.
+// check fails with *refusedError or *rateLimitedError while a token is not to be
+// used.
 func (t *tokens) check(c *token, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -43,21 +44,21 @@ func (t *tokens) check(c *token, now time.Time) error {
 	case !now.Before(c.rests):
 		return nil
 	case c.refusals > 0:
-		return &refused{c.rests, errRefused}
+		return &refusedError{c.rests, errRefused}
 	}
-	return &limited{c.rests}
+	return &rateLimitedError{c.rests}
 }
 
-// rest leaves a token alone until a time.
+// rest sets aside a token until a time.
 func (t *tokens) rest(c *token, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.rests = until
 }
 
-// refuse leaves alone a token that GitHub has just refused, longer each time:
-// who asks on and on with a bad one gets his address banned. It returns when the
-// token is tried again.
+// refuse sets aside a token that GitHub has just refused, for longer each time:
+// GitHub bans addresses that keep asking with bad credentials. It returns when
+// the token is tried again.
 func (t *tokens) refuse(c *token, now time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +74,7 @@ func (t *tokens) accept(c *token) {
 	c.refusals = 0
 }
 
-// refused says whether GitHub has refused every token of late.
+// refused says whether the last answer to every token was a refusal.
 func (t *tokens) refused() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Unfinished counts the sweeps of owners whose ledger line is not published
-// yet, for those who wait for a sweep to end.
+// Unfinished counts the sweeps whose ledger line is not published yet, for
+// commands that wait for sweeps to end.
 func Unfinished(ctx context.Context, redisURL string) (int64, error) {
 	rdb, err := openRedis(redisURL)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// How wide a page is. GitHub kills a query after 10 s and fines it, so a page
-// aims at less than half of that, and heeds the slowest of its like.
+// How wide a page is. GitHub kills a query after 10 s and charges points for it,
+// so a page aims at less than half of that; the slowest of its shape count too.
 const (
 	aim      = 4500 * time.Millisecond // of the median page
 	tooSlow  = 5 * time.Second         // narrower, if the median page takes it
@@ -26,11 +26,11 @@ const (
 	assumed  = 100 * time.Millisecond
 )
 
-// width is what has been learnt of one shape: how many repositories one query
-// of it asks for.
+// width is what has been learnt about one shape: how many repositories one query
+// asks for.
 type width struct {
 	Repos    float64   `json:"repos"`
-	Strained bool      `json:"strained"` // GitHub has been slow over it or killed one
+	Strained bool      `json:"strained"` // GitHub has been slow to answer or has killed a query
 	Seconds  []float64 `json:"seconds"`  // per repository, of the last pages at this width, the oldest first
 	Typical  float64   `json:"typical"`  // seconds per repository, a moving average
 }
@@ -57,7 +57,7 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 		return w
 	}
 	each := took.Seconds() / float64(max(n, 1))
-	if 2*n < w.n() && took < alarming { // a rest of a page says little of a whole one
+	if 2*n < w.n() && took < alarming { // a small last page says little about a whole one
 		return w
 	}
 	if w.Typical == 0 {
@@ -96,8 +96,8 @@ func (w width) learn(n int, took time.Duration, killed bool, limit int) width {
 	return w
 }
 
-// widths keeps them in Redis. Of two replicas that learn at the same time one
-// may overwrite the other: then it is learnt a page later.
+// widths keeps the width of each shape in Redis. If two replicas learn at the same
+// time, one may overwrite the other: then it is learnt a page later.
 type widths struct {
 	rdb   redis.UniversalClient
 	first int // width of the first query of a shape that names none
@@ -124,8 +124,8 @@ func (w *widths) of(ctx context.Context, s shape) (width, error) {
 	return known, nil
 }
 
-// learn keeps what a page of n repositories has taught. A shape of one
-// repository has nothing to learn but its time.
+// learn stores what a page of n repositories has taught. A shape of one repository
+// has only its time to learn.
 func (w *widths) learn(ctx context.Context, s shape, n int, took time.Duration, killed bool) error {
 	known, err := w.of(ctx, s)
 	if err != nil {
@@ -136,7 +136,7 @@ func (w *widths) learn(ctx context.Context, s shape, n int, took time.Duration, 
 		return fmt.Errorf("encode the width of %s queries: %w", s.name, err)
 	}
 	if err := w.rdb.Set(ctx, widthKey(s), text, 30*24*time.Hour).Err(); err != nil {
-		return fmt.Errorf("keep the width of %s queries: %w", s.name, err)
+		return fmt.Errorf("store the width of %s queries: %w", s.name, err)
 	}
 	return nil
 }
