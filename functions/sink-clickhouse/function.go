@@ -106,7 +106,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return d.Exhaust(ctx)
+	return d.DrainAll(ctx)
 }
 
 // newDraining returns the one drain of the function and of the bulk door.

@@ -111,7 +111,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return d.Exhaust(ctx)
+	return d.DrainAll(ctx)
 }
 
 // newDraining returns the one drain of the function and of the bulk door.
@@ -138,7 +138,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 		Drain:   drain,
 		Accept:  codec.Accept,
 		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
-		Chores:  map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
+		Tasks:  map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
 		Closers: []func() error{func() error { letters.Close(); return nil }, shelf.close},
 	}, nil
 }

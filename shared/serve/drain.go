@@ -17,8 +17,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// The extensions by which a KafkaSource says where an event stands. The topic
-// is added by the manifests' ceOverrides.
+// The extensions in which a KafkaSource gives an event's position in Kafka. The
+// topic is added by the manifests' ceOverrides.
 const (
 	extTopic     = "kafkatopic"
 	extPartition = "knativekafkapartition"
@@ -32,10 +32,10 @@ type Draining struct {
 	Drain *kafka.Drain
 	// Accept checks an event posted by hand and returns the record to produce.
 	Accept func(ctx context.Context, e cloudevents.Event) (*kgo.Record, error)
-	// Topics are those that the drain reads.
+	// Topics are the topics that the drain reads.
 	Topics []string
-	// Chores are what a tick may ask for besides "wake". They must be safe to repeat.
-	Chores map[string]func(context.Context) error
+	// Tasks are what a tick may ask for besides "wake". They must be safe to repeat.
+	Tasks map[string]func(context.Context) error
 	// Closers are run once the drain has stopped, in their order.
 	Closers []func() error
 }
@@ -47,11 +47,11 @@ func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
 		if err != nil {
 			return err
 		}
-		if chore, ok := d.Chores[do]; ok {
-			return chore(ctx)
+		if task, ok := d.Tasks[do]; ok {
+			return task(ctx)
 		}
 		if do != "wake" {
-			return event.Invalid("this function can do %q, not %q", append(slices.Sorted(maps.Keys(d.Chores)), "wake"), do)
+			return event.Invalid("this function can do %q, not %q", append(slices.Sorted(maps.Keys(d.Tasks)), "wake"), do)
 		}
 		return d.Drain.Wake(ctx)
 	}
@@ -88,8 +88,8 @@ func (d *Draining) reads(topic string) bool {
 	return false
 }
 
-// BellTopic says of which topic an event is a bell. An event that did not come
-// from Kafka is none.
+// BellTopic returns the topic that a bell is for, and whether the event is a bell
+// at all: one that did not come from Kafka is not.
 func BellTopic(e cloudevents.Event) (topic string, bell bool) {
 	ext := e.Extensions()
 	if _, bell = ext[extOffset]; bell {
@@ -106,7 +106,7 @@ func position(ext map[string]any, offset any) (kafka.Partition, int64, error) {
 	number, errPartition := strconv.ParseInt(text(ext[extPartition]), 10, 32)
 	n, errOffset := strconv.ParseInt(text(offset), 10, 64)
 	if topic == "" || errPartition != nil || errOffset != nil || n < 0 {
-		return kafka.Partition{}, 0, event.Invalid("a bell without a place: %s=%v %s=%v %s=%v", extTopic, ext[extTopic], extPartition, ext[extPartition], extOffset, offset)
+		return kafka.Partition{}, 0, event.Invalid("a bell without topic, partition and offset: %s=%v %s=%v %s=%v", extTopic, ext[extTopic], extPartition, ext[extPartition], extOffset, offset)
 	}
 	return kafka.Partition{Topic: topic, Number: int32(number)}, n, nil
 }
@@ -132,7 +132,7 @@ func Tick(e cloudevents.Event) (do string, err error) {
 	return tick.Do, nil
 }
 
-// Status tells what the drain fails of and how far it has come.
+// Status returns the drain's last error and the offsets it has covered.
 func (d *Draining) Status() Status {
 	covered := map[string]int64{}
 	for p, next := range d.Drain.Covered() {
@@ -155,17 +155,17 @@ func (d *Draining) Status() Status {
 	return s
 }
 
-// Exhaust is the bulk door: it drains what stands in the topics now and closes.
-func (d *Draining) Exhaust(ctx context.Context) error {
+// DrainAll is bulk mode: it drains what is in the topics now, and closes.
+func (d *Draining) DrainAll(ctx context.Context) error {
 	err := d.Drain.Exhaust(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	return errors.Join(err, d.Close(ending))
 }
 
-// Close stops the drain, then lets go of what it stood on. While the drain is
-// still at work everything is left to it: a lease that was given back would let a
-// successor write beside it, and one that is not runs out by itself.
+// Close stops the drain, then closes its connections. While the drain is still at
+// work they are left open: a lease released now would let a successor write beside
+// it, and one that is not released expires by itself.
 func (d *Draining) Close(ctx context.Context) error {
 	if err := d.Drain.Stop(ctx); err != nil {
 		return err
@@ -182,6 +182,6 @@ func (d *Draining) Close(ctx context.Context) error {
 	case err := <-closed:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("close what the drain stood on: %w", ctx.Err())
+		return fmt.Errorf("close the connections of a drain: %w", ctx.Err())
 	}
 }

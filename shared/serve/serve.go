@@ -37,7 +37,7 @@ type Function interface {
 
 // Status is a function's own account of itself.
 type Status struct {
-	Failing string `json:"failing,omitempty"` // what it fails of at the moment
+	Failing string `json:"failing,omitempty"` // its last error, while it has not succeeded since
 	Detail  any    `json:"detail,omitempty"`
 	// Gauges are what GET /metrics shows besides whether the function is failing.
 	Gauges []Gauge `json:"-"`
@@ -68,11 +68,11 @@ type Instance struct {
 	open func(ctx context.Context, env map[string]string) (Function, error)
 	fn   atomic.Pointer[Function]
 
-	requests context.Context // ends when no request may be open any more
-	cancel   context.CancelFunc
-	unhook   atomic.Pointer[context.CancelFunc] // stops listening to signals
-	stop     sync.Once
-	stopped  error
+	requests    context.Context // ends when no request may be open any more
+	cancel      context.CancelFunc
+	stopSignals atomic.Pointer[context.CancelFunc] // stops listening to signals
+	stop        sync.Once
+	stopped     error
 }
 
 // New returns an instance that opens its function when it is started. open must
@@ -102,9 +102,9 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 		return err
 	}
 	i.fn.Store(&fn)
-	signals, unhook := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	i.unhook.Store(&unhook)
-	context.AfterFunc(signals, func() { _ = i.Stop(context.Background()) }) // whoever hosts it calls Stop too, and gets the error
+	signals, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	i.stopSignals.Store(&stop)
+	context.AfterFunc(signals, func() { _ = i.Stop(context.Background()) }) // the host calls Stop too, and gets the error
 	return nil
 }
 
@@ -118,8 +118,8 @@ func (i *Instance) Stop(ctx context.Context) error {
 		if fn == nil {
 			return
 		}
-		if unhook := i.unhook.Load(); unhook != nil {
-			defer (*unhook)()
+		if stopSignals := i.stopSignals.Load(); stopSignals != nil {
+			defer (*stopSignals)()
 		}
 		defer time.AfterFunc(requestGrace, i.cancel).Stop()
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)

@@ -18,7 +18,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// fn is a function that answers as it is told.
+// fn is a function that answers as the test sets it.
 type fn struct {
 	err    error
 	got    []cloudevents.Event
@@ -113,19 +113,19 @@ func TestEventsAreRefusedUntilStartedAndAfterStop(t *testing.T) {
 	}
 }
 
-// stubborn is a function whose work ends with its context alone.
-type stubborn struct {
+// unstoppable is a function whose work ends only with its context.
+type unstoppable struct {
 	fn
 	begun chan struct{}
 }
 
-func (s *stubborn) Receive(ctx context.Context, _ cloudevents.Event) error {
+func (s *unstoppable) Receive(ctx context.Context, _ cloudevents.Event) error {
 	close(s.begun)
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (s *stubborn) Close(ctx context.Context) error {
+func (s *unstoppable) Close(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -133,7 +133,7 @@ func (s *stubborn) Close(ctx context.Context) error {
 // func-go calls Stop only once no request is open, and the process is killed two
 // seconds after SIGTERM.
 func TestStopEndsTheRequestsThatAreOpen(t *testing.T) {
-	f := &stubborn{begun: make(chan struct{})}
+	f := &unstoppable{begun: make(chan struct{})}
 	i := serve.New("test", func(context.Context, map[string]string) (serve.Function, error) { return f, nil })
 	if err := i.Start(context.Background(), nil); err != nil {
 		t.Fatal(err)
