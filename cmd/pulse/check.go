@@ -92,7 +92,7 @@ func checkStart(ctx context.Context, p *place) error {
 	} {
 		if address := p.env[check.name]; address != "" {
 			err := check.of(address)
-			if err != nil && !strings.HasPrefix(err.Error(), check.name) { // some name it themselves
+			if err != nil && !strings.HasPrefix(strings.TrimPrefix(err.Error(), "invalid "), check.name) { // some name it themselves
 				err = fmt.Errorf("%s: %w", check.name, err)
 			}
 			errs = append(errs, err)
