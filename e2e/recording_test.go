@@ -215,6 +215,6 @@ func TestWrongUseIsSaidInOneLine(t *testing.T) {
 	wrong("no such file", "replay", "/nowhere.jsonl", "--to", "http://127.0.0.1:1")
 	wrong("--to", "replay", recording, "--to", "somewhere")
 	p.env = append(p.env, "PULSE_HOM=x")
-	wrong("PULSE_HOM is no variable of pulse", "status")
+	wrong("unknown variable PULSE_HOM", "status")
 	p.env = p.env[:len(p.env)-1]
 }

@@ -58,14 +58,14 @@ func (a *auditCommand) Run(ctx context.Context, p *place) error {
 }
 
 // look takes the snapshot that is audited, with --wait one in which no stage has
-// anything left to do: then a sweep may go on, for what it adds later is left out.
+// work left. A sweep may go on meanwhile: what it adds later is left out.
 func (a *auditCommand) look(ctx context.Context, s *stores, home stack.Home, env map[string]string) (*snapshot, error) {
 	if !a.Wait {
-		return s.look(ctx)
+		return s.takeSnapshot(ctx)
 	}
 	waiting, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
-	return s.settle(waiting, home, stack.NewControl(env))
+	return s.waitAtRest(waiting, home, stack.NewControl(env))
 }
 
 // report is the outcome of an audit.
@@ -78,9 +78,9 @@ type report struct {
 	IcebergRaw       int64              `json:"iceberg_raw"`
 	IcebergProcessed int64              `json:"iceberg_processed"`
 	Repos            int64              `json:"repos"`
-	Duplicates       int64              `json:"duplicates"` // rows too many, in any store
+	Duplicates       int64              `json:"duplicates"` // surplus rows, in any store
 	DeadLetters      int64              `json:"dead_letters"`
-	Expired          int64              `json:"expired"` // observations that have passed Kafka's retention: compared among the stores only
+	Expired          int64              `json:"expired"` // observations beyond Kafka's retention: compared only between the stores
 	Clean            bool               `json:"clean"`   // no differences and no failed sweeps
 	Differences      []string           `json:"differences"`
 	Rows             []differing        `json:"rows"` // which rows differ, the first of them
@@ -111,7 +111,7 @@ type sweepReport struct {
 // accounts are what every store holds.
 type accounts struct {
 	base, processed, hot, raw, cold *audit.Account
-	forgotten                       bool // Kafka has let go of records
+	truncated                       bool // Kafka's retention has deleted records
 }
 
 // audit compares what the stores held at one time.
@@ -138,11 +138,11 @@ func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 		return errors.Join(at.raw.Account(within, nil, raw), at.cold.Account(within, nil, cold))
 	})
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
-		forgotten, err := kafka.Forgotten(ctx, s.kafka, topic)
+		truncated, err := kafka.Forgotten(ctx, s.kafka, topic)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("audit: %w", err), group.Wait())
 		}
-		a.forgotten = a.forgotten || forgotten
+		a.truncated = a.truncated || truncated
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -159,8 +159,8 @@ func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 	if len(r.Differences) == 0 {
 		return r, nil
 	}
-	days := r.worth(listedRows)
-	if r.Rows, err = s.which(ctx, at, days, a.forgotten); err != nil {
+	days := r.firstDiffering(maxRowsRead)
+	if r.Rows, err = s.differingRows(ctx, at, days, a.truncated); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	return r, nil
@@ -169,7 +169,7 @@ func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 	r.Kafka, r.KafkaRecords = a.base.Total.Distinct, a.base.Total.Rows
 	r.Observations, r.Repos = r.Kafka, a.base.Repos
-	if a.forgotten {
+	if a.truncated {
 		r.Observations, r.Repos = max(r.Kafka, a.raw.Total.Distinct), max(r.Repos, a.raw.Repos)
 		r.Expired = r.Observations - r.Kafka
 	}
@@ -199,11 +199,11 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 			g := groupReport{Name: n, Kafka: base.Distinct, ClickHouse: hot.Distinct, IcebergRaw: raw.Distinct, IcebergProcessed: cold.Distinct}
 			g.stored = max(hot.Distinct, raw.Distinct, cold.Distinct)
 			observed, details, velocity := []audit.Tally{raw, hot, cold}, []audit.Tally{raw, cold}, []audit.Tally{hot, cold}
-			// What Kafka has let go of it is no witness to.
-			if !a.forgotten || base.Distinct >= g.stored {
+			// Kafka cannot confirm what its retention has deleted.
+			if !a.truncated || base.Distinct >= g.stored {
 				observed, details = append(observed, base), append(details, base)
 			}
-			if !a.forgotten || processed.Distinct >= g.stored {
+			if !a.truncated || processed.Distinct >= g.stored {
 				observed, details = append(observed, processed), append(details, processed)
 				if processed.Reprocessed == 0 {
 					velocity = append(velocity, processed)
@@ -212,11 +212,11 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 			g.Equal = sameObserved(observed) && sameDetails(details) && sameVelocity(velocity)
 			if !g.Equal {
 				differ("%s %s: %sKafka %d, processed %d, ClickHouse %d, Iceberg raw %d, processed %d%s", kind, n,
-					lacks(a.forgotten, base, processed, hot, raw, cold),
+					missingFrom(a.truncated, base, processed, hot, raw, cold),
 					base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct, sameCount(observed))
 			}
 			if hot.Duplicates()+raw.Duplicates()+cold.Duplicates() != 0 {
-				g.Equal = false // told above for all of them
+				g.Equal = false // reported above, for the whole store
 			}
 			out = append(out, g)
 		}
@@ -236,24 +236,24 @@ func (r *report) compare(a accounts, ledger map[string][]event.OwnerSwept) {
 				stored = max(g.Kafka, g.stored)
 			}
 		}
-		if stored < seen { // more is no fault: a page that was read twice has two times of reading
-			differ("sweep %s: its ledger says %d were seen, %d are stored", name, seen, stored)
+		if stored < seen { // there may be more: a page that was read twice gives two observations
+			differ("sweep %s: the ledger says that %d were seen, %d are stored", name, seen, stored)
 		}
 	}
 	r.FailedSweeps = failedIn(ledger)
 	r.Clean = len(r.Differences)+len(r.FailedSweeps) == 0
 }
 
-// lacks says which stores lack how many observations of a group; Kafka is left out
-// where it has let go of records.
-func lacks(forgotten bool, base, processed, hot, raw, cold audit.Tally) string {
+// missingFrom says how many observations of a group each store lacks. Kafka is left
+// out if its retention has deleted records.
+func missingFrom(truncated bool, base, processed, hot, raw, cold audit.Tally) string {
 	most := max(base.Distinct, processed.Distinct, hot.Distinct, raw.Distinct, cold.Distinct)
 	var found []string
 	for _, s := range []struct {
 		name    string
 		tally   audit.Tally
 		forgets bool
-	}{{"github.base_repos", base, forgotten}, {"github.processed_repos", processed, forgotten}, {"ClickHouse", hot, false}, {"Iceberg base_repos", raw, false}, {"Iceberg processed_repos", cold, false}} {
+	}{{"github.base_repos", base, truncated}, {"github.processed_repos", processed, truncated}, {"ClickHouse", hot, false}, {"Iceberg base_repos", raw, false}, {"Iceberg processed_repos", cold, false}} {
 		if missing := most - s.tally.Distinct; missing > 0 && !s.forgets {
 			found = append(found, fmt.Sprintf("%s lacks %d", s.name, missing))
 		}
@@ -300,8 +300,8 @@ func sameCount(all []audit.Tally) string {
 	return ": equal in number, not in values"
 }
 
-// withLedger sets beside what was stored what the sweep itself says it saw. A
-// sweep without ledger lines is unknown, which is no difference.
+// withLedger adds to what was stored what the sweep's ledger says it saw. A sweep
+// without ledger lines has the status "unknown", which is not a difference.
 func withLedger(g groupReport, lines []event.OwnerSwept) sweepReport {
 	s := sweepReport{groupReport: g, Status: "unknown"}
 	if len(lines) == 0 {
@@ -336,7 +336,7 @@ func (r *report) print() {
 	t.AppendRow(table.Row{count(r.Observations), count(r.Kafka), count(r.ClickHouse), count(r.IcebergRaw), count(r.IcebergProcessed), count(r.Repos), count(r.Duplicates), count(r.DeadLetters)})
 	t.Render()
 	if r.Expired > 0 {
-		fmt.Printf("Kafka has let go of %s observations; those are compared among the stores.\n", count(r.Expired))
+		fmt.Printf("Kafka's retention has deleted %s observations; those are compared between the stores only.\n", count(r.Expired))
 	}
 	printFailed(r.FailedSweeps)
 	if len(r.Differences) == 0 {

@@ -30,7 +30,7 @@ func account(t *testing.T, names string) *audit.Account {
 func TestAnAuditFindsWhateverDiffers(t *testing.T) {
 	f := func(base, processed, hot, raw, cold string, forgotten bool, ledger int64, want string) {
 		t.Helper()
-		a := accounts{base: account(t, base), processed: account(t, processed), hot: account(t, hot), raw: account(t, raw), cold: account(t, cold), forgotten: forgotten}
+		a := accounts{base: account(t, base), processed: account(t, processed), hot: account(t, hot), raw: account(t, raw), cold: account(t, cold), truncated: forgotten}
 		lines := map[string][]event.OwnerSwept{}
 		if ledger > 0 {
 			lines["s"] = []event.OwnerSwept{{SweepID: "s", Seen: ledger, Status: event.StatusComplete}}
@@ -73,8 +73,8 @@ func TestAnAuditNamesTheRows(t *testing.T) {
 	}
 	f := func(kafka, hot, cold string, forgets bool, want ...string) {
 		t.Helper()
-		got := tell([]holding{
-			{store: "Kafka", listing: listing(kafka), velocities: true, repeats: true, forgets: forgets},
+		got := describe([]holding{
+			{store: "Kafka", listing: listing(kafka), velocities: true, repeats: true, truncated: forgets},
 			{store: "ClickHouse", listing: listing(hot), velocities: true}, {store: "Iceberg", listing: listing(cold), velocities: true},
 		})
 		var texts []string

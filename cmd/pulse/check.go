@@ -16,13 +16,13 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// checkStart says all that is wrong with what a stack is to be started with: the
-// home, each address that is given, and the owners. It connects to nothing. No
-// error quotes an address, which may hold a password.
+// checkStart says all that is wrong with the settings of a start: the home, each
+// address that is given, and the owners. It connects to nothing. No error quotes an
+// address, which may hold a password.
 func checkStart(ctx context.Context, p *place) error {
 	home, err := filepath.Abs(string(p.home))
 	if err != nil {
-		return fmt.Errorf("home: %w", err)
+		return fmt.Errorf("find PULSE_HOME: %w", err)
 	}
 	var errs []error
 	if err := checkPath("PULSE_HOME", home); err != nil {
@@ -67,7 +67,7 @@ func checkStart(ctx context.Context, p *place) error {
 			case !ok:
 				return checkURL(address, "http", "https")
 			case !filepath.IsAbs(path):
-				return errors.New("want sqlite:///path, with the whole path")
+				return errors.New("want sqlite:///path, with an absolute path")
 			}
 			return checkPath("its path", path)
 		}},
@@ -125,7 +125,7 @@ func checkURL(address string, schemes ...string) error {
 	}
 	if u.Port() != "" {
 		if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65_535 {
-			return fmt.Errorf("port %s does not exist", u.Port())
+			return fmt.Errorf("invalid port %s: want 1 to 65535", u.Port())
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ type compareCommand struct {
 
 // compared is one repository beside others.
 type compared struct {
-	standing
+	rankedSeries
 	Index         *float64 `json:"index"`           // stars now, where those of the first day read are 100
 	ShareOfGrowth *float64 `json:"share_of_growth"` // of the net stars over 30 days of all that grew, 0 to 1
 }
@@ -49,7 +49,7 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 	}
 	var all []compared
 	for _, s := range found {
-		one := compared{standing: s}
+		one := compared{rankedSeries: s}
 		if first, now := first(s.Days), last(s.Days); first != nil && *first != 0 {
 			index := 100 * *now / *first
 			one.Index = &index

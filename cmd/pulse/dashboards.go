@@ -11,12 +11,12 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/superset"
 )
 
-// supersetPort is where the dashboards are if nobody else is there.
+// supersetPort is the port of the dashboards, unless it is taken.
 const supersetPort = 8088
 
-// dashboards brings Superset up beside a stack that is up, and returns at once.
-// What it says on its way goes between the lines of others; if it fails, the
-// stack goes on without it. wait returns once it has stopped.
+// dashboards starts Superset beside a stack that is up, and returns at once. Its
+// messages mix with those of the stack; if it fails, the stack goes on without it.
+// wait returns once it has stopped.
 func dashboards(ctx context.Context, p *place, s *stack.Stack) (wait func()) {
 	done := make(chan struct{})
 	go func() {
@@ -52,7 +52,7 @@ func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
 	return superset.Run(ctx, cfg)
 }
 
-// cacheDir is where what is fetched once is kept for all stacks of a user.
+// cacheDir is where downloads are kept for all stacks of a user.
 func cacheDir(env map[string]string) (string, error) {
 	if dir := env["PULSE_CACHE"]; dir != "" {
 		return filepath.Abs(dir)

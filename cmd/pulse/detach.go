@@ -16,8 +16,8 @@ import (
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
 
-// detach starts the stack in a session of its own, passes on what it says, and
-// returns once it is ready.
+// detach starts the stack in a session of its own, prints its output, and returns
+// once it is ready.
 func (u *upCommand) detach(ctx context.Context, p *place) error {
 	if pid := p.home.Running(); pid != 0 {
 		return fmt.Errorf("%w: %s (pid %d)", stack.ErrRunning, p.home, pid)
@@ -40,7 +40,7 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 	defer log.Close()
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("own path: %w", err)
+		return fmt.Errorf("find the path of pulse: %w", err)
 	}
 	args := []string{"up", "--idle-after", u.IdleAfter.String(), "--status", ready, fmt.Sprintf("--drop-bells=%g", u.DropBells), fmt.Sprintf("--bell-rate=%g", u.BellRate)}
 	if u.Empty {

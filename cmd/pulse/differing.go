@@ -17,23 +17,24 @@ import (
 )
 
 const (
-	// listedRows bounds the rows of a store that are looked through for
-	// differences: those of the first days that differ, and always one day's.
-	listedRows = 1_000_000
-	// toldRows bounds the rows that are told of.
-	toldRows = 1_000
+	// maxRowsRead bounds the rows of a store that are searched for differences:
+	// those of the first days that differ, but at least one day's.
+	maxRowsRead = 1_000_000
+	// maxListed bounds the rows that are listed.
+	maxListed = 1_000
 )
 
-// differing is an observation that is not once and with the same values in every
-// store.
+// differing is an observation that not every store holds exactly once and with the
+// same values.
 type differing struct {
 	RepoID     int64     `json:"repo_id"`
 	ObservedAt time.Time `json:"observed_at"`
 	What       string    `json:"what"`
 }
 
-// worth are the first days that differ, as many as hold a number of rows.
-func (r *report) worth(rows int64) (days []string) {
+// firstDiffering returns the first days that differ, together no more than a number
+// of rows, but at least one day.
+func (r *report) firstDiffering(rows int64) (days []string) {
 	for _, d := range r.Days {
 		if d.Equal {
 			continue
@@ -48,9 +49,9 @@ func (r *report) worth(rows int64) (days []string) {
 	return days
 }
 
-// which finds the rows that differ on some days. It reads Kafka once more, and
-// of the stores what those days are in.
-func (s *stores) which(ctx context.Context, at *snapshot, days []string, forgotten bool) ([]differing, error) {
+// differingRows finds the rows that differ on some days. It reads Kafka once more,
+// and those days of the stores.
+func (s *stores) differingRows(ctx context.Context, at *snapshot, days []string, truncated bool) ([]differing, error) {
 	if len(days) == 0 {
 		return []differing{}, nil
 	}
@@ -64,27 +65,27 @@ func (s *stores) which(ctx context.Context, at *snapshot, days []string, forgott
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return tell([]holding{
-		{store: "Kafka", listing: base, details: true, repeats: true, forgets: forgotten},
-		{store: "Kafka, processed", listing: processed, details: true, velocities: true, repeats: true, forgets: forgotten},
+	return describe([]holding{
+		{store: "Kafka", listing: base, details: true, repeats: true, truncated: truncated},
+		{store: "Kafka, processed", listing: processed, details: true, velocities: true, repeats: true, truncated: truncated},
 		{store: "ClickHouse", listing: hot, velocities: true},
 		{store: "Iceberg base_repos", listing: raw, details: true},
 		{store: "Iceberg processed_repos", listing: cold, details: true, velocities: true},
 	}), nil
 }
 
-// holding is what a store holds of the days that are looked through.
+// holding is what a store holds of the days that are compared.
 type holding struct {
 	store      string
 	listing    *audit.Listing
 	details    bool // it has all of an observation
 	velocities bool
 	repeats    bool // a row may be there more than once
-	forgets    bool // a row may be gone
+	truncated  bool // retention may have deleted a row
 }
 
-// tell says of each observation what is wrong with it, in the order of time.
-func tell(all []holding) []differing {
+// describe says what is wrong with each observation, in the order of time.
+func describe(all []holding) []differing {
 	keys := map[repo.Key]bool{}
 	for _, h := range all {
 		for k := range h.listing.Rows {
@@ -101,7 +102,7 @@ func tell(all []holding) []differing {
 		for _, h := range all {
 			row := h.listing.Rows[k]
 			switch {
-			case row.Copies == 0 && !h.forgets:
+			case row.Copies == 0 && !h.truncated:
 				missing = append(missing, h.store)
 			case row.Copies > 1 && !h.repeats:
 				twice = append(twice, h.store)
@@ -135,15 +136,15 @@ func tell(all []holding) []differing {
 			continue
 		}
 		out = append(out, differing{RepoID: k.ID, ObservedAt: time.UnixMilli(k.ObservedAt).UTC(), What: strings.Join(what, "; ")})
-		if len(out) == toldRows {
+		if len(out) == maxListed {
 			break
 		}
 	}
 	return out
 }
 
-// minority names the stores that stand apart, group by group; the largest group
-// is named last, as what they differ from.
+// minority names the stores that differ, group by group; the largest group is named
+// last, as what they differ from.
 func minority(bySum map[uint64][]string) string {
 	groups := slices.SortedFunc(maps.Values(bySum), func(a, b []string) int {
 		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(strings.Join(a, ""), strings.Join(b, "")))

@@ -92,52 +92,53 @@ func (c *dlqShowCommand) Run(ctx context.Context, p *place) error {
 			return printJSON(l)
 		}
 	}
-	return fmt.Errorf("%s is no dead letter: see pulse dlq list --all", c.ID)
+	return fmt.Errorf("no dead letter %s: see pulse dlq list --all", c.ID)
 }
 
-// settling says which letters.
-type settling struct {
+// letterSelection says which letters.
+type letterSelection struct {
 	IDs []string `arg:"" optional:"" name:"id" help:"topic/partition/offset, as list shows it."`
 	All bool     `help:"All that are open."`
 }
 
-type dlqRetryCommand struct{ settling }
+type dlqRetryCommand struct{ letterSelection }
 
 // Run sends the letters' records again.
 func (c *dlqRetryCommand) Run(ctx context.Context, p *place) error {
 	return c.settle(ctx, p, event.Retried)
 }
 
-type dlqDropCommand struct{ settling }
+type dlqDropCommand struct{ letterSelection }
 
-// Run gives the letters up.
+// Run drops the letters.
 func (c *dlqDropCommand) Run(ctx context.Context, p *place) error {
 	return c.settle(ctx, p, event.Dropped)
 }
 
-// settler is the name under which letters are settled: one at a time, anywhere.
-const settler = "m7pulse-dlq"
+// transactionalID is shared by all who settle letters, so that Kafka fences all but
+// the newest of them, on whatever machine.
+const transactionalID = "m7pulse-dlq"
 
-// settle retries or drops letters. What is sent again and the note that it was
-// are written in one transaction, and of two who settle at once one is fenced:
-// no letter is settled twice.
-func (c *settling) settle(ctx context.Context, p *place, how string) error {
+// settle retries or drops letters. A record that is sent again and the note of it
+// are written in one transaction, and of two processes that settle at once one is
+// fenced: no letter is settled twice.
+func (c *letterSelection) settle(ctx context.Context, p *place, how string) error {
 	if c.All == (len(c.IDs) > 0) {
-		return errors.New("name the letters, or say --all")
+		return errors.New("want the ids of dead letters, or --all")
 	}
 	cfg, err := p.kafka(ctx)
 	if err != nil {
 		return err
 	}
-	client, err := kafka.NewTransactor(cfg, settler)
+	client, err := kafka.NewTransactor(cfg, transactionalID)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	// To take the name fences everyone else; only then is it certain what still
-	// waits.
+	// A new producer id fences every other process; only then is it certain which
+	// letters are still open.
 	if _, _, err := client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("take the place of who settles letters: %w", err)
+		return fmt.Errorf("fence other processes that settle letters: %w", err)
 	}
 	letters, err := audit.Letters(ctx, cfg)
 	if err != nil {
@@ -147,22 +148,22 @@ func (c *settling) settle(ctx context.Context, p *place, how string) error {
 	if err != nil {
 		return err
 	}
-	var hopeless []error
+	var notRetryable []error
 	for _, l := range chosen {
 		err := settleOne(ctx, cfg, client, l, how)
 		switch {
 		case err == nil:
 			fmt.Printf("%s %s\n", l.ID(), how)
-		case neverRetried(err):
-			hopeless = append(hopeless, fmt.Errorf("%s can only be dropped: %w", l.ID(), err))
+		case isNotRetryable(err):
+			notRetryable = append(notRetryable, fmt.Errorf("%s can only be dropped: %w", l.ID(), err))
 		default:
-			return errors.Join(append(hopeless, fmt.Errorf("%s: %w (is another pulse dlq at work?)", l.ID(), err))...)
+			return errors.Join(append(notRetryable, fmt.Errorf("settle %s: %w (is another pulse dlq running?)", l.ID(), err))...)
 		}
 	}
 	if len(chosen) == 0 {
-		fmt.Println("nothing waits")
+		fmt.Println("no dead letter is open")
 	}
-	return errors.Join(hopeless...)
+	return errors.Join(notRetryable...)
 }
 
 // settleOne writes the note of one letter and, when it is retried, its record.
@@ -185,14 +186,14 @@ func settleOne(ctx context.Context, cfg kafka.Config, client *kgo.Client, l *aud
 	return transact(ctx, client, records)
 }
 
-// neverRetried says whether a record can never be sent again, so that its letter
-// must not keep those behind it: it is not in the log any more, or with the mark
-// that it may repeat it is larger than its topic takes.
-func neverRetried(err error) bool {
+// isNotRetryable says whether a record can never be sent again, so that its letter
+// must not hold up those behind it: it is not in the log any more, or with the
+// mayrepeat mark it is larger than its topic allows.
+func isNotRetryable(err error) bool {
 	return errors.Is(err, kafka.ErrMissing) || errors.Is(err, event.ErrInvalid) || errors.Is(err, kerr.MessageTooLarge)
 }
 
-func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err error) {
+func (c *letterSelection) choose(letters []*audit.Letter) (chosen []*audit.Letter, err error) {
 	byID := map[string]*audit.Letter{}
 	for _, l := range letters {
 		byID[l.ID()] = l
@@ -203,7 +204,7 @@ func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err 
 	for _, id := range c.IDs {
 		switch l := byID[id]; {
 		case l == nil:
-			return nil, fmt.Errorf("%s is no dead letter: see pulse dlq list", id)
+			return nil, fmt.Errorf("no dead letter %s: see pulse dlq list", id)
 		case l.Settled != "":
 			return nil, fmt.Errorf("%s was %s already", id, l.Settled)
 		default:
@@ -213,8 +214,8 @@ func (c *settling) choose(letters []*audit.Letter) (chosen []*audit.Letter, err 
 	return chosen, nil
 }
 
-// original is the record of a letter, from the letter, or where that was cut from
-// the record's own place.
+// original is the record of a letter, read from the letter, or from the record's
+// own offset if the letter was cut.
 func original(ctx context.Context, cfg kafka.Config, l *audit.Letter) (*kgo.Record, error) {
 	if l.Cut != nil {
 		r, err := kafka.ReadAt(ctx, cfg, kafka.Partition{Topic: l.Topic, Number: l.Partition}, l.Offset)

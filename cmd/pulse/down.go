@@ -10,7 +10,7 @@ import (
 
 type downCommand struct{}
 
-// downLimit outlives the 30 s that each function and server has to stop.
+// downLimit is longer than the 30 s that each function and server has to stop.
 const downLimit = 90 * time.Second
 
 // Run stops the stack and returns when it is gone.

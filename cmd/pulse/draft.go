@@ -23,7 +23,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// draft is days computed anew and not published, in both stores.
+// draft is days that were computed again and are not published yet, in both stores.
 type draft struct {
 	cold *sinkiceberg.Draft
 	hot  *sinkclickhouse.Draft
@@ -45,12 +45,12 @@ func openDraft(ctx context.Context, s *stores, env map[string]string) (*draft, e
 	return &draft{cold, hot}, nil
 }
 
-// alone keeps others from the draft until the context that it returns has ended,
-// which it does when release is called.
-func (d *draft) alone(ctx context.Context) (context.Context, func(), error) {
+// lock keeps other processes from the draft until release is called or the context
+// that it returns has ended.
+func (d *draft) lock(ctx context.Context) (context.Context, func(), error) {
 	ctx, release, err := d.hot.Alone(ctx)
 	if held := new(lease.Held); errors.As(err, &held) {
-		return nil, nil, errors.New("another reprocess is at work")
+		return nil, nil, errors.New("another pulse reprocess is running")
 	}
 	return ctx, release, err
 }
@@ -69,7 +69,7 @@ func (d *draft) drop(ctx context.Context) error {
 type reprocessed struct {
 	From        string   `json:"from"`
 	To          string   `json:"to"`
-	Computed    int      `json:"days_computed"` // the others were there from a run before
+	Computed    int      `json:"days_computed"` // the others are from an earlier run
 	Rows        int64    `json:"rows"`          // of all days
 	Changed     []string `json:"changed_days"`  // in either store
 	Published   bool     `json:"published"`
@@ -77,7 +77,7 @@ type reprocessed struct {
 	Seconds     float64  `json:"seconds"`
 }
 
-// days computes closed days anew: write, audit, publish.
+// days computes closed days again: write, audit, publish.
 func (r *reprocessCommand) days(ctx context.Context, p *place, env map[string]string, s *stores, d *draft) error {
 	from, to, err := r.span()
 	if err != nil {
@@ -88,10 +88,10 @@ func (r *reprocessCommand) days(ctx context.Context, p *place, env map[string]st
 		return err
 	}
 	began := time.Now()
-	// What is on its way would be missing from the days.
+	// Records that are still on their way would be missing from the days.
 	waiting, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	if _, err := s.settle(waiting, p.home, stack.NewControl(env)); err != nil {
+	if _, err := s.waitAtRest(waiting, p.home, stack.NewControl(env)); err != nil {
 		return err
 	}
 	todo, err := d.cold.Begin(ctx, from, to, code)
@@ -123,10 +123,10 @@ func (r *reprocessCommand) days(ctx context.Context, p *place, env map[string]st
 		out.Published = true
 	}
 	out.Seconds = time.Since(began).Seconds()
-	return r.tell(out)
+	return r.report(out)
 }
 
-func (r *reprocessCommand) tell(out reprocessed) error {
+func (r *reprocessCommand) report(out reprocessed) error {
 	if r.JSON {
 		if err := printJSON(out); err != nil {
 			return err
@@ -158,35 +158,35 @@ func (r *reprocessCommand) span() (from, to sinkiceberg.Day, err error) {
 	}
 	for _, day := range []string{r.From, r.To} {
 		if at, err := time.Parse(time.DateOnly, day); err != nil || at.Format(time.DateOnly) != day {
-			return "", "", fmt.Errorf("%q is no day: want YYYY-MM-DD", day)
+			return "", "", fmt.Errorf("invalid day %q: want YYYY-MM-DD", day)
 		}
 	}
 	from, to = sinkiceberg.Day(r.From), sinkiceberg.Day(r.To)
 	if today := sinkiceberg.DayOf(time.Now()); to >= today {
-		return "", "", fmt.Errorf("%s is not closed: days before %s are", to, today)
+		return "", "", fmt.Errorf("day %s is not over: want one before %s", to, today)
 	}
 	return from, to, nil
 }
 
-// program names the code that computes: another program makes other rows.
+// program identifies the code that computes: another program may make other rows.
 func program() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("own path: %w", err)
+		return "", fmt.Errorf("find the path of pulse: %w", err)
 	}
 	f, err := os.Open(self)
 	if err != nil {
-		return "", fmt.Errorf("own program: %w", err)
+		return "", fmt.Errorf("read the program of pulse: %w", err)
 	}
 	defer f.Close()
 	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("own program: %w", err)
+		return "", fmt.Errorf("read the program of pulse: %w", err)
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)), nil
 }
 
-// write computes days, in order, from what lies before them.
+// write computes days, in order, from the observations before them.
 func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progressbar.ProgressBar) error {
 	if len(days) == 0 {
 		return nil
@@ -218,7 +218,7 @@ func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progress
 	return nil
 }
 
-// compute makes the rows of a day, a share of its repositories at a time, so
+// compute makes the rows of a day, for a share of its repositories at a time, so
 // that a day of any size fits into memory.
 func (d *draft) compute(ctx context.Context, past *aggregate.Past, day sinkiceberg.Day) iter.Seq2[[]*event.RepoProcessed, error] {
 	return func(yield func([]*event.RepoProcessed, error) bool) {
@@ -255,7 +255,8 @@ func (d *draft) compute(ctx context.Context, past *aggregate.Past, day sinkicebe
 	}
 }
 
-// audit looks at what was written, gives it to ClickHouse too, and looks again.
+// audit checks what was written to Iceberg, writes it to ClickHouse too, and checks
+// that.
 func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progressbar.ProgressBar) (differences []string, rows int64, err error) {
 	if err := d.hot.Begin(ctx); err != nil {
 		return nil, 0, err
@@ -287,7 +288,7 @@ func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progress
 	}
 	for _, day := range names(days) {
 		if n := (sinkclickhouse.DraftDay{Rows: wrote[day], Distinct: wrote[day]}); have[day] != n {
-			differences = append(differences, fmt.Sprintf("%s: ClickHouse has %d rows of %d observations in its draft, of %d that were sent",
+			differences = append(differences, fmt.Sprintf("%s: ClickHouse's draft has %d rows of %d observations, want %d",
 				day, have[day].Rows, have[day].Distinct, wrote[day]))
 		}
 	}
@@ -295,7 +296,7 @@ func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progress
 }
 
 // publish overwrites the days, first in Iceberg, then in ClickHouse.
-func (d *draft) publish(ctx context.Context, patience time.Duration, s *stores, days []sinkiceberg.Day, bar *progressbar.ProgressBar) ([]string, error) {
+func (d *draft) publish(ctx context.Context, timeout time.Duration, s *stores, days []sinkiceberg.Day, bar *progressbar.ProgressBar) ([]string, error) {
 	changed := map[string]bool{}
 	cold, err := d.cold.Publish(ctx)
 	if err != nil {
@@ -312,11 +313,11 @@ func (d *draft) publish(ctx context.Context, patience time.Duration, s *stores, 
 	for p := range ends {
 		partitions = append(partitions, p.Number)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	hot, err := d.hot.Publish(ctx, partitions, names(days), func(string) { _ = bar.Add(1) })
 	if err != nil {
-		return nil, fmt.Errorf("ClickHouse still has what it had in part; run it again: %w", err)
+		return nil, fmt.Errorf("publish in ClickHouse, which is done in part (run the command again): %w", err)
 	}
 	for _, day := range hot {
 		changed[day] = true

@@ -25,9 +25,9 @@ type drainCommand struct {
 	JSON      bool   `help:"Print JSON."`
 }
 
-// Run goes through the bulk door of a stage: what stands in its topics now is
-// done when it returns. It may be stopped and started again at any time, and
-// run beside the function.
+// Run drains a stage in bulk mode: what is in its topics now is done when it
+// returns. It may be stopped and started again at any time, and run beside the
+// function.
 func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	if d.Processes < 1 || d.Processes > 64 {
 		return fmt.Errorf("--processes %d: want 1 to 64", d.Processes)
@@ -51,7 +51,7 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	for i := range d.Processes {
 		all.Go(func() error {
 			c := exec.CommandContext(ctx, program, "drain")
-			c.Env = append(environ(env), fmt.Sprintf("SHARE=%d/%d", i, d.Processes)) // aggregate's are shared out by its group
+			c.Env = append(environ(env), fmt.Sprintf("SHARE=%d/%d", i, d.Processes)) // aggregate ignores it: its group shares the partitions
 			c.Stderr = os.Stderr
 			c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 			c.WaitDelay = time.Minute
@@ -71,8 +71,7 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	return nil
 }
 
-// backlog is how many records the stage has still to do, control records
-// among them.
+// backlog is how many records the stage has still to do, including control records.
 func (d *drainCommand) backlog(ctx context.Context, env map[string]string) (int64, error) {
 	if d.Stage != "aggregate" {
 		s, err := openStores(ctx, env)

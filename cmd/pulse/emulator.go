@@ -22,8 +22,8 @@ type emulatorCommand struct {
 	Instant bool     `help:"Answer at once, without limits. Otherwise answers take as long as GitHub's, and its limits apply."`
 }
 
-// Run serves a world that lives until it is stopped. It needs npm once, to
-// fetch GitHub's schema.
+// Run serves a world that changes with time, until it is stopped. It needs npm once,
+// to fetch GitHub's schema.
 func (c *emulatorCommand) Run(ctx context.Context) error {
 	owners, err := c.plan()
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 // the first gets most, each next one less.
 func (c *emulatorCommand) plan() ([]githubtest.OwnerPlan, error) {
 	if c.Repos < 0 || c.Repos > 1_000_000 {
-		return nil, fmt.Errorf("%d repositories: there can be 0 to 1,000,000", c.Repos)
+		return nil, fmt.Errorf("--repos %d: want 0 to 1,000,000", c.Repos)
 	}
 	var (
 		owners []githubtest.OwnerPlan
@@ -86,7 +86,7 @@ func (c *emulatorCommand) plan() ([]githubtest.OwnerPlan, error) {
 		o.Login, o.User = login, kind == "user"
 		if given {
 			if _, err := fmt.Sscanf(number, "%d", &o.Repos); err != nil || o.Repos < 0 || o.Repos > 1_000_000 {
-				return nil, fmt.Errorf("owner %q: %q is no number of repositories", entry, number)
+				return nil, fmt.Errorf("owner %q: invalid number of repositories %q", entry, number)
 			}
 		} else {
 			open = append(open, i)

@@ -20,13 +20,13 @@ func failedNow(ctx context.Context, env map[string]string) ([]fetchorg.Failure, 
 	defer owners.Close()
 	failed, err := owners.Failed(ctx)
 	if failed == nil {
-		failed = []fetchorg.Failure{} // in JSON a list
+		failed = []fetchorg.Failure{} // in JSON [], not null
 	}
 	return failed, err
 }
 
 // failedIn finds the owners whose last sweep in the ledger failed, by owner. An
-// owner that has no line in the last day of the ledger is not swept any more.
+// owner without a line in the last day of the ledger is no longer swept.
 func failedIn(ledger map[string][]event.OwnerSwept) []fetchorg.Failure {
 	last := map[string]event.OwnerSwept{}
 	newest := ""

@@ -16,7 +16,8 @@ type functionCommand struct {
 	Name string `arg:"" enum:"fetch-org,aggregate,sink-clickhouse,sink-iceberg" help:"fetch-org, aggregate, sink-clickhouse or sink-iceberg. It is configured by the environment and listens on LISTEN_ADDRESS."`
 }
 
-// Run becomes the function's own program, which stands beside this one.
+// Run replaces this process with the function's own program, which is in the same
+// folder.
 func (f *functionCommand) Run() error {
 	program, err := stack.Program(f.Name)
 	if err != nil {

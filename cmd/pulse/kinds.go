@@ -21,21 +21,21 @@ import (
 // kindLimit is how long a store may take to say, or to note, what it holds.
 const kindLimit = 20 * time.Second
 
-// marked is a store that remembers where its data comes from.
-type marked interface {
-	// Kind is what the store holds, or "" if nothing says it.
+// kindStore is a store that remembers where its data comes from.
+type kindStore interface {
+	// Kind is what the store holds, or "" if that was not noted.
 	Kind(ctx context.Context) (string, error)
 	// KeepKind notes the kind; what was noted before stays. It is safe to repeat.
 	KeepKind(ctx context.Context, kind string) error
 }
 
-// keepKinds has every store whose address is given remember the kind of the stack
-// that is started, and refuses the start if one of them holds another kind; then
-// none is changed.
+// keepKinds notes the kind of the stack that is started in every store whose
+// address is given. If one of them holds another kind, it refuses the start and
+// changes none.
 func keepKinds(ctx context.Context, env map[string]string, kind stack.Kind) error {
 	ctx, cancel := context.WithTimeout(ctx, kindLimit)
 	defer cancel()
-	stores, closers, err := markedStores(ctx, env)
+	stores, closers, err := openKindStores(ctx, env)
 	defer func() {
 		for _, c := range closers {
 			_ = c() // all has been read and written
@@ -49,7 +49,7 @@ func keepKinds(ctx context.Context, env map[string]string, kind stack.Kind) erro
 		for name, s := range stores {
 			holds, err := s.Kind(ctx)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: read what kind of data it holds: %w", name, err))
+				errs = append(errs, fmt.Errorf("read what kind of data %s holds: %w", name, err))
 				continue
 			}
 			errs = append(errs, kind.Admit(name, stack.Kind(holds)))
@@ -61,15 +61,16 @@ func keepKinds(ctx context.Context, env map[string]string, kind stack.Kind) erro
 	}
 	for name, s := range stores {
 		if err := s.KeepKind(ctx, string(kind)); err != nil {
-			return fmt.Errorf("%s: note what kind of data it holds: %w", name, err)
+			return fmt.Errorf("note what kind of data %s holds: %w", name, err)
 		}
 	}
-	return admit() // of two starts at once one was first
+	return admit() // another start may have been first
 }
 
-// markedStores opens the stores whose addresses are given, by the variable.
-func markedStores(ctx context.Context, env map[string]string) (stores map[string]marked, closers []func() error, err error) {
-	stores = map[string]marked{}
+// openKindStores opens the stores whose addresses are given, by the names of their
+// variables.
+func openKindStores(ctx context.Context, env map[string]string) (stores map[string]kindStore, closers []func() error, err error) {
+	stores = map[string]kindStore{}
 	if env["KAFKA_BROKERS"] != "" {
 		cfg, err := stack.KafkaOf(ctx, env)
 		if err != nil {
@@ -108,8 +109,8 @@ func markedStores(ctx context.Context, env map[string]string) (stores map[string
 	return stores, closers, nil
 }
 
-// topicKind holds one record that counts, its first: what the data in this Kafka
-// is.
+// topicKind says in its first record what the data in this Kafka is; later records
+// are ignored.
 const topicKind = "m7pulse.kind"
 
 type kafkaKind struct{ cfg kafka.Config }

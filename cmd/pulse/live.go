@@ -15,8 +15,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// sweep reads GitHub once and shows what it saw. A first sweep of large owners
-// can take most of an hour: an interrupt ends the waiting, not the sweep.
+// sweep reads GitHub once and shows what it saw. A first sweep of large owners can
+// take most of an hour: an interrupt ends the wait, not the sweep.
 func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	if err := s.Cluster.Tick(ctx, "fetch-org"); err != nil {
 		return fmt.Errorf("first sweep: %w", err)
@@ -30,7 +30,7 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 		return err
 	}
 	defer st.close()
-	if _, err := st.settle(ctx, p.home, stack.NewControl(s.Env)); err != nil {
+	if _, err := st.waitAtRest(ctx, p.home, stack.NewControl(s.Env)); err != nil {
 		return err
 	}
 	ledger, err := audit.Ledger(ctx, st.kafka, st.codec, st.purged)

@@ -104,7 +104,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// exitStatus ends the program after all has been said.
+// exitStatus ends the program without a further message.
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -119,7 +119,7 @@ func locate() (*place, error) {
 		case !strings.HasPrefix(name, "PULSE_"):
 		case name == "PULSE_HOME", name == "PULSE_CACHE", name == "PULSE_CONTROL_URL":
 		default:
-			return nil, fmt.Errorf("%s is no variable of pulse: there are PULSE_HOME and PULSE_CACHE", name)
+			return nil, fmt.Errorf("unknown variable %s: want PULSE_HOME or PULSE_CACHE", name)
 		}
 	}
 	p := &place{env: env, home: stack.Home(env["PULSE_HOME"])}
@@ -134,8 +134,8 @@ func locate() (*place, error) {
 	return p, nil
 }
 
-// The homes of the kinds of stack. They are apart: what was recorded, what is
-// read live and what is emulated never meet in one store.
+// The homes of the kinds of stack. They are separate, so that recorded, live and
+// emulated data never mix in one store.
 const (
 	recordedHome = ".pulse"
 	liveHome     = ".pulse-live"
@@ -173,11 +173,11 @@ func (p *place) addresses() (map[string]string, error) {
 func findRoot() (string, error) {
 	wd, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("working directory: %w", err)
+		return "", fmt.Errorf("find the working directory: %w", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("own path: %w", err)
+		return "", fmt.Errorf("find the path of pulse: %w", err)
 	}
 	for _, from := range []string{wd, filepath.Dir(self)} {
 		for dir := from; ; dir = filepath.Dir(dir) {
@@ -192,7 +192,7 @@ func findRoot() (string, error) {
 	return wd, nil
 }
 
-// quiet keeps all but errors out of a terminal that shows something else.
+// quiet logs errors only, for commands that show something else on the terminal.
 func quiet() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 }

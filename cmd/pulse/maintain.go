@@ -21,7 +21,7 @@ type maintainCommand struct {
 	JSON          bool          `help:"Print JSON."`
 }
 
-// Run maintains the cold store. It may be run beside the sink, be stopped and be
+// Run maintains the cold store. It may run beside the sink, and be stopped and
 // started again.
 func (m *maintainCommand) Run(ctx context.Context, p *place) error {
 	env, err := p.addresses()
@@ -32,7 +32,7 @@ func (m *maintainCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	quiet() // the library tells of every file
+	quiet() // the library logs every file
 	c, closeCatalog, err := sinkiceberg.Open(ctx, at.Location)
 	if err != nil {
 		return err

@@ -15,9 +15,10 @@ import (
 	"golang.org/x/term"
 )
 
-// checkOutput has all that is written to os.Stdout from now on pass through one
-// place that keeps its first error, which a printing function drops: a full disk
-// is an error of every command. finish waits until all is written and returns it.
+// checkOutput makes all that is written to os.Stdout from now on pass through one
+// place that keeps the first error, which functions such as fmt.Println drop: a
+// full disk is an error of every command. finish waits until all is written and
+// returns it.
 func checkOutput() (finish func() error, err error) {
 	out := os.Stdout
 	r, w, err := os.Pipe()
@@ -29,7 +30,7 @@ func checkOutput() (finish func() error, err error) {
 	go func() {
 		_, err := io.Copy(out, r)
 		if err != nil {
-			_, _ = io.Copy(io.Discard, r) // whoever writes must not wait
+			_, _ = io.Copy(io.Discard, r) // a writer must not block
 		}
 		copied <- err
 	}()
@@ -96,12 +97,12 @@ func durations() kong.Option {
 		if rest != "" {
 			more, err := time.ParseDuration(rest)
 			if err != nil {
-				return fmt.Errorf("%q is not a duration such as 90m, 7d or 1d12h", text)
+				return fmt.Errorf("invalid duration %q: want one such as 90m, 7d or 1d12h", text)
 			}
 			d += more
 		}
 		if d < 0 {
-			return fmt.Errorf("%q is less than nothing", text)
+			return fmt.Errorf("invalid duration %q: want 0 or more", text)
 		}
 		target.SetInt(int64(d))
 		return nil

@@ -50,7 +50,7 @@ func TestJSONHasAnEmptyListForNone(t *testing.T) {
 	if want := `{"Days":[],"List":[{"Rows":[]}],"Point":{"Rows":[]},"None":null,"At":"0001-01-01T00:00:00Z"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)
 	}
-	for _, none := range []any{[]mover(nil), []standing(nil), (*report)(nil), nil} {
+	for _, none := range []any{[]mover(nil), []rankedSeries(nil), (*report)(nil), nil} {
 		want := "[]"
 		if none == nil || reflect.TypeOf(none).Kind() == reflect.Pointer {
 			want = "null"

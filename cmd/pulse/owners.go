@@ -25,7 +25,7 @@ type ownersCommand struct {
 	Forecast ownersForecast `cmd:"" help:"Forecast what owners cost, before they are added."`
 }
 
-// where is the environment of the stack, overruled by the process's own: with
+// where is the environment of the stack, overridden by the process's own: with
 // REDIS_URL set these commands work on any installation.
 func (p *place) where() (map[string]string, error) {
 	env := map[string]string{}
@@ -62,7 +62,7 @@ func (c *ownersList) Run(ctx context.Context, p *place) error {
 		return printJSON(owners)
 	}
 	if len(owners) == 0 {
-		fmt.Println("Nobody is listed. The first sweep takes over owners.yaml; `pulse owners add` lists more.")
+		fmt.Println("No owner is listed. The first sweep takes those of owners.yaml; `pulse owners add` lists more.")
 		return nil
 	}
 	t := newTable("Owner", "Company", "What", "From")
@@ -92,15 +92,15 @@ func whatOf(o fetchorg.Owner) string {
 	return what
 }
 
-// described are owners as they are named on a command line.
-type described struct {
+// ownerArgs are owners as they are named on a command line.
+type ownerArgs struct {
 	Who     []string `arg:"" help:"Logins of organisations or people, or owner/name for a single repository; or their addresses on github.com."`
 	Company string   `help:"Company that they belong to; any label."`
 	Include []string `help:"Patterns of repository names to sweep, such as 'aws-*'."`
 	Exclude []string `help:"Patterns of repository names to leave out."`
 }
 
-func (d *described) owners() ([]fetchorg.Owner, error) {
+func (d *ownerArgs) owners() ([]fetchorg.Owner, error) {
 	var all []fetchorg.Owner
 	var errs []error
 	for _, who := range d.Who {
@@ -119,7 +119,7 @@ func (d *described) owners() ([]fetchorg.Owner, error) {
 }
 
 type ownersAdd struct {
-	described
+	ownerArgs
 	Unchecked bool `help:"Do not check with GitHub that they exist and what they cost."`
 }
 
@@ -141,7 +141,7 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 	defer list.Close()
 	if !c.Unchecked {
 		if env["GITHUB_TOKEN"] == "" {
-			return errors.New("GITHUB_TOKEN is needed to see whether they exist; --unchecked adds them all the same")
+			return errors.New("GITHUB_TOKEN is not set: it is needed to check that the owners exist; --unchecked adds them without")
 		}
 		v, err := forecast(ctx, env, list, owners)
 		if err != nil {
@@ -167,7 +167,7 @@ type ownersRemove struct {
 	Timeout time.Duration `default:"10m" help:"Longest wait of a purge for the pipeline to have no work left."`
 }
 
-// Run takes an owner off the list. A sweep of it that runs ends with its next part.
+// Run takes an owner off the list. A running sweep of it ends with its next part.
 func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	env, err := p.where()
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	switch {
 	case err == nil:
 		fmt.Printf("removed: %s is swept no longer\n", c.Login)
-	case !c.Purge || !errors.Is(err, fetchorg.ErrNotListed): // of one removed before the data may remain
+	case !c.Purge || !errors.Is(err, fetchorg.ErrNotListed): // the data of an owner removed before may remain
 		return err
 	}
 	if !c.Purge {
@@ -198,17 +198,17 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	return list.Purge(ctx, c.Login, func(ctx context.Context) error { return st.purge(ctx, p.home, env, c.Login) })
 }
 
-// purge deletes what the stores hold of an owner, once all of it has come to them.
+// purge deletes what the stores hold of an owner, once all of it has arrived there.
 func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]string, login string) error {
-	if _, err := s.settle(ctx, home, stack.NewControl(env)); err != nil {
+	if _, err := s.waitAtRest(ctx, home, stack.NewControl(env)); err != nil {
 		return err
 	}
 	spelt, repos, err := sinkclickhouse.Held(ctx, s.hot, login)
 	if err != nil {
 		return err
 	}
-	// ClickHouse comes last: what it holds says what to delete elsewhere, should
-	// this have to be done again.
+	// ClickHouse comes last: what it holds says what to delete elsewhere, should the
+	// purge have to be repeated.
 	if err := sinkiceberg.Purge(ctx, s.cold, spelt); err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ type ownersForecast struct {
 }
 
 // Run asks GitHub how many repositories owners have, and adds up what a sweep of
-// them costs. It exits with 1 when the tokens at hand cannot do it.
+// them costs. It exits with 1 if the tokens do not suffice.
 func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 	env, err := p.where()
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer list.Close()
-	owners, err := (&described{Who: c.Who}).owners()
+	owners, err := (&ownerArgs{Who: c.Who}).owners()
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ type forecastReport struct {
 	Enough   bool                `json:"enough"` // the tokens can do all of it
 }
 
-// forecast says what some owners cost beside those that are listed.
+// forecast says what some owners cost in addition to those that are listed.
 func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*forecastReport, error) {
 	f, err := fetchorg.OpenForecaster(ctx, env)
 	if err != nil {
@@ -344,6 +344,6 @@ func (v *forecastReport) print() {
 		fmt.Printf("GitHub refuses %d of the tokens.\n", v.Capacity.Refused)
 	}
 	if !v.Enough {
-		fmt.Println("NOT ENOUGH: sweeps would be overtaken by the next. Add tokens of other users, or sweep less often (SWEEP_PERIOD).")
+		fmt.Println("NOT ENOUGH: the next sweep would begin before one ends. Add tokens of other users, or sweep less often (SWEEP_PERIOD).")
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// visible makes all that a terminal would act on, or that would reorder what is
-// read, visible: control characters, escape sequences, marks of direction. What
-// is printed was written by others.
+// visible quotes all that a terminal would act on, or that would reorder the text:
+// control characters, escape sequences, marks of direction. What is printed comes
+// from outside.
 func visible(text string) string {
 	if strings.IndexFunc(text, hidden) < 0 {
 		return text
@@ -38,7 +38,7 @@ func oneLine(text string) string {
 	return visible(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
 }
 
-// hidden includes the character that stands for bytes which are no text.
+// hidden includes the character that replaces bytes that are not UTF-8.
 func hidden(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
 // visibleTable shows each cell as visible does.
@@ -63,8 +63,8 @@ func (t visibleTable) AppendRows(rows []table.Row, config ...table.RowConfig) {
 	}
 }
 
-// printJSON writes what any JSON reader reads as v, [] for a list of none, without a character that a
-// terminal acts on: encoding/json lets those beyond ASCII through.
+// printJSON writes v as JSON, an empty list as [], and escapes every character that
+// a terminal acts on: encoding/json lets those beyond ASCII through.
 func printJSON(v any) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -118,7 +118,7 @@ func size(bytes int64) string {
 	return humanize.IBytes(uint64(bytes))
 }
 
-// signed shows a net change, which may be a fall, or that there is none known.
+// signed shows a net change with its sign, or that none is known.
 func signed(v *int64) string {
 	if v == nil {
 		return "–"

@@ -24,8 +24,8 @@ type recordCommand struct {
 	Until  moment `help:"Only events before this time."`
 }
 
-// errEnough ends a recording that has its number.
-var errEnough = errors.New("the limit is reached")
+// errLimitReached ends a recording that has its number of events.
+var errLimitReached = errors.New("the limit is reached")
 
 // Run records. What was answered with 204 is in the file. An event that the file
 // cannot hold is named; the exit code is 1 then.
@@ -40,13 +40,13 @@ func (r *recordCommand) Run(ctx context.Context, p *place) (err error) {
 	listening := strings.Contains(r.Source, "://")
 	span := replay.Span{From: r.From.Time, Until: r.Until.Time}
 	began := time.Now()
-	var refused refusals
+	var refused refusedEvents
 	var recorded atomic.Int64
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
 	sink := func(e cloudevents.Event) error {
 		if r.Limit > 0 && recorded.Load() >= r.Limit {
-			return errEnough
+			return errLimitReached
 		}
 		within, err := span.Has(e)
 		if err != nil || !within {
@@ -71,7 +71,7 @@ func (r *recordCommand) Run(ctx context.Context, p *place) (err error) {
 	} else {
 		err = r.topic(ctx, p, sink, refused.add)
 	}
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, errLimitReached) {
 		err = nil
 	}
 	if err := errors.Join(err, out.Close()); err != nil {

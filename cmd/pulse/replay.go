@@ -32,8 +32,8 @@ type replayCommand struct {
 	JSON  bool     `help:"Print JSON."`
 }
 
-// moment is a time on the command line: a day, or to the second, in UTC unless
-// it says otherwise.
+// moment is a time on the command line: a day, or a time of day, in UTC unless it
+// names another zone.
 type moment struct{ time.Time }
 
 // UnmarshalText reads a time.
@@ -43,7 +43,7 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is neither a day as 2025-03-01 nor a time as 2025-03-01T12:00:00Z", text)
+	return fmt.Errorf("invalid time %q: want a day such as 2025-03-01, or a time such as 2025-03-01T12:00:00Z", text)
 }
 
 // sender is where events go.
@@ -52,8 +52,8 @@ type sender interface {
 	Flush(ctx context.Context) error
 }
 
-// Run sends the files' events, in their order. An event that can never be taken
-// is named and passed over; the exit code is 1 then.
+// Run sends the files' events, in their order. An event that is refused for good is
+// named and skipped; the exit code is 1 then.
 func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	pace, err := r.pace()
 	if err != nil {
@@ -70,7 +70,7 @@ func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	}
 	defer leave()
 	began := time.Now()
-	var refused refusals
+	var refused refusedEvents
 	sent := 0
 	for _, file := range r.Files {
 		n, err := send(ctx, sending{file: file, pace: pace, span: replay.Span{From: r.From.Time, Until: r.Until.Time}, to: to, refused: refused.add})
@@ -87,23 +87,23 @@ func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	return errors.Join(err, refused.err())
 }
 
-// refusals are events that could not be taken.
-type refusals struct{ n int64 }
+// refusedEvents counts the events that were refused, and names the first of them.
+type refusedEvents struct{ n int64 }
 
-// shownRefusals is how many are told one by one.
+// shownRefusals is how many are named one by one.
 const shownRefusals = 20
 
-func (r *refusals) add(err error) {
+func (r *refusedEvents) add(err error) {
 	r.n++
 	switch {
 	case r.n <= shownRefusals:
 		fmt.Fprintln(os.Stderr, "refused:", oneLine(err.Error()))
 	case r.n == shownRefusals+1:
-		fmt.Fprintln(os.Stderr, "refused: more, which are only counted")
+		fmt.Fprintln(os.Stderr, "refused: more events, which are only counted")
 	}
 }
 
-func (r *refusals) err() error {
+func (r *refusedEvents) err() error {
 	if r.n == 0 {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (r *replayCommand) target(ctx context.Context, p *place) (sender, func(), e
 		return &replay.ToURL{URL: r.To, Client: &http.Client{Timeout: time.Minute}}, func() {}, nil
 	}
 	if named && topic == "" {
-		return nil, nil, errors.New("--to kafka: names no topic")
+		return nil, nil, errors.New("--to kafka: without a topic: want kafka or kafka:TOPIC")
 	}
 	env, err := p.addresses()
 	if err != nil {
@@ -159,7 +159,7 @@ func toKafka(ctx context.Context, env map[string]string, topic string) (*replay.
 	return replay.NewToKafka(cfg, codec, topic)
 }
 
-// flushEvery is how many events go between two points of no return.
+// flushEvery is how many events are sent between two flushes.
 const flushEvery = 5_000
 
 // sending says what of a file goes where.
@@ -169,8 +169,8 @@ type sending struct {
 	pace    *replay.Pace
 	span    replay.Span
 	to      sender
-	durable func(at int) error // if given, learns how many of the file's events are safe
-	refused func(error)        // gets each event that can never be taken; without it, the first ends the sending
+	durable func(at int) error // if given, is called with how many of the file's events are safe
+	refused func(error)        // is called for each event that is refused for good; without it, the first ends the sending
 }
 
 // send sends a file's events and returns how many.

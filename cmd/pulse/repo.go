@@ -69,7 +69,7 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		out.columns = []string{"counter", "day", "value"}
 	}
 	return r.print(out, struct {
-		standing
+		rankedSeries
 		LastDay  string   `json:"last_day"` // of each series
 		Counters []figure `json:"counters"`
 	}{s, newest.Format(time.DateOnly), figures})

@@ -28,12 +28,12 @@ type reprocessCommand struct {
 	Timeout     time.Duration `default:"10m" help:"Longest wait for the pipeline to have no work left, and for a sink to be at rest."`
 }
 
-// Run computes again what follows from the observations. It may be run beside
-// the functions, be stopped and be started again.
+// Run computes again what follows from the observations. It may run beside the
+// functions, and be stopped and started again.
 func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 	switch {
 	case r.State == r.Drop && r.From == "":
-		return errors.New("say what: --state, --from DAY [--to DAY], or --drop")
+		return errors.New("want one of --state, --from DAY [--to DAY] and --drop")
 	case (r.State || r.Drop) && (r.From != "" || r.To != "" || r.Hold), r.To != "" && r.From == "", r.FromIceberg && !r.State:
 		return errors.New("--from, --to and --hold go together, --from-iceberg goes with --state")
 	}
@@ -44,7 +44,7 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 	if r.State {
 		return r.state(ctx, env)
 	}
-	quiet() // the libraries tell of every file
+	quiet() // the libraries log every file
 	s, err := openStores(ctx, env)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer d.close()
-	ctx, release, err := d.alone(ctx)
+	ctx, release, err := d.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,8 @@ func (r *reprocessCommand) state(ctx context.Context, env map[string]string) err
 	return nil
 }
 
-// archive is Iceberg, if it is asked for or Kafka has let go of observations.
+// archive is Iceberg, if it is asked for or Kafka's retention has deleted
+// observations.
 func (r *reprocessCommand) archive(ctx context.Context, env map[string]string) (aggregate.Archive, error) {
 	needed := r.FromIceberg
 	if !needed {

@@ -22,9 +22,8 @@ func (p *place) hotStore() (driver.Conn, error) {
 	return sinkclickhouse.Open(env["CLICKHOUSE_URL"])
 }
 
-// standing is where a repository, an owner or a company stands, with the days
-// that led there.
-type standing struct {
+// rankedSeries is the newest state of a repository, with its last days.
+type rankedSeries struct {
 	Name       string     `json:"repository"`
 	RepoID     int64      `json:"repo_id"`
 	Former     bool       `json:"former"` // another repository has its name now
@@ -40,9 +39,9 @@ type standing struct {
 	Days       []*float64 `json:"days"` // the series, oldest first; null where nothing was read
 }
 
-// standingRepos is the newest state of each repository, one row an id. Of several
-// that have borne one name the name is that of the one observed last; the others
-// are former: deleted, renamed or moved, and the name given again.
+// standingRepos is the newest state of each repository, one row an id. If several
+// have had one name, it belongs to the one observed last; the others are former:
+// deleted, renamed or moved.
 const standingRepos = `(SELECT *, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
 		FROM pulse.github_processed_repos FINAL)`
 
@@ -54,10 +53,11 @@ func label(name string, id int64, former bool) string {
 	return name
 }
 
-// repositories reads the standing of some repositories, in the order asked for,
-// each with its stars of the last days before the newest reading of all. One is
-// named by owner/name, which is the one that has the name now, or by its repo_id.
-func repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]standing, error) {
+// repositories reads the newest state of some repositories, in the order asked for,
+// each with its stars of the last days before the newest observation of all. A
+// repository is named by owner/name, which is the one that has the name now, or by
+// its repo_id.
+func repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]rankedSeries, error) {
 	if days < 2 || days > 366 {
 		return nil, errors.New("--days must be 2 to 366")
 	}
@@ -66,7 +66,7 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 		return nil, err
 	}
 	if empty {
-		return nil, fmt.Errorf("no repository %s has been observed: nothing has been yet", strings.Join(names, ", "))
+		return nil, fmt.Errorf("no repository %s: nothing has been observed yet", strings.Join(names, ", "))
 	}
 	rows, err := conn.Query(ctx, `
 		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at,
@@ -76,9 +76,9 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
 	defer rows.Close()
-	found := map[string]standing{}
+	found := map[string]rankedSeries{}
 	for rows.Next() {
-		var s standing
+		var s rankedSeries
 		var name string
 		if err := rows.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &name, &s.RepoID, &s.Former); err != nil {
 			return nil, fmt.Errorf("read the repositories: %w", err)
@@ -91,11 +91,11 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
-	var out []standing
+	var out []rankedSeries
 	for _, name := range lowered(names) {
 		s, ok := found[name]
 		if !ok {
-			return nil, fmt.Errorf("no repository %s has been observed: want owner/name, or a repo_id", name)
+			return nil, fmt.Errorf("no repository %s has been observed: want owner/name or a repo_id", name)
 		}
 		if s.Days, err = starsOf(ctx, conn, s.RepoID, days); err != nil {
 			return nil, err

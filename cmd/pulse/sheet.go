@@ -29,7 +29,7 @@ type sheet struct {
 	right   []string // columns of numbers
 	plain   [][]string
 	shown   []table.Row
-	fields  []string // of which --explain tells the definition, by their name in ClickHouse
+	fields  []string // that --explain defines, by their names in ClickHouse
 }
 
 // print writes the sheet as asked; value is what JSON is made of.
@@ -73,7 +73,7 @@ func (f format) print(s sheet, value any) error {
 	return nil
 }
 
-// explain tells the definitions as the pipeline computes them.
+// explain prints the definitions of the fields.
 func (s sheet) explain() error {
 	t := newTable("Field", "Unit", "Definition")
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "Definition", WidthMax: 90, WidthMaxEnforcer: text.WrapSoft}})
@@ -94,8 +94,8 @@ func (s sheet) explain() error {
 	return nil
 }
 
-// inert keeps a spreadsheet from taking a text for a formula, by an apostrophe
-// before it; numbers stay as they are.
+// inert puts an apostrophe before a text that a spreadsheet would take for a
+// formula; numbers stay as they are.
 func inert(row []string) []string {
 	out := make([]string, len(row))
 	for i, cell := range row {

@@ -25,7 +25,7 @@ type statusReport struct {
 	FailedSweeps []fetchorg.Failure `json:"failed_sweeps"` // of owners whose last one failed
 }
 
-// Run asks the running stack how it fares.
+// Run asks the running stack for its status.
 func (s *statusCommand) Run(ctx context.Context, p *place) error {
 	env, err := p.home.ReadEnv()
 	if err != nil {

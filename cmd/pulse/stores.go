@@ -22,7 +22,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// coldConfig lets the place of the cold store be loaded by itself.
+// coldConfig loads the location of the cold store without the rest of a sink's
+// configuration.
 type coldConfig struct {
 	Location sinkiceberg.Location
 }
@@ -30,7 +31,7 @@ type coldConfig struct {
 // Validate finds no fault: opening the catalog does.
 func (coldConfig) Validate(context.Context) *apis.FieldError { return nil }
 
-// stores are the places that an audit asks.
+// stores are what an audit reads.
 type stores struct {
 	kafka   kafka.Config
 	codec   *event.Codec
@@ -85,8 +86,8 @@ func (s *stores) close() {
 	}
 }
 
-// snapshot is what the pipeline held at one time: how far each stage was, and then
-// where the topics ended. What is read by it leaves out whatever came later.
+// snapshot is what the pipeline held at one time: how far each stage was, and where
+// the topics ended after that. A reader of it leaves out whatever came later.
 type snapshot struct {
 	ends      kafka.Offsets
 	raw, cold *sinkiceberg.Snapshot
@@ -94,13 +95,13 @@ type snapshot struct {
 	lag       map[string]int64 // by function: records that it had not stored
 }
 
-// atRest says that no stage had anything left to do, so that all stores must hold
-// the same.
+// atRest says whether no stage had work left, so that all stores must hold the
+// same.
 func (s *snapshot) atRest() bool { return len(s.lag) == 0 }
 
-// look takes a snapshot. Every stage is looked at before the ends it is compared
-// with: what is at its topic's end then, was at it all the time.
-func (s *stores) look(ctx context.Context) (*snapshot, error) {
+// takeSnapshot reads how far every stage is before the ends that it is compared
+// with: a stage that has then reached its topic's end had reached it all the time.
+func (s *stores) takeSnapshot(ctx context.Context) (*snapshot, error) {
 	out := &snapshot{lag: map[string]int64{}}
 	type progress struct {
 		function, topic string
@@ -116,18 +117,18 @@ func (s *stores) look(ctx context.Context) (*snapshot, error) {
 		done[p.Number] = next
 	}
 	all = append(all, progress{"aggregate", event.TopicBaseRepos, done})
-	for _, of := range []struct {
+	for _, source := range []struct {
 		table, topic string
 		keep         **sinkiceberg.Snapshot
 	}{{sinkiceberg.TableBase, event.TopicBaseRepos, &out.raw}, {sinkiceberg.TableProcessed, event.TopicProcessedRepos, &out.cold}, {sinkiceberg.TableSweeps, event.TopicSweeps, new(*sinkiceberg.Snapshot)}} {
-		if *of.keep, err = sinkiceberg.Look(ctx, s.cold, of.table); err != nil {
+		if *source.keep, err = sinkiceberg.Look(ctx, s.cold, source.table); err != nil {
 			return nil, fmt.Errorf("sink-iceberg: %w", err)
 		}
-		next, err := (*of.keep).Marks()
+		next, err := (*source.keep).Marks()
 		if err != nil {
 			return nil, fmt.Errorf("sink-iceberg: %w", err)
 		}
-		all = append(all, progress{"sink-iceberg", of.topic, next})
+		all = append(all, progress{"sink-iceberg", source.topic, next})
 	}
 	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
 		marks, err := sinkclickhouse.Marks(ctx, s.hot, topic)
@@ -143,7 +144,8 @@ func (s *stores) look(ctx context.Context) (*snapshot, error) {
 		}
 		all = append(all, progress{"sink-clickhouse", topic, next})
 	}
-	// The ledger says what was seen: its end is looked at before that of what was seen.
+	// The ledger says what was seen, so its end is read before those of the
+	// observations.
 	ledger, err := kafka.Ends(ctx, s.kafka, event.TopicSweeps)
 	if err != nil {
 		return nil, err
@@ -171,36 +173,36 @@ func (s *stores) look(ctx context.Context) (*snapshot, error) {
 
 // behind counts, by function, the records that a stage has not stored yet.
 func (s *stores) behind(ctx context.Context) (map[string]int64, error) {
-	at, err := s.look(ctx)
+	at, err := s.takeSnapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return at.lag, nil
 }
 
-// nudgeAfter is how long a stage may be behind before it is woken: a bell may
+// wakeAfter is how long a stage may be behind before it is woken: a bell may
 // have been lost, and its own wake is minutes away.
-const nudgeAfter = 3 * time.Second
+const wakeAfter = 3 * time.Second
 
-// settle waits until replays have ended and no stage is behind, and returns what
-// the pipeline held then.
-func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Control) (*snapshot, error) {
-	nudge := time.Now().Add(nudgeAfter)
+// waitAtRest waits until replays have ended and no stage is behind, and returns
+// what the pipeline held then.
+func (s *stores) waitAtRest(ctx context.Context, home stack.Home, control *stack.Control) (*snapshot, error) {
+	wake := time.Now().Add(wakeAfter)
 	for {
 		replays, err := home.Replays()
 		if err != nil {
 			return nil, err
 		}
-		at, err := s.look(ctx)
+		at, err := s.takeSnapshot(ctx)
 		if err == nil && replays == 0 && at.atRest() {
 			return at, nil
 		}
-		if err == nil && replays == 0 && time.Now().After(nudge) {
+		if err == nil && replays == 0 && time.Now().After(wake) {
 			for f := range at.lag {
-				// A wake that fails is tried again as long as there is a lag.
+				// A failed wake is repeated as long as there is a lag.
 				_ = control.Wake(ctx, f)
 			}
-			nudge = time.Now().Add(nudgeAfter)
+			wake = time.Now().Add(wakeAfter)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -209,7 +211,7 @@ func (s *stores) settle(ctx context.Context, home stack.Home, control *stack.Con
 			if at != nil {
 				lag = at.lag
 			}
-			return nil, errors.Join(fmt.Errorf("given up waiting: %d replays run, records left %v", replays, lag), err)
+			return nil, errors.Join(fmt.Errorf("wait for the pipeline to be at rest: %d replays are running, records left: %v", replays, lag), err)
 		}
 	}
 }

@@ -44,7 +44,8 @@ type wakeCommand struct {
 	Function string `arg:"" optional:"" help:"One function; by default all."`
 }
 
-// Run wakes functions and returns when they have done what was left, or are at it.
+// Run wakes functions and returns when they have done what was left, or are doing
+// it.
 func (w *wakeCommand) Run(ctx context.Context, p *place) error {
 	env, err := p.home.ReadEnv()
 	if err != nil {
@@ -60,7 +61,7 @@ func (w *wakeCommand) Run(ctx context.Context, p *place) error {
 		names[i] = f.Name
 	}
 	if w.Function != "" && !slices.Contains(names, w.Function) {
-		return fmt.Errorf("there is no function %q: there are %s", w.Function, strings.Join(names, ", "))
+		return fmt.Errorf("unknown function %q: want one of %s", w.Function, strings.Join(names, ", "))
 	}
 	var errs []error
 	for _, f := range status.Functions {

@@ -83,12 +83,12 @@ func (m mover) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// label is the repository's name; of one whose name another has now, with its id.
+// label is the repository's name, with its id if another has that name now.
 func (m mover) label() string { return label(m.Repository, m.RepoID, m.Former) }
 
 // topMovers ranks the repositories of each company by stars per day over a
-// window. Only what was seen in the three days before the newest observation
-// takes part: an old rate of a repository that is no longer read is no news.
+// window. Only repositories observed in the three days before the newest
+// observation take part: a rate of one that is no longer read is out of date.
 func topMovers(ctx context.Context, conn driver.Conn, window string, each int) ([]mover, error) {
 	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil || empty {
 		return nil, err

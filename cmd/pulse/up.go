@@ -34,7 +34,7 @@ type upCommand struct {
 // recording is the recorded data that ships with the project.
 const recording = "data/m7-2025.jsonl.gz"
 
-// Run brings the stack up, and stays until it is told to stop.
+// Run brings the stack up, and runs it until a signal stops it.
 func (u *upCommand) Run(ctx context.Context, p *place) error {
 	if math.IsNaN(u.DropBells) || u.DropBells < 0 || u.DropBells > 1 {
 		return fmt.Errorf("--drop-bells %g: want 0 to 1", u.DropBells)
@@ -44,11 +44,11 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("own path: %w", err)
+		return fmt.Errorf("find the path of pulse: %w", err)
 	}
 	home, err := filepath.Abs(string(p.home))
 	if err != nil {
-		return fmt.Errorf("home: %w", err)
+		return fmt.Errorf("find PULSE_HOME: %w", err)
 	}
 	p.home = stack.Home(home)
 	kind := stack.KindOf(p.env)
@@ -92,7 +92,7 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	return nil
 }
 
-// report tells the process that detached this one how far it is.
+// report writes the state for the process that detached this one.
 func (u *upCommand) report(state string) {
 	if u.Status == "" {
 		return
@@ -117,8 +117,8 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 		}
 	}
 	if !live && !u.Empty {
-		// A sink brings the schema of its store up to its own when it starts; a
-		// home of an older version is asked for columns that it lacks until then.
+		// A sink migrates the schema of its store when it starts. Until then a home
+		// of an older version lacks columns that are queried here.
 		for _, sink := range []string{"sink-clickhouse", "sink-iceberg"} {
 			if err := stack.NewControl(s.Env).Wake(ctx, sink); err != nil {
 				return fmt.Errorf("wake %s: %w", sink, err)
@@ -133,11 +133,11 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 	return nil
 }
 
-// fill replays the recording, from where an earlier start was cut off, and waits
-// until it has gone through all stages.
+// fill replays the recording, from where an earlier start stopped, and waits until
+// it has gone through all stages.
 func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	file := filepath.Join(p.root, recording)
-	state, err := readFilled(p.home, file)
+	state, err := readReplayState(p.home, file)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	defer st.close()
 	if state.Done {
-		fmt.Println("The recording is in already; nothing is replayed twice.")
+		fmt.Println("The recording was replayed before; nothing is replayed twice.")
 	}
 	began := time.Now()
 	sent := 0
@@ -171,7 +171,7 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	if _, err := st.settle(waiting, p.home, stack.NewControl(s.Env)); err != nil {
+	if _, err := st.waitAtRest(waiting, p.home, stack.NewControl(s.Env)); err != nil {
 		return err
 	}
 	if sent > 0 {
@@ -197,7 +197,7 @@ func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
 		printMovers(window, movers)
 	}
 	fmt.Println()
-	at, err := st.look(ctx)
+	at, err := st.takeSnapshot(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,36 +218,36 @@ func addresses(s *stack.Stack) {
 	t.Render()
 }
 
-// filled is how much of the recording a home has been given.
-type filled struct {
+// replayState is how much of the recording was replayed into a home.
+type replayState struct {
 	Recording string `json:"recording"` // sha256
 	Sent      int    `json:"sent"`      // events that are safe in Kafka
 	Done      bool   `json:"done"`
 }
 
-func readFilled(home stack.Home, file string) (filled, error) {
+func readReplayState(home stack.Home, file string) (replayState, error) {
 	digest, err := digestOf(file)
 	if err != nil {
-		return filled{}, fmt.Errorf("the recording: %w", err)
+		return replayState{}, fmt.Errorf("read the recording: %w", err)
 	}
 	b, err := os.ReadFile(filepath.Join(string(home), "recording.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return filled{Recording: digest}, nil
+		return replayState{Recording: digest}, nil
 	}
-	var state filled
+	var state replayState
 	if err == nil {
 		err = json.Unmarshal(b, &state)
 	}
 	if err != nil {
-		return filled{}, fmt.Errorf("read how much was replayed: %w", err)
+		return replayState{}, fmt.Errorf("read how much was replayed: %w", err)
 	}
 	if state.Recording != digest {
-		return filled{Recording: digest}, nil
+		return replayState{Recording: digest}, nil
 	}
 	return state, nil
 }
 
-func (f filled) write(home stack.Home) error {
+func (f replayState) write(home stack.Home) error {
 	b, err := json.Marshal(f)
 	if err != nil {
 		return err
