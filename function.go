@@ -112,7 +112,7 @@ func (a *allInOne) all() []serve.Function {
 	return slices.DeleteFunc([]serve.Function{a.fetch, a.aggregate, a.clickhouse, a.iceberg}, func(f serve.Function) bool { return f == nil })
 }
 
-// Status tells of each function, and the first fault of any.
+// Status is that of each function, and the first fault of any.
 func (a *allInOne) Status() serve.Status {
 	detail := map[string]serve.Status{
 		"fetch-org": a.fetch.Status(), "aggregate": a.aggregate.Status(),

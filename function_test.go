@@ -13,7 +13,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// part stands for one of the four functions.
+// part plays one of the four functions.
 type part struct {
 	name string
 	err  error

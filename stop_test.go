@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// world is the servers that aggregate stands on, with records to compute.
+// world is the servers that aggregate needs, with records to compute.
 type world struct {
 	kafka kafka.Config
 	env   []string
@@ -168,7 +168,7 @@ func TestFunctionAtWorkEndsWithinTwoSecondsOfSIGTERMAndLosesNothing(t *testing.T
 	w.start(t)
 	for deadline := time.Now().Add(120 * time.Second); w.committed(t) < records; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("its successor stands at %d of %d", w.committed(t), records)
+			t.Fatalf("its successor has committed %d of %d", w.committed(t), records)
 		}
 	}
 	ends, err := kafka.Ends(t.Context(), w.kafka, event.TopicProcessedRepos)

@@ -38,7 +38,7 @@ type replica struct {
 }
 
 // newReplica starts a process; it is ready only later. Its way to GitHub is its
-// own, so that its questions can be told from the others'.
+// own, so that its questions can be distinguished from the others'.
 func newReplica(t *testing.T, github http.Handler, env ...string) *replica {
 	t.Helper()
 	r := &replica{t: t, cmd: exec.Command(filepath.Join(filepath.Dir(binary), "fetch-org"))}

@@ -153,7 +153,7 @@ func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
 	p.outgrowsKafka(1, 1)
 }
 
-// settlesLetters retries the one dead letter that waits, which is buried anew,
+// settlesLetters retries the one open dead letter, which is written again,
 // and drops that.
 func (p *pulse) settlesLetters() {
 	p.t.Helper()

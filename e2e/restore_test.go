@@ -71,6 +71,6 @@ func TestRestoredStoresCatchUpAndFactsFillANewInstallation(t *testing.T) {
 	}
 	want(fresh, all.Observations)
 	if after := fresh.query(velocities); after != before {
-		t.Errorf("filled anew: %s, before: %s", after, before)
+		t.Errorf("filled again: %s, before: %s", after, before)
 	}
 }

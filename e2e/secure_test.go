@@ -197,7 +197,7 @@ func free(t *testing.T) string {
 }
 
 // TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown sweeps an emulated
-// GitHub into servers all of which want TLS and a password, and then looks for
+// GitHub into servers that all want TLS and a password, and then looks for
 // the passwords wherever they must not be.
 func TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown(t *testing.T) {
 	t.Parallel()

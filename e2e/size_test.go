@@ -11,8 +11,8 @@ import (
 )
 
 // outgrowsKafka sends what Kafka takes, but what does not fit any more once it is
-// processed or buried, on a stack that holds some observations and no dead
-// letters. Behind each such record stands a good one with the same key, so in the
+// processed or a dead letter, on a stack that holds some observations and no dead
+// letters. After each such record comes a good one with the same key, so in the
 // same partition.
 func (p *pulse) outgrowsKafka(observations, repos int64) {
 	p.t.Helper()
@@ -99,7 +99,7 @@ func (p *pulse) outgrowsKafka(observations, repos int64) {
 		}
 	}
 	waiting()
-	// Each is whole again when it is sent again, and buried anew. The one that cannot
+	// Each is whole when it is sent again, and becomes a dead letter again. The one that cannot
 	// be sent again is named, and keeps none of the others.
 	out, err := p.try("dlq", "retry", "--all")
 	if err == nil || int64(strings.Count(out, " retried\n")) != letters-1 || strings.Count(out, "can only be dropped") != 1 {

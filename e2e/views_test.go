@@ -93,7 +93,7 @@ func TestViewsOverRepositories(t *testing.T) {
 	want("SELECT weekday, hour, pushes FROM pulse.activity_hours ORDER BY weekday LIMIT 2", "1 5 3", "2 5 2")
 
 	// A repository that was deleted, and its name given again, is former: what shows
-	// names tells the two apart.
+	// names distinguishes the two.
 	lines.Reset()
 	for i, id := range []int{5, 6} {
 		line, err := json.Marshal(map[string]any{"specversion": "1.0", "id": fmt.Sprint("named ", id), "type": "dev.m7pulse.repo.observed.v1", "source": "/e2e",

@@ -25,8 +25,8 @@ import (
 // maxLine bounds one event in a file, in bytes.
 const maxLine = 4 << 20
 
-// Refused is an event that can never be taken, with the reason and, from a file,
-// the place. Those after it can.
+// Refused is an event that is refused for good, with the reason and, from a file,
+// its place. It does not stop the events after it.
 type Refused struct {
 	Place  string // "line 3", "event 3", "document 3", or ""
 	Reason error
@@ -41,12 +41,12 @@ func (r *Refused) Error() string {
 
 func (r *Refused) Unwrap() error { return r.Reason }
 
-// Read yields the events of a file in its order. Its form is told by its name:
-// .json is a JSON batch, .yaml and .yml the CloudEvents conformance form, all
-// else JSON Lines; .gz besides any of these. It is UTF-8, with or without a byte
-// order mark. An event that is broken is yielded
-// as an error that wraps a *Refused, and the file goes on behind it; any other
-// error, as of a file that is cut off, ends it. No event may have more than 4 MiB.
+// Read yields the events of a file in its order. Its form follows from its name:
+// .json is a JSON batch, .yaml and .yml the CloudEvents conformance form, anything
+// else JSON Lines; each may end in .gz too. It is UTF-8, with or without a byte
+// order mark. An invalid event is yielded as an error that wraps a *Refused, and
+// reading goes on after it; any other error, such as of a truncated file, ends it.
+// No event may have more than 4 MiB.
 func Read(path string) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
 		f, err := os.Open(path)
@@ -120,7 +120,7 @@ func checked(yield func(cloudevents.Event, error) bool, place string, e cloudeve
 }
 
 // check validates an event and takes off what a KafkaSource had put on it when
-// it was recorded: it says where the event once stood, not where it will.
+// it was recorded: the event's former place in Kafka.
 func check(e *cloudevents.Event) error {
 	for _, ext := range []string{"kafkatopic", "knativekafkapartition", "knativekafkaoffset"} {
 		e.SetExtension(ext, nil)
@@ -162,7 +162,7 @@ func lines(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	}
 }
 
-// readLine returns a line with its end. One that is too long is read over, and
+// readLine returns a line with its end. One that is too long is skipped and
 // refused.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
@@ -182,13 +182,13 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// batch reads a JSON array of structured events, one at a time. What is no JSON
-// ends it: where the next event begins is not known then.
+// batch reads a JSON array of structured events, one at a time. Invalid JSON ends
+// it: where the next event begins is not known then.
 func batch(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
 		d := json.NewDecoder(in)
 		if t, err := d.Token(); err != nil || t != json.Delim('[') {
-			yield(cloudevents.Event{}, errors.Join(errors.New("a .json file must be an array of events; name JSON Lines .jsonl"), err))
+			yield(cloudevents.Event{}, errors.Join(errors.New("want an array of events in a .json file; JSON Lines are named .jsonl"), err))
 			return
 		}
 		n := 1
@@ -235,8 +235,8 @@ type attributes struct {
 	Extensions      map[string]string `yaml:"Extensions,omitempty"`
 }
 
-// quoted is a text that YAML takes for a text: 1.0, 007 and no are something
-// else there unless they are in quotes, as in JSON.
+// quoted is a text that YAML reads as a text: 1.0, 007 and no are something else in
+// YAML unless they are in quotes, as in JSON.
 type quoted string
 
 // UnmarshalYAML refuses what is not a text, with its line.
@@ -252,8 +252,8 @@ func (q *quoted) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // conformance reads the form of the CloudEvents conformance tool: YAML
-// documents, parted by lines of "---". It has no form for binary data, so binary
-// events are not in it.
+// documents, separated by lines of "---". It has no form for binary data, so it
+// holds no such events.
 func conformance(in io.Reader) iter.Seq2[cloudevents.Event, error] {
 	return func(yield func(cloudevents.Event, error) bool) {
 		r := bufio.NewReaderSize(in, 64<<10)

@@ -20,8 +20,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Sink is where recorded events go. An error of it that wraps a *Refused is
-// about the one event; any other ends the recording.
+// Sink receives recorded events. An error that wraps a *Refused concerns the one
+// event; any other ends the recording.
 type Sink func(cloudevents.Event) error
 
 // Topic hands over what stands in a topic when it begins, partition by
@@ -114,7 +114,7 @@ const maxPosted = 1 << 20
 
 // Listen takes events by HTTP at an address such as http://127.0.0.1:8099, until
 // ctx ends, and hands them over one at a time. It answers 204 when to has
-// returned, 422 to an event that was refused, 415 to what is no CloudEvent, and
+// returned, 422 to an event that was refused, 415 to anything but a CloudEvent, and
 // 500 if to failed, which also ends it.
 func Listen(ctx context.Context, address string, to Sink, refused func(error)) error {
 	at, err := url.Parse(address)

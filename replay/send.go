@@ -16,9 +16,9 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Pace spaces events by their own times: at speed 1 as they were recorded, at
-// 60 an hour a minute. Speed 0 sends as fast as they are taken. Rate is the most
-// events a second, or 0 for any number.
+// Pace spaces events by their own times: at speed 1 as they were recorded, at 60 an
+// hour a minute. Speed 0 sends as fast as they are accepted. Rate is the most
+// events a second; 0 is no limit.
 type Pace struct {
 	Speed float64
 	Rate  float64
@@ -58,12 +58,12 @@ func (p *Pace) Wait(ctx context.Context, e cloudevents.Event) error {
 	}
 }
 
-// Span is a part of time, from its beginning up to but without its end; an end
-// that is zero is open.
+// Span is the time from From up to but not including Until; either may be zero, for
+// no limit.
 type Span struct{ From, Until time.Time }
 
-// Has says whether an event lies in the span. One without a time is refused,
-// unless the span is all of time.
+// Has says whether an event is in the span. One without a time is refused, unless
+// the span has no limits.
 func (s Span) Has(e cloudevents.Event) (bool, error) {
 	if s.From.IsZero() && s.Until.IsZero() {
 		return true, nil
@@ -90,7 +90,7 @@ type ToKafka struct {
 	ringing sync.WaitGroup         // those that are due, or ring
 }
 
-// ringAfter is how long the records of a topic are gathered under one bell.
+// ringAfter is how long records of a topic are collected for one bell.
 const ringAfter = 200 * time.Millisecond
 
 // NewToKafka returns a sender to Kafka; topic "" is that of each event's type.
@@ -102,8 +102,8 @@ func NewToKafka(cfg kafka.Config, codec *event.Codec, topic string) (*ToKafka, e
 	return &ToKafka{codec: codec, producer: producer, topic: topic, due: map[string]*time.Timer{}}, nil
 }
 
-// Send hands one event over; it is durable only after Flush. An event that can
-// never be processed is *Refused.
+// Send produces one event; it is durable only after Flush. An event that can never
+// be processed fails with *Refused.
 func (k *ToKafka) Send(ctx context.Context, e cloudevents.Event) error {
 	r, err := k.record(ctx, e)
 	if err != nil {
@@ -126,7 +126,7 @@ func (k *ToKafka) Send(ctx context.Context, e cloudevents.Event) error {
 	return nil
 }
 
-// ring rings for all records of a topic that are durable by now.
+// ring writes a bell for all records of a topic that are durable by now.
 func (k *ToKafka) ring(topic string) {
 	defer k.ringing.Done()
 	k.mu.Lock()
@@ -172,7 +172,7 @@ func (k *ToKafka) record(ctx context.Context, e cloudevents.Event) (*kgo.Record,
 	return r, nil
 }
 
-// Flush returns once all that was sent is durable, and rung for.
+// Flush returns once all that was sent is durable, and so are the bells for it.
 func (k *ToKafka) Flush(ctx context.Context) error {
 	if err := k.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
@@ -196,7 +196,7 @@ func (k *ToKafka) Flush(ctx context.Context) error {
 	return failed
 }
 
-// Close lets go of the connection. What was not flushed may be lost.
+// Close ends the connection. Events that were not flushed may be lost.
 func (k *ToKafka) Close() {
 	k.mu.Lock()
 	for _, t := range k.due {
@@ -223,8 +223,8 @@ const (
 	pause = 250 * time.Millisecond
 )
 
-// Send posts one event until it is answered 2xx. 4xx, but for 404, 408 and 429,
-// says that it never will be: it is *Refused.
+// Send posts one event until it is answered 2xx. After a 4xx, except 404, 408 and
+// 429, it is not tried again: it fails with *Refused.
 func (u *ToURL) Send(ctx context.Context, e cloudevents.Event) error {
 	wait := pause
 	for try := 1; ; try++ {
@@ -271,5 +271,5 @@ func (u *ToURL) post(ctx context.Context, e cloudevents.Event) (retry bool, err 
 	return retry, fmt.Errorf("%s: %s", resp.Status, reason[:n])
 }
 
-// Flush has nothing to wait for: each event was answered.
+// Flush does nothing: each event was answered.
 func (u *ToURL) Flush(context.Context) error { return nil }

@@ -26,8 +26,8 @@ type Writer struct {
 	file   *os.File
 }
 
-// Create makes a file, which must not be there yet, in the form that its name
-// tells as Read does, but for a JSON batch; "-" is JSON Lines to standard output.
+// Create makes a file, which must not exist yet, in the form that follows from its
+// name as in Read, except for a JSON batch; "-" is JSON Lines to standard output.
 func Create(path string) (*Writer, error) {
 	name := strings.ToLower(path)
 	w := &Writer{encode: line, file: os.Stdout}
@@ -54,7 +54,7 @@ func Create(path string) (*Writer, error) {
 	return w, nil
 }
 
-// Write adds an event. One that the form cannot hold is *Refused.
+// Write adds an event. One that the form cannot hold fails with *Refused.
 func (w *Writer) Write(e cloudevents.Event) error {
 	text, err := w.encode(e)
 	if err != nil {
@@ -64,8 +64,8 @@ func (w *Writer) Write(e cloudevents.Event) error {
 	return err
 }
 
-// Flush hands what was written to the operating system: it is in the file even
-// if this process is killed.
+// Flush passes what was written to the operating system: it is in the file even if
+// this process is killed.
 func (w *Writer) Flush() error {
 	err := w.out.Flush()
 	if w.zip != nil {
@@ -93,14 +93,14 @@ func line(e cloudevents.Event) ([]byte, error) {
 	e.DataBase64 = !isText
 	text, err := json.Marshal(e)
 	if err == nil && len(text) >= maxLine {
-		err = fmt.Errorf("%d bytes, more than a line may have", len(text))
+		err = fmt.Errorf("%d bytes are too many for one line", len(text))
 	}
 	return append(text, '\n'), err
 }
 
 func toDocument(e cloudevents.Event) ([]byte, error) {
 	if !utf8.Valid(e.Data()) {
-		return nil, errors.New("binary data, for which the conformance form has no place")
+		return nil, errors.New("the conformance form cannot hold binary data")
 	}
 	d := document{Mode: "binary", Data: string(e.Data())}
 	c := &d.ContextAttributes

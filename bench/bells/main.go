@@ -62,15 +62,15 @@ func main() {
 	log.SetFlags(0)
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	var b bench
-	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka; its topics of ours are emptied")
+	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka; our topics in it are emptied")
 	flag.StringVar(&b.program, "program", "bin/aggregate", "the function's program")
 	flag.StringVar(&b.recording, "recording", "data/m7-2025.jsonl.gz", "recorded events")
 	flag.IntVar(&b.many, "many", 100_000, "repositories")
-	flag.IntVar(&b.few, "few", 1_000, "repositories of the small world")
+	flag.IntVar(&b.few, "few", 1_000, "repositories of the small data set")
 	flag.IntVar(&b.events, "events", 100_000, "records of one measurement")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of bells")
-	flag.IntVar(&b.singles, "singles", 200, "single records to the function at work")
-	flag.IntVar(&b.cold, "cold", 30, "single records to the function at zero")
+	flag.IntVar(&b.singles, "singles", 200, "single records to the running function")
+	flag.IntVar(&b.cold, "cold", 30, "single records to the function scaled to zero")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
 	if err := b.run(context.Background()); err != nil {

@@ -106,7 +106,7 @@ func (w *world) close() error {
 	return errors.Join(w.ask.Close(), w.redis.Close())
 }
 
-// environ is what a process of the function is told.
+// environ is the environment of a process of the function.
 func (w *world) environ() []string {
 	env := os.Environ()
 	for name, value := range w.env() {
@@ -244,7 +244,7 @@ func (w *world) spent(ctx context.Context, pid int) (s spent, err error) {
 	return s, err
 }
 
-// covered waits until the function has committed all that stands in the topic.
+// covered waits until the function has committed all that is in the topic.
 func (w *world) covered(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()

@@ -73,7 +73,7 @@ func main() {
 	sinks := flag.Bool("sinks", false, "measure the sinks, with what aggregate makes of the records")
 	flag.BoolVar(&b.bare, "bare", true, "with -sinks: measure the stores' bare writers too, which take all records into memory")
 	whole := flag.Bool("whole", false, "measure aggregate and both sinks at once, and audit, rebuild and maintain what they made")
-	keep := flag.Bool("keep", false, "use the records that stand in the topic already")
+	keep := flag.Bool("keep", false, "use the records that are in the topic already")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
 	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks, *whole); err != nil {

@@ -51,7 +51,7 @@ func main() {
 	flag.IntVar(&b.repos, "repos", 30_000, "repositories")
 	flag.IntVar(&b.runs, "runs", 20, "warm runs of each query")
 	flag.IntVar(&b.cold, "cold", 3, "runs of each query with empty caches: the operating system's too, if this is root")
-	flag.DurationVar(&b.patience, "plain", 10*time.Second, "for how long the same over the plain time series may take, run once; 0: it is not run")
+	flag.DurationVar(&b.patience, "plain", 10*time.Second, "longest time for the same query over the plain time series, run once; 0: not run")
 	flag.Parse()
 	if err := b.run(context.Background(), *dir, *pulse, *sizes); err != nil {
 		log.Fatal(err)

@@ -52,7 +52,7 @@ func Cut(recording string, length int) ([][]event.RepoObserved, error) {
 // Partitions of the topics, as in the manifests.
 const Partitions = 12
 
-// Recreate makes topics anew, empty.
+// Recreate deletes topics and creates them again, empty.
 func Recreate(ctx context.Context, admin *kadm.Client, topics ...string) error {
 	if _, err := admin.DeleteTopics(ctx, topics...); err != nil {
 		return fmt.Errorf("delete %v: %w", topics, err)

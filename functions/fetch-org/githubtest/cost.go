@@ -18,8 +18,8 @@ const (
 
 // price is what a query costs and may return, by GitHub's rules: the requests
 // that its connections need if each is as long as its first or last, by the
-// hundred. A connection without first or last, of which only totalCount can be
-// asked, needs none.
+// hundred. A connection without first or last, which can be asked only for its
+// totalCount, needs none.
 type price struct{ requests, nodes int64 }
 
 func (p price) points() int64 { return max(1, int64(math.Round(float64(p.requests)/100))) }

@@ -29,7 +29,7 @@ func (f *failure) Error() string { return f.Message }
 
 // object is a value of one of the schema's types, whose fields are worked out
 // when they are asked for. A value is nil, a scalar, an object, a list, or a
-// *failure. An error that is no *failure says that the emulator cannot answer.
+// *failure. Any other error says that the emulator cannot answer.
 type object interface {
 	kind() string // the name of its type
 	get(x *execution, f *ast.Field, args map[string]any) (any, error)
@@ -208,7 +208,7 @@ func starved() *failure {
 	return &failure{Type: "RESOURCE_LIMITS_EXCEEDED", Message: "Resource limits for this query exceeded."}
 }
 
-// complete turns a value into what stands in the answer.
+// complete turns a value into its form in the answer.
 func (x *execution) complete(t *ast.Type, v any, path []any, f *ast.Field, sets []ast.SelectionSet) (any, bool) {
 	switch value := v.(type) {
 	case *failure:

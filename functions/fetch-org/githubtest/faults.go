@@ -17,10 +17,10 @@ type answer struct {
 	instead func(w http.ResponseWriter) // of the data
 	killed  bool                        // GitHub gives up after KillAfter, and fines
 	limit   int                         // objects that are resolved, 0 for all
-	blank   func(i int, id int64) bool  // repositories of which nothing is answered
+	blank   func(i int, id int64) bool  // repositories that are not answered
 	cut     float64                     // the part of the body that is sent before the connection breaks; 0 for all
 	late    time.Duration               // from the first to the last byte of the body
-	banned  time.Duration               // for how long the user is sent away
+	banned  time.Duration               // for how long the user is refused
 	hour    bool                        // the user's points are spent
 	header  map[string]string           // replaces headers of the answer
 	edit    func(data any)              // changes the data before it is sent
@@ -62,7 +62,7 @@ func Unavailable(a *answer) {
 
 const secondaryMessage = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 
-// Secondary is the answer to one who asks too much at once.
+// Secondary is the answer to a user that asks too much at once.
 func Secondary(retryAfter time.Duration) Fault {
 	return func(a *answer) {
 		a.banned = retryAfter
@@ -90,7 +90,7 @@ func secondary(status int, retryAfter time.Duration) func(http.ResponseWriter) {
 // Spent takes the user's last points, so that this query meets the limit.
 func Spent(a *answer) { a.hour = true }
 
-// Forbidden is the answer to one whose organization demands more than a token.
+// Forbidden is the answer to a user whose organization demands more than a token.
 func Forbidden(a *answer) {
 	a.instead = func(w http.ResponseWriter) {
 		reply(w, http.StatusForbidden, map[string]any{"message": "Resource protected by organization SAML enforcement."})
@@ -192,7 +192,7 @@ func Odd(fields map[string]any) Fault {
 }
 
 // Round ends a page with the first cursor after which the owner was asked, so
-// that the list comes round again.
+// that the list loops.
 func Round(a *answer) { a.round = true }
 
 // roundTo sets the cursor of every page in the data.

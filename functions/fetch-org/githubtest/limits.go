@@ -16,10 +16,10 @@ const (
 )
 
 const (
-	// retryAfter is how long GitHub sends one away who met a secondary limit.
+	// retryAfter is how long GitHub refuses a user that met a secondary limit.
 	retryAfter = time.Minute
-	// killFine is how many points a killed query costs beside its own. GitHub
-	// says that there is a fine, and not how high it is.
+	// killFine is how many points a killed query costs in addition to its own. GitHub
+	// says that there is a fine, but not how high it is.
 	killFine = 10
 )
 
@@ -36,7 +36,7 @@ type account struct {
 	told      time.Time   // when the ban was told, or that there are no points
 }
 
-// grace is how long a query may be on its way while its user is told to stop.
+// grace is how long a query may have been on its way when its user is refused.
 const grace = time.Second
 
 // stint is GitHub's work on one query.
@@ -52,11 +52,11 @@ func (a *account) renew(now time.Time) {
 	}
 }
 
-// ban sends the user away for a time.
+// ban refuses the user for a time.
 func (a *account) ban(now time.Time, d time.Duration) { a.banned, a.told = now.Add(d), now }
 
-// spent notes that a query came for which there are no points, and says whether
-// the user had been told so in this hour.
+// spent notes that a query came for which there are no points, and says whether the
+// user had been refused for that in this hour.
 func (a *account) spent(now time.Time) (breach bool) {
 	if a.remaining > 0 || a.told.Before(a.reset.Add(-time.Hour)) {
 		a.told = now
@@ -65,7 +65,7 @@ func (a *account) spent(now time.Time) (breach bool) {
 	return a.knows(now)
 }
 
-// knows says whether the user has been told of the limit that is met.
+// knows says whether the user should have heard of the limit that is met.
 func (a *account) knows(now time.Time) bool { return now.Sub(a.told) > grace }
 
 // exhausted says whether a secondary limit is met, and bans the user if so.

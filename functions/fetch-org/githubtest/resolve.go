@@ -18,7 +18,7 @@ type root struct {
 	at    time.Time
 	login string // of the user
 	limit rateLimit
-	blank func(i int, id int64) bool // says of which repositories nothing is answered
+	blank func(i int, id int64) bool // says which repositories are not answered
 }
 
 func (*root) kind() string { return "Query" }
@@ -88,7 +88,7 @@ func (q *root) node(i int, id string) any {
 	return notFound("node with the global id of '%s'", id)
 }
 
-// repository is what stands for the i-th repository of a list.
+// repository is the i-th repository of a list.
 func (q *root) repository(i int, r *Repo) any {
 	switch {
 	case r.owner.denies(q.login):
@@ -293,7 +293,7 @@ func (v ownerObject) repositories(f *ast.Field, args map[string]any) (any, error
 	return list, nil
 }
 
-// place is where a repository stands in an order. As a cursor it stays good
+// place is a repository's position in an order. As a cursor it stays valid
 // when a repository before it, or the very one, is deleted.
 type place struct {
 	value string // of what is ordered by
@@ -460,7 +460,7 @@ func (v repositoryObject) get(x *execution, f *ast.Field, args map[string]any) (
 	return nil, unmodelled(v, f)
 }
 
-// count is a connection of which only totalCount can be asked.
+// count is a connection with nothing but a totalCount.
 func (v repositoryObject) count(x *execution, d time.Duration, kind string, n int64) connection {
 	x.work(v.r.owner, d)
 	return connection{name: kind, total: n}
@@ -470,7 +470,7 @@ func (v repositoryObject) count(x *execution, d time.Duration, kind string, n in
 func byState(args map[string]any, counts map[string]int64) (sum int64) {
 	want, ok := args["states"].([]any)
 	if !ok {
-		want = []any{args["states"]} // one state stands for a list of one
+		want = []any{args["states"]} // one state means a list of one
 	}
 	for state, n := range counts {
 		if args["states"] == nil || slices.Contains(want, any(state)) {

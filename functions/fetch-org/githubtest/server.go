@@ -1,5 +1,5 @@
 // Package githubtest is a stand-in for GitHub's GraphQL API: an HTTP handler
-// that answers queries from a world of its own. Each query is held against
+// that answers queries from a world of its own. Each query is checked against
 // GitHub's published schema, and answered with GitHub's paging, nulls, errors,
 // points, limits and ways to fail.
 //
@@ -60,13 +60,13 @@ type Request struct {
 	Took      time.Duration // GitHub's time, of a query that was let in
 	Killed    bool          // after KillAfter
 	Refused   bool          // by a limit
-	Breach    bool          // of a limit that the user had been told of
+	Breach    bool          // of a limit that the user should have heard of
 	Query     uint64        // a digest of the query and its variables
 }
 
 // New returns a server that accepts the given tokens, each of a user of its
-// own. It has no timing, no weather, and the real clock. It fails where GitHub's
-// schema is not at hand and cannot be fetched.
+// own. It has no timing, no faults, and the real clock. It fails if GitHub's schema
+// is not in the cache and cannot be fetched.
 func New(world *World, tokens ...string) (*Server, error) {
 	schema, err := schema()
 	if err != nil {
@@ -95,22 +95,22 @@ func (s *Server) Grant(value, user string) {
 	s.tokens[value] = &token{account: a}
 }
 
-// Revoke has a token refused from now on.
+// Revoke makes the server refuse a token from now on.
 func (s *Server) Revoke(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tokens, value)
 }
 
-// Expire has a token refused from a time on.
+// Expire makes the server refuse a token from a time on.
 func (s *Server) Expire(value string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens[value].expires = at
 }
 
-// Forbid has a token opened and shown nothing: status 403 with a message, as of
-// a suspended account.
+// Forbid makes the server accept a token and show it nothing: status 403 with a
+// message, as for a suspended account.
 func (s *Server) Forbid(value, message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +201,7 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
-// Truth tells which public repositories an owner had within a time, from its
+// Truth says which public repositories an owner had within a time, from its
 // record of the world.
 func (s *Server) Truth(login string, from, to time.Time) Truth {
 	s.mu.Lock()
@@ -210,7 +210,7 @@ func (s *Server) Truth(login string, from, to time.Time) Truth {
 	return s.world.truth(login, from, to)
 }
 
-// Biography tells whose a repository was when, for people who look for a fault.
+// Biography says whose a repository was when, for people who look for a fault.
 func (s *Server) Biography(id int64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,7 +228,7 @@ func (s *Server) Biography(id int64) string {
 	return text
 }
 
-// Stars tells how many stars a repository had at a time; -1 if there is none.
+// Stars says how many stars a repository had at a time; -1 if there is none.
 func (s *Server) Stars(id int64, at time.Time) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +238,7 @@ func (s *Server) Stars(id int64, at time.Time) int64 {
 	return -1
 }
 
-// Breaches counts the queries of users that had been told to wait.
+// Breaches counts the queries of users that should have waited.
 func (s *Server) Breaches() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

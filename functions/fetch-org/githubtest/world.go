@@ -85,7 +85,7 @@ type Repo struct {
 	Releases      int64
 	LatestRelease string // "": null
 	DiskKB        int64
-	// Unanswered has every query that counts something of the repository fail of
+	// Unanswered makes every query that counts something of the repository fail with
 	// GitHub's resource limit, so that all of the repository is null in it.
 	Unanswered bool
 
@@ -124,7 +124,7 @@ func (r *Repo) stars(at time.Time) int64 {
 	return max(0, r.Stars+int64(math.Floor(r.Drift*at.Sub(r.CreatedAt).Hours()))+wiggle)
 }
 
-// NewWorld makes a small world that stands still, always the same: the
+// NewWorld makes a small world that does not change, always the same: the
 // organization Acme with seven public repositories and a private one, and the
 // user jane with three.
 func NewWorld() *World {
@@ -148,7 +148,7 @@ func NewWorld() *World {
 }
 
 // newRepo makes the i-th repository of an owner. Each counter differs from the
-// others, so that none can stand in for another unseen.
+// others, so that none can be mistaken for another.
 func newRepo(base int64, i int) *Repo {
 	n := base + int64(i)
 	created := time.Date(2015, 1, 1+i, 12, 0, 0, 0, time.UTC)
@@ -336,7 +336,7 @@ func (w *World) find(id int64) *Repo {
 	return nil
 }
 
-// forget writes down that a repository is deleted.
+// forget records that a repository is deleted.
 func (w *World) forget(r *Repo, at time.Time) {
 	if n := len(r.tenures); n > 0 && r.tenures[n-1].to.IsZero() {
 		r.tenures[n-1].to = at
