@@ -10,8 +10,8 @@ import (
 // Keep renews the lease in the background until stop is called or ctx ends, and
 // returns a context for the work under it. That context ends, with ErrLost as
 // its cause, when the lease is lost, and a tenth of the ttl before Deadline when
-// Redis cannot be reached: so work that obeys it is over before another can
-// begin. stop waits for the last renewal, so that a Release may follow.
+// Redis cannot be reached, so that work that obeys it has ended before another
+// holder can begin. stop waits for the last renewal, so that a Release may follow.
 func (l *Lease) Keep(ctx context.Context) (work context.Context, stop func()) {
 	work, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -26,7 +26,7 @@ func (l *Lease) Keep(ctx context.Context) (work context.Context, stop func()) {
 }
 
 func (l *Lease) keep(work context.Context, cancel context.CancelCauseFunc) {
-	// The watchdog goes by the clock alone, for a renewal can hang.
+	// The watchdog uses the clock alone, because a renewal can hang.
 	remaining := func() time.Duration { return time.Until(l.Deadline()) - l.ttl/10 }
 	var last error
 	watchdog := time.AfterFunc(remaining(), func() {

@@ -1,6 +1,6 @@
 // Package lease gives one process at a time the right to do something: a key in
-// Redis that expires, with a fencing token by which whoever stores the work
-// tells a process that has lost its lease without noticing.
+// Redis that expires, with a fencing token by which the store of the work
+// recognises a process that has lost its lease without noticing.
 package lease
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrLost says that the lease has expired or belongs to another by now.
+// ErrLost says that the lease has expired or belongs to another process.
 var ErrLost = errors.New("the lease is lost")
 
-// Held says that another holds the lease.
+// Held says that another process holds the lease.
 type Held struct {
 	Key       string
 	Token     int64         // the holder's
@@ -32,9 +32,9 @@ func (h *Held) Error() string {
 // Lease is the right to work under a key until Deadline. It is safe for use by
 // several goroutines.
 //
-// Redis may forget: what was written just before a failover or a crash can be
-// gone, and two holders then overlap. So a lease saves work and gives order; it
-// is the token, compared where the work is stored, that gives safety.
+// Redis may lose what was written just before a failover or a crash, and two
+// holders then overlap. So a lease saves work and gives order; safety comes from
+// the token, compared where the work is stored.
 type Lease struct {
 	rdb         redis.UniversalClient
 	key, owner  string
@@ -68,12 +68,12 @@ func Acquire(ctx context.Context, rdb redis.UniversalClient, key string, ttl tim
 	return l, nil
 }
 
-// Token is greater than that of every earlier holder of the key, even of one
-// that Redis has forgotten, as long as Redis's clock goes forward.
+// Token is greater than that of every earlier holder of the key, even one that
+// Redis has lost, as long as Redis's clock goes forward.
 func (l *Lease) Token() int64 { return l.token }
 
-// Deadline is the moment by which the holder must have renewed the lease or
-// have stopped; Redis cannot give it to another before.
+// Deadline is the moment by which the holder must have renewed the lease or have
+// stopped; Redis does not give it to another process before.
 func (l *Lease) Deadline() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,11 +83,11 @@ func (l *Lease) Deadline() time.Time {
 // Predecessor is the moment until which the holder before this one could
 // believe to hold the lease: the zero time if it released it. known is false if
 // Redis remembers no holder at all; then either there was none, or Redis lost
-// its memory and one may still be alive for its ttl.
+// its data and one may still be alive for its ttl.
 func (l *Lease) Predecessor() (until time.Time, known bool) { return l.predecessor, !l.first }
 
 // Renew gives the lease its whole ttl again. It fails with ErrLost if it has
-// expired or is another's; on any other error the old Deadline stands.
+// expired or is another's; on any other error the old Deadline still holds.
 func (l *Lease) Renew(ctx context.Context) error {
 	asked := time.Now()
 	kept, err := redis.NewScript(renew).Run(ctx, l.rdb, []string{l.key, fenceKey(l.key)}, l.owner, l.ttl.Milliseconds()).Bool()
@@ -103,7 +103,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 	return nil
 }
 
-// Release gives the lease back, for another to take at once. Call it when all
+// Release gives the lease back, so that another process can take it at once. Call it when all
 // work under it has ended. It fails with ErrLost if it was no longer held, and
 // then leaves the key alone.
 func (l *Lease) Release(ctx context.Context) error {
@@ -118,9 +118,9 @@ func (l *Lease) Release(ctx context.Context) error {
 }
 
 // fenceKey is where the token and the last holder's deadline are kept. It has
-// no expiry, for a token that began anew would fence nobody. It lies in the
-// same slot of a cluster as the key: the whole key is its hash tag, unless the
-// key brings one. Braces that make no tag are not provided for.
+// no expiry: tokens that started again from 0 would fence nobody. It is in the
+// same slot of a cluster as the key: the whole key is its hash tag, unless the key
+// has one. Braces that make no hash tag are not supported.
 func fenceKey(key string) string {
 	if strings.Contains(key, "{") {
 		return key + ":token"

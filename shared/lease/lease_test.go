@@ -68,7 +68,7 @@ func TestTheDeadlineIsNoLaterThanTheExpiry(t *testing.T) {
 
 func TestEachHolderHasAGreaterToken(t *testing.T) {
 	server, rdb := newRedis(t)
-	server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) // a clock that stands still
+	server.SetTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) // a stopped clock
 	var last int64
 	for range 3 {
 		l := acquire(t, rdb, time.Second)

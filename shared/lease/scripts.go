@@ -2,7 +2,7 @@ package lease
 
 // What acquire answers first. Its second answer is a token, its third a time in
 // milliseconds from now: until the holder's expiry (held), or until the
-// predecessor's (takenOver, where it is mostly past).
+// predecessor's (takenOver, where it is usually past).
 const (
 	held int64 = iota
 	takenFirst

@@ -12,23 +12,23 @@ import (
 )
 
 var (
-	// errForm quotes nothing of the address, and none of go-redis' reasons: any
-	// part of it may be of a password with a character that was not escaped.
-	errForm = errors.New("not an address of Redis: want redis://user:password@host:port/db for one server, " +
+	// errForm quotes nothing of the address, nor go-redis' reason: any part of it may
+	// belong to a password with a character that was not escaped.
+	errForm = errors.New("want redis://user:password@host:port/db for one server, " +
 		"redis://user:password@host:port?addr=host2:port2&addr=host3:port3 for a cluster, or " +
 		"redis://host:port?master_name=name&addr=host2:port2&username=user&password=password for Sentinels; rediss:// for TLS")
 	// A replica lags behind: a lease or a position read there may be out of date.
-	errReplicas = errors.New("not an address for state: read_only, replica_only, route_by_latency, route_randomly and " +
-		"use_disconnected_replicas read from replicas, which lag behind")
+	errReplicas = errors.New("state is read from masters only: want none of read_only, replica_only, route_by_latency, " +
+		"route_randomly and use_disconnected_replicas")
 )
 
 // New returns a client for an address. It connects to nothing: each server is
-// called when it is needed first.
+// called when it is first needed.
 //
 // With master_name the addresses are those of Sentinels; with addr, which may
-// repeat the host, they are seeds of a cluster; else there is one server. Other
-// parameters are go-redis' own, as of its ParseURL, ParseClusterURL and
-// ParseFailoverURL.
+// repeat the host, they are seeds of a cluster; without either there is one server.
+// Other parameters are those of go-redis' ParseURL, ParseClusterURL and
+// ParseFailoverURL. An error does not name the variable that holds the address.
 func New(address string) (redis.UniversalClient, error) {
 	open, err := parse(address)
 	if err != nil {
@@ -77,8 +77,8 @@ func parse(address string) (open func() redis.UniversalClient, err error) {
 	}
 }
 
-// EachMaster calls f for every server that holds data: one, or each master of a
-// cluster, then at the same time. It returns one of their errors.
+// EachMaster calls f for every server that holds data: the one server, or all
+// masters of a cluster at the same time. It returns one of their errors.
 func EachMaster(ctx context.Context, rdb redis.UniversalClient, f func(context.Context, redis.UniversalClient) error) error {
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return f(ctx, master) })

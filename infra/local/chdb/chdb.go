@@ -130,7 +130,7 @@ func (c *Conn) Query(text, format string, params map[string]string) ([]byte, Sta
 	return c.take(c.run(c.lib.query, text, format, params))
 }
 
-// Stream runs a SELECT and hands over its result chunk by chunk; an error of chunk stops it and is returned. Other statements, and scripts, are refused.
+// Stream runs a SELECT and passes its result to chunk, piece by piece; an error of chunk stops it and is returned. Other statements, and scripts, are refused.
 func (c *Conn) Stream(text, format string, params map[string]string, chunk func([]byte, Stats) error) error {
 	stream := c.run(c.lib.stream, text, format, params)
 	if stream == nil {

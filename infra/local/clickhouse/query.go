@@ -112,7 +112,7 @@ func (s *server) query(r *http.Request, reader bool, a *answer) error {
 	return a.end(stats)
 }
 
-// canStream tells which answers may be sent chunk by chunk: those of a query, in a format in which chunks in a row make a whole.
+// canStream says which answers may be sent chunk by chunk: those of a query, in a format in which chunks in a row make a whole.
 func canStream(req *request, format string) bool {
 	return !req.whole && !req.totals && slices.Contains([]string{"SELECT", "WITH", "("}, req.verb) &&
 		slices.Contains([]string{"Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "RowBinary"}, format)

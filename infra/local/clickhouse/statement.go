@@ -146,7 +146,7 @@ func inspect(input []byte) (statement, error) {
 	return st, nil
 }
 
-// splitInsert ends the statement at its keyword VALUES or FORMAT. What follows is data, of which no byte may be lost: in Native, the first byte is the
+// splitInsert ends the statement at its keyword VALUES or FORMAT. What follows is data, and no byte of it may be lost: in Native, the first byte is the
 // number of columns, and 9 to 13 and 32 look like blanks. So after FORMAT X blanks of the line and one line break at most are skipped. VALUES are SQL: they
 // must be here as a whole, and nothing behind them.
 func splitInsert(st statement, input []byte, keyword token, upper string, settings int) (statement, error) {

@@ -15,7 +15,7 @@ import (
 
 const fullUser = "default"
 
-// authenticate tells whether the request comes from the reader, or refuses it. The engine itself knows one user only.
+// authenticate says whether the request comes from the reader, or refuses it. The engine itself knows one user only.
 func (s *server) authenticate(r *http.Request) (reader bool, err error) {
 	user, password, ok := r.BasicAuth()
 	if !ok {

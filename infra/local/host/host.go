@@ -24,7 +24,7 @@ import (
 // with 1 if it cannot. Without LISTEN_ADDRESS it listens on PORT, or 8080, of
 // every address.
 func Run(function *serve.Instance) {
-	zerolog.SetGlobalLevel(zerolog.WarnLevel) // the host tells of every step
+	zerolog.SetGlobalLevel(zerolog.WarnLevel) // the host logs every step
 	if err := listenForKubelet(); err != nil {
 		end(err)
 	}

@@ -17,11 +17,11 @@ import (
 )
 
 // After a kill, kfake takes a transaction that was open for aborted, but writes no marker that says so. The same transactional id then goes on under the
-// same producer id, and whoever reads committed records takes its next transaction for a part of the aborted one: committed records are not seen. So after
+// same producer id, and a reader of committed records treats its next transaction as part of the aborted one: committed records are not seen. So after
 // a kill the broker first runs on a port that nobody knows, and the markers are written.
 
 const (
-	runningFile = "running"     // there while a broker runs: found at Open, it tells of a kill
+	runningFile = "running"     // exists while a broker runs: one that is found at Open says that it was killed
 	stableFile  = "stable.json" // up to where each partition has no open transaction, as of the last Close
 )
 
@@ -79,7 +79,7 @@ func recoverTransactions(ctx context.Context, addr, dir string) error {
 	return abort(ctx, client, open)
 }
 
-// unread tells what to read: where each partition with records past its stable offset ends, and from where.
+// unread says what to read: where each partition with records past its stable offset ends, and from where.
 func unread(ctx context.Context, client *kgo.Client, known stable) (map[string]map[int32]int64, map[string]map[int32]kgo.Offset, error) {
 	admin := kadm.NewClient(client)
 	topics, err := admin.ListTopicsWithInternal(ctx)

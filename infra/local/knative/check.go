@@ -107,7 +107,7 @@ func checkConfig(m manifests, found *faults) (ns string, config map[string]strin
 	return ns, config
 }
 
-// checkUse finds settings that would be set in vain.
+// checkUse finds settings that nothing uses.
 func checkUse(configs []kept[configMap], functions []Function, found *faults) {
 	used := map[string]bool{}
 	for _, f := range functions {
@@ -129,7 +129,7 @@ var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-
 
 func checkObject(file string, o object, ns string, found *faults) {
 	if len(o.Metadata.Name) > 253 || !dnsName.MatchString(o.Metadata.Name) {
-		found.add(file, o.name(), "metadata.name: %q is no DNS subdomain", o.Metadata.Name)
+		found.add(file, o.name(), "metadata.name: invalid DNS subdomain %q", o.Metadata.Name)
 	}
 	if o.Metadata.Namespace != ns {
 		found.add(file, o.name(), "metadata.namespace: is %q, want %q", o.Metadata.Namespace, ns)
@@ -153,7 +153,7 @@ func checkTopics(topics []kept[kafkaTopic], ns string, found *faults) []Topic {
 			fault("metadata.labels", "strimzi.io/cluster is missing, so no topic operator would look at it")
 		}
 		if !topicName.MatchString(t.Spec.TopicName) {
-			fault("spec.topicName", "%q is no name of a Kafka topic", t.Spec.TopicName)
+			fault("spec.topicName", "invalid topic name %q", t.Spec.TopicName)
 		}
 		if names[t.Spec.TopicName] {
 			fault("spec.topicName", "%s is there twice", t.Spec.TopicName)
@@ -183,10 +183,10 @@ func checkTopics(topics []kept[kafkaTopic], ns string, found *faults) []Topic {
 			continue
 		}
 		if !names[name+deadLetters] {
-			found.add(k.file, k.doc.name(), "there is no topic %s%s for what cannot be processed", name, deadLetters)
+			found.add(k.file, k.doc.name(), "no topic %s%s for dead letters", name, deadLetters)
 		}
 		if of := event.BellTopic(name); of != "" && !names[of] {
-			found.add(k.file, k.doc.name(), "there is no topic %s for its bells", of)
+			found.add(k.file, k.doc.name(), "no topic %s for its bells", of)
 		}
 	}
 	return out
@@ -258,7 +258,7 @@ var extensionName = regexp.MustCompile(`^[a-z0-9]{1,20}$`)
 func checkExtensions(o overrides, fault func(field, format string, args ...any)) {
 	for name := range o.Extensions {
 		if !extensionName.MatchString(name) {
-			fault("spec.ceOverrides.extensions", "%q is no name of a CloudEvents extension: want at most 20 of a-z and 0-9", name)
+			fault("spec.ceOverrides.extensions", "invalid extension name %q: want at most 20 of a-z and 0-9", name)
 		}
 	}
 }

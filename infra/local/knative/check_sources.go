@@ -8,7 +8,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// topicExtension tells a function which topic a bell is of.
+// topicExtension says to which topic a bell belongs.
 const topicExtension = "kafkatopic"
 
 func checkSources(sources []kept[kafkaSource], t *Topology, found *faults) []Source {

@@ -18,8 +18,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Config is what the manifests leave to the place where they run. What is left
-// at zero gets the default that is named.
+// Config is what the manifests leave to the place where they run. A zero value
+// means the default that is named.
 type Config struct {
 	Topology *Topology
 	Kafka    kafka.Config
@@ -44,8 +44,8 @@ type Config struct {
 	Rate float64
 
 	// DropBells is the share of records, 0 to 1, that sources do not post but
-	// pretend to have posted, chosen by Seed. For tests: nothing may hang on a
-	// bell.
+	// pretend to have posted, chosen by Seed. For tests: nothing may depend on a
+	// single bell.
 	DropBells float64
 	Seed      uint64
 }
@@ -78,7 +78,7 @@ type Cluster struct {
 	cancel    context.CancelFunc
 }
 
-// New prepares a cluster. Start sets it going.
+// New prepares a cluster. Start runs it.
 func New(cfg Config) (*Cluster, error) {
 	cfg = cfg.withDefaults()
 	client, err := kgo.NewClient(cfg.Kafka.Options()...)
@@ -122,7 +122,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	for _, f := range c.cfg.Topology.Functions {
 		in, err := listen(c.functions[f.Name], c.cfg.Ports[f.Name])
 		if err != nil {
-			return c.abandon(err)
+			return c.undoStart(err)
 		}
 		c.ingresses = append(c.ingresses, in)
 	}
@@ -131,7 +131,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	}
 	for _, s := range c.sources {
 		if err := s.start(ctx, c.admin); err != nil {
-			return c.abandon(err)
+			return c.undoStart(err)
 		}
 	}
 	run, cancel := context.WithCancel(context.Background())
@@ -142,8 +142,8 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return nil
 }
 
-// abandon undoes a start that failed.
-func (c *Cluster) abandon(err error) error {
+// undoStart stops what a failed start has begun.
+func (c *Cluster) undoStart(err error) error {
 	return errors.Join(err, c.Stop(context.Background()))
 }
 
@@ -224,7 +224,7 @@ type ingress struct {
 func listen(f *function, port int) (*ingress, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("open the address of %s: %w", f.name, err)
+		return nil, fmt.Errorf("listen for %s: %w", f.name, err)
 	}
 	in := &ingress{
 		function: f,
@@ -233,7 +233,7 @@ func listen(f *function, port int) (*ingress, error) {
 	}
 	go func() {
 		if err := in.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("the address of a function is gone", "function", f.name, "error", err)
+			slog.Error("listener of a function failed", "function", f.name, "error", err)
 		}
 	}()
 	return in, nil

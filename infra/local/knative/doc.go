@@ -14,17 +14,17 @@
 //
 // KafkaSource, unordered:
 //   - One POST per record, 50 in flight, body as it is in Kafka, attributes as
-//     ce- headers; a record that is no CloudEvent becomes one.
-//   - A 5xx, 404, 408, 409, 429 or no answer is tried again as delivery says;
-//     then, and at any other status, the record is given up for good.
-//   - One that is made anew begins behind the records that are there.
+//     ce- headers; a record that is not a CloudEvent becomes one.
+//   - After a 5xx, 404, 408, 409, 429 or no answer the delivery is repeated as the
+//     manifest says; after that, and after any other status, it is given up.
+//   - A new source begins after the records that are there.
 //   - Offsets are committed every 5 s, in the order of each partition, so after
 //     a crash records are delivered again.
 //
-// KafkaTopic: topics that are missing are made.
+// KafkaTopic: missing topics are created.
 //
 // Not here: more than one replica, revisions and traffic splitting, concurrency
 // limits, brokers and triggers, dead letter sinks, ordered delivery, TLS
 // between source and function, resource limits. Load refuses a manifest with a
-// field that the emulation does not heed, so that none is passed over.
+// field that the emulation does not implement, so that none is ignored.
 package knative

@@ -14,7 +14,7 @@ var iso8601 = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+
 func parseDuration(text string) (time.Duration, error) {
 	parts := iso8601.FindStringSubmatch(text)
 	if parts == nil || text[len(text)-1] == 'P' || text[len(text)-1] == 'T' {
-		return 0, fmt.Errorf("%q is no ISO 8601 duration like PT0.3S", text)
+		return 0, fmt.Errorf("invalid ISO 8601 duration %q: want one such as PT0.3S", text)
 	}
 	var d time.Duration
 	for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute, time.Second} {

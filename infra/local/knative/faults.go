@@ -16,7 +16,7 @@ func (f *faults) add(file, place, format string, args ...any) {
 	if place != "" {
 		line += ": " + place
 	}
-	// A decoder's message may span lines and tells of its own inner steps.
+	// A decoder's message may span lines and name its own inner steps.
 	reason := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 	reason = strings.TrimPrefix(reason, "error unmarshaling JSON: while decoding JSON: json: ")
 	f.lines = append(f.lines, line+": "+reason)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// phase is where a function stands between zero and one.
+// phase is the state of a function between zero and one replica.
 type phase int
 
 const (
@@ -34,18 +34,18 @@ type function struct {
 
 	mu      sync.Mutex
 	phase   phase
-	changed chan struct{} // closed, and made anew, when the phase changes
+	changed chan struct{} // closed, and replaced, when the phase changes
 	process *process      // in phases ready and stopping
 	idle    time.Time     // since when nothing is in flight
 	waiting int
 	closed  bool
 	quit    chan struct{}
-	ended   sync.WaitGroup // the goroutine of the present life
+	ended   sync.WaitGroup // the goroutine of the current run
 
-	failedStarts int // ever: a waiting request sees by it that its start failed
-	startError   error
-	inARow       int // ends without a 2xx before them
-	account      account
+	failedStarts        int // in all: by it a waiting request sees that its start failed
+	startError          error
+	consecutiveFailures int // runs in a row that ended without a 2xx
+	account             account
 }
 
 func newFunction(f Function, cfg Config, transport *http.Transport) *function {
@@ -56,16 +56,16 @@ func newFunction(f Function, cfg Config, transport *http.Transport) *function {
 	}
 }
 
-// passedOn are the variables of the runner that its functions get: what a
-// program needs on this machine, and the way out to the Internet.
+// passedOn are the variables of the runner that its functions get: what a program
+// needs on this machine, and the proxies to the Internet.
 var passedOn = []string{
 	"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 }
 
 // environment resolves what func.yaml says. A Secret's key is looked up in Env,
-// then in the runner's own environment by the variable's name; one that is
-// nowhere is left out, and the function says what it lacks.
+// then in the runner's own environment by the variable's name; one that is in
+// neither is left out, and the function says what it lacks.
 func (f Function) environment(cfg Config, lookup func(string) (string, bool)) []string {
 	env := []string{"TZ=UTC"}
 	for _, name := range passedOn {
@@ -96,7 +96,7 @@ func (f Function) environment(cfg Config, lookup func(string) (string, bool)) []
 }
 
 var (
-	errBusy   = errors.New("too many requests wait for it to start")
+	errBusy   = errors.New("too many requests are waiting for it to start")
 	errClosed = errors.New("the cluster is stopping")
 )
 
@@ -151,7 +151,7 @@ func (f *function) release(p *process, status int) {
 	}
 	if status/100 == 2 && !p.answered {
 		p.answered = true
-		f.inARow = 0
+		f.consecutiveFailures = 0
 		f.account.coldAnswer.add(time.Since(p.began))
 	}
 }
@@ -192,19 +192,19 @@ func (f *function) stop(ctx context.Context) error {
 	return fmt.Errorf("%s did not stop: %w", f.name, ctx.Err())
 }
 
-// become sets the phase and tells those who wait. The caller holds the mutex.
+// become sets the phase and wakes waiting requests. The caller holds the mutex.
 func (f *function) become(p phase) {
 	f.phase = p
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// begin starts one life of the function. The caller holds the mutex.
+// begin starts one run of the function. The caller holds the mutex.
 func (f *function) begin() {
 	f.become(starting)
-	pause := backOff(f.inARow)
+	pause := backOff(f.consecutiveFailures)
 	f.ended.Go(func() {
-		crashed := f.live(pause)
+		crashed := f.runOnce(pause)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.process = nil
@@ -223,9 +223,9 @@ func backOff(n int) time.Duration {
 	return min(100*time.Millisecond<<min(n-1, 10), 10*time.Second)
 }
 
-// live is a function's life from zero to zero. It reports whether it ended
-// otherwise than by being stopped.
-func (f *function) live(pause time.Duration) (crashed bool) {
+// runOnce runs the function from zero to zero. It reports whether it ended without
+// being stopped.
+func (f *function) runOnce(pause time.Duration) (crashed bool) {
 	select {
 	case <-time.After(pause):
 	case <-f.quit:
@@ -295,11 +295,11 @@ func (f *function) restOrStop(p *process) time.Duration {
 	return 0
 }
 
-// crash notes that a process ended by itself, or did not come up.
+// crash notes that a process ended by itself, or did not become ready.
 func (f *function) crash(p *process, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.inARow++
+	f.consecutiveFailures++
 	f.account.crashes++
 	if f.phase == starting {
 		f.failedStarts++

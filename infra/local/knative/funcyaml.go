@@ -65,7 +65,7 @@ type resources struct {
 func readFunctions(root string, found *faults) []kept[funcYAML] {
 	paths, err := filepath.Glob(filepath.Join(root, functionDir, "*", "func.yaml"))
 	if err != nil || len(paths) == 0 {
-		found.add(functionDir, "", "there is no function with a func.yaml")
+		found.add(functionDir, "", "no function has a func.yaml")
 	}
 	sort.Strings(paths)
 	var out []kept[funcYAML]
@@ -132,7 +132,7 @@ func checkEnv(k kept[funcYAML], config map[string]string, found *faults) []EnvVa
 	for _, e := range k.doc.Run.Envs {
 		place := "run.envs " + e.Name
 		if !envName.MatchString(e.Name) {
-			found.add(k.file, place, "%q is no name of a variable", e.Name)
+			found.add(k.file, place, "invalid variable name %q", e.Name)
 		}
 		if names[e.Name] {
 			found.add(k.file, place, "is there twice")
@@ -142,7 +142,7 @@ func checkEnv(k kept[funcYAML], config map[string]string, found *faults) []EnvVa
 		if m := fromConfigMap.FindStringSubmatch(e.Value); m != nil {
 			v.Config = m[2]
 			if _, ok := config[v.Config]; !ok || m[1] != configName {
-				found.add(k.file, place, "there is no key %s in a ConfigMap %s", m[2], m[1])
+				found.add(k.file, place, "no key %s in a ConfigMap %s", m[2], m[1])
 			}
 		} else if m := fromSecret.FindStringSubmatch(e.Value); m != nil {
 			v.Secret = m[2]

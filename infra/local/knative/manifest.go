@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The structs below name exactly the fields that the emulation heeds. Decoding
-// is strict, so a manifest cannot ask for anything that would be passed over.
+// The structs below name exactly the fields that the emulation implements. Decoding
+// is strict, so a manifest cannot ask for anything that would be ignored.
 
 type object struct {
 	APIVersion string `json:"apiVersion"`
@@ -107,7 +107,7 @@ var separator = regexp.MustCompile(`(?m)^---[ \t]*$`)
 func readManifests(root, dir string, faults *faults) []document {
 	paths, err := filepath.Glob(filepath.Join(root, dir, "*.yaml"))
 	if err != nil || len(paths) == 0 {
-		faults.add(dir, "", "there are no manifests here")
+		faults.add(dir, "", "no manifests are here")
 		return nil
 	}
 	sort.Strings(paths)

@@ -81,11 +81,11 @@ type verdict int
 
 const (
 	delivered verdict = iota // 2xx
-	lost                     // not tried again: the status forbids it, or there were enough attempts
+	lost                     // given up: the status is not retryable, or there were enough attempts
 	halted                   // the source is stopping: undecided
 )
 
-// deliver posts an event until it is taken or given up. halt ends the pauses
+// deliver posts an event until it is accepted or given up. halt ends the pauses
 // between attempts, ctx the attempts too.
 func deliver(ctx context.Context, halt <-chan struct{}, d Delivery, post poster, header http.Header, body []byte, retried func()) (v verdict, status int, err error) {
 	for n := 1; ; n++ {

@@ -16,7 +16,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
-// process is one life of a function.
+// process is one run of a function.
 type process struct {
 	cmd   *exec.Cmd
 	url   *url.URL

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// progress keeps, for each partition, up to where all records are done, though
-// they are done in any order. It holds only what is on its way.
+// progress keeps, for each partition, up to which offset all records are done,
+// though they finish in any order. It holds only those on their way.
 type progress struct {
 	mu         sync.Mutex
 	partitions map[int32]*partition
@@ -28,9 +28,9 @@ func newProgress() *progress {
 	return &progress{partitions: map[int32]*partition{}}
 }
 
-// took notes a record. It returns false for one that is not to be delivered:
-// the marker of a transaction.
-func (p *progress) took(r *kgo.Record) (*partition, bool) {
+// track notes a record. It returns false for one that is not to be delivered: the
+// marker of a transaction.
+func (p *progress) track(r *kgo.Record) (*partition, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of := p.partitions[r.Partition]
@@ -46,8 +46,8 @@ func (p *progress) took(r *kgo.Record) (*partition, bool) {
 	return of, true
 }
 
-// done notes that a record was delivered or given up. The account of a
-// partition that was taken away meanwhile is no longer looked at.
+// done notes that a record was delivered or given up. For a partition that was
+// revoked meanwhile this has no effect.
 func (p *progress) done(it item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

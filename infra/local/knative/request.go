@@ -65,7 +65,7 @@ func (s *source) wrap(w *headerWriter, r *kgo.Record) {
 }
 
 // isEvent says whether a record is a CloudEvent in binary mode with all that
-// one must have. Structured mode, which nothing of ours writes, is taken for no
+// one must have. Structured mode, which nothing of ours writes, is treated as no
 // event: this is where the emulation differs from the real thing.
 func isEvent(r *kgo.Record) bool {
 	var version, id, source, kind bool

@@ -15,14 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// source is a KafkaSource. One goroutine takes records from Kafka and hands
-// them, unordered, to as many workers as requests may be in flight; while all
-// are at work it takes none, so memory is bounded.
+// source is a KafkaSource. One goroutine reads records from Kafka and passes them,
+// unordered, to as many workers as requests may be in flight; while all are busy it
+// reads none, so memory is bounded.
 type source struct {
 	Source
 	namespace string
 	cfg       Config
-	random    *rand.Rand // of the goroutine that takes records
+	random    *rand.Rand // of the goroutine that reads records
 	post      poster
 
 	client   *kgo.Client
@@ -35,7 +35,7 @@ type source struct {
 	posting context.Context
 	abort   context.CancelFunc
 
-	inFlight, delivered, retried, dropped, muted atomic.Int64
+	inFlight, delivered, retried, dropped, droppedBells atomic.Int64
 }
 
 func newSource(s Source, cfg Config, random *rand.Rand, post poster) *source {
@@ -65,7 +65,7 @@ func (s *source) start(ctx context.Context, admin *kadm.Client) error {
 		// them and the lag of a topic that is all delivered is 0.
 		kgo.KeepControlRecords(),
 		kgo.DisableAutoCommit(),
-		// A runner that was killed leaves its place in the group for this long.
+		// A runner that was killed stays a member of the group for this long.
 		kgo.SessionTimeout(10*time.Second),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, c *kgo.Client, gone map[string][]int32) {
@@ -75,7 +75,7 @@ func (s *source) start(ctx context.Context, admin *kadm.Client) error {
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 			s.progress.forget(gone[s.Topic])
 		}),
-		// Records are small and taken at HTTP's pace: much ahead is waste.
+		// Records are small and are posted one by one: fetching far ahead is waste.
 		kgo.FetchMaxBytes(4<<20),
 		kgo.FetchMaxPartitionBytes(512<<10),
 		kgo.FetchMaxWait(time.Second),
@@ -102,8 +102,8 @@ func (s *source) start(ctx context.Context, admin *kadm.Client) error {
 }
 
 // initOffsets commits the end of each partition that the group has no offset of.
-// Knative does so before a source that begins at the latest record is ready: what
-// is written from then on is delivered, whenever the dispatcher comes to it.
+// Knative does so before a source that begins at the latest record is ready, so that
+// all records from then on are delivered, whenever the dispatcher reaches them.
 func (s *source) initOffsets(ctx context.Context, admin *kadm.Client) error {
 	var ends kadm.ListedOffsets
 	err := whenReady(ctx, func() (err error) {
@@ -138,8 +138,8 @@ func (s *source) initOffsets(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// readyBy is when a broker that has just started has a coordinator for the group,
-// and every broker knows a topic that was just made.
+// readyBy is how long a broker that has just started may take to have a coordinator
+// for the group, and all brokers to know a new topic.
 const readyBy = 30 * time.Second
 
 // whenReady asks again while the answer is an error that Kafka calls retriable.
@@ -158,7 +158,7 @@ func whenReady(ctx context.Context, ask func() error) error {
 	}
 }
 
-// take hands records to the workers until the source is stopped.
+// take passes records to the workers until the source is stopped.
 func (s *source) take(work chan<- item) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -178,7 +178,7 @@ func (s *source) take(work chan<- item) {
 		})
 		items = items[:0]
 		fetches.EachRecord(func(r *kgo.Record) {
-			if of, ok := s.progress.took(r); ok {
+			if of, ok := s.progress.track(r); ok {
 				items = append(items, item{r, of})
 			}
 		})
@@ -186,7 +186,7 @@ func (s *source) take(work chan<- item) {
 		s.client.AllowRebalance()
 		for _, it := range items {
 			if s.cfg.DropBells > 0 && s.random.Float64() < s.cfg.DropBells {
-				s.muted.Add(1)
+				s.droppedBells.Add(1)
 				s.progress.done(it)
 				continue
 			}
@@ -210,8 +210,8 @@ func (s *source) take(work chan<- item) {
 	}
 }
 
-// send delivers one record. What is given up is done with, as what is
-// delivered is; what is cut short by the stop comes again after the restart.
+// send delivers one record. A delivery that is given up counts as done, like one
+// that succeeded; one that the stop interrupts is repeated after the restart.
 func (s *source) send(it item) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
@@ -223,7 +223,7 @@ func (s *source) send(it item) {
 		s.delivered.Add(1)
 	case lost:
 		s.dropped.Add(1)
-		slog.Warn("record given up", "source", s.Name, "topic", it.record.Topic, "partition", it.record.Partition, "offset", it.record.Offset,
+		slog.Warn("delivery given up", "source", s.Name, "topic", it.record.Topic, "partition", it.record.Partition, "offset", it.record.Offset,
 			"status", status, "error", err)
 	}
 	s.progress.done(it)

@@ -251,9 +251,9 @@ func TestDroppedBellsAreNotPostedButPassed(t *testing.T) {
 		produce(t, producer, record(i))
 	}
 	s := begin(t, Config{Kafka: cfg, DropBells: 0.5, Seed: 1}, func(context.Context, http.Header, []byte) (int, error) { return 204, nil })
-	eventually(t, "all passed", func() bool { return s.delivered.Load()+s.muted.Load() == n })
+	eventually(t, "all passed", func() bool { return s.delivered.Load()+s.droppedBells.Load() == n })
 	s.stop()
-	if m := s.muted.Load(); m < n/4 || m > 3*n/4 {
+	if m := s.droppedBells.Load(); m < n/4 || m > 3*n/4 {
 		t.Errorf("%d of %d bells are dropped, want about half", m, n)
 	}
 	if got := committed(t, cfg); got != n {

@@ -47,15 +47,15 @@ type Milliseconds struct {
 
 // SourceStatus is how one KafkaSource fares, since it was started.
 type SourceStatus struct {
-	Name      string `json:"name"`
-	Topic     string `json:"topic"`
-	Group     string `json:"group"`
-	Function  string `json:"function"`
-	InFlight  int64  `json:"in_flight"`
-	Delivered int64  `json:"delivered"`
-	Retried   int64  `json:"retried"`
-	Dropped   int64  `json:"dropped"` // given up
-	Muted     int64  `json:"muted"`   // by Config.DropBells
+	Name         string `json:"name"`
+	Topic        string `json:"topic"`
+	Group        string `json:"group"`
+	Function     string `json:"function"`
+	InFlight     int64  `json:"in_flight"`
+	Delivered    int64  `json:"delivered"`
+	Retried      int64  `json:"retried"`
+	Dropped      int64  `json:"dropped"` // given up
+	DroppedBells int64  `json:"muted"`   // by Config.DropBells
 	// Undelivered and Lag count offsets from the position, which moves at
 	// once, and from the committed offset, which follows it; -1: unknown.
 	Undelivered int64 `json:"undelivered"`
@@ -71,7 +71,7 @@ type TickStatus struct {
 	Failed   int64     `json:"failed"`
 }
 
-// Status tells how the cluster fares. Its error says that Kafka does not tell
+// Status is the state of the cluster. Its error says that Kafka does not report
 // the lags; all else is filled in then too.
 func (c *Cluster) Status(ctx context.Context) (Status, error) {
 	var s Status
@@ -90,7 +90,7 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 		st := SourceStatus{
 			Name: src.Name, Topic: src.Topic, Group: src.Group, Function: src.Function,
 			InFlight: src.inFlight.Load(), Delivered: src.delivered.Load(), Retried: src.retried.Load(),
-			Dropped: src.dropped.Load(), Muted: src.muted.Load(), Undelivered: -1, Lag: -1,
+			Dropped: src.dropped.Load(), DroppedBells: src.droppedBells.Load(), Undelivered: -1, Lag: -1,
 		}
 		if err == nil {
 			err = c.lags(ctx, src, logs, &st)

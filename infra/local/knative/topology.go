@@ -87,7 +87,7 @@ func (t *Topology) Function(name string) (Function, error) {
 			return f, nil
 		}
 	}
-	return Function{}, fmt.Errorf("there is no function %q", name)
+	return Function{}, fmt.Errorf("unknown function %q", name)
 }
 
 // The folders that Load reads, from the repository's root.

@@ -27,7 +27,7 @@ type Stage string
 
 const (
 	Waiting     Stage = "waiting for another process" // which fetches the same file
-	Downloading Stage = "downloading"                 // npm tells nothing of how far it is: Done stays 0
+	Downloading Stage = "downloading"                 // npm does not report its progress: Done stays 0
 	Unpacking   Stage = "unpacking"
 )
 
@@ -81,7 +81,7 @@ func Fetch(ctx context.Context, progress func(Progress)) (string, error) {
 	return fetch(ctx, pinned(), cache, progress)
 }
 
-// supported tells whether the engine can run: loader is the path that glibc gives its dynamic loader, and musl does not.
+// supported says whether the engine can run: loader is the path that glibc gives its dynamic loader, and musl does not.
 func supported(goos, goarch, loader string) error {
 	if goos != "linux" || goarch != "amd64" {
 		return fmt.Errorf("%w (this is %s/%s)", ErrPlatform, goos, goarch)

@@ -1,7 +1,7 @@
 // Package redis runs the Redis of a local stack: redis-server in a process of its own where it is on PATH, else miniredis in this process.
 //
 // redis-server keeps its data in an append-only file, synced every second, refuses writes rather than evict, listens on 127.0.0.1, and dies with this
-// process (on linux; elsewhere it outlives a kill of it). miniredis keeps nothing: whoever uses it must be able to fill it again. It runs scripts at
+// process (on linux; elsewhere it outlives a kill of it). miniredis keeps nothing: its users must be able to fill it again. It runs scripts at
 // about a tenth of the speed, expires keys up to 200 ms late, and lacks functions, BITFIELD and client-side caching.
 package redis
 
@@ -80,7 +80,7 @@ func (s *Server) Addr() string { return s.addr }
 // Kind is "redis-server 7.0.15", or "miniredis".
 func (s *Server) Kind() string { return s.kind }
 
-// Done is closed once it runs no more, by Close or by itself.
+// Done is closed once it has ended, by Close or by itself.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Close stops it; redis-server writes what it has first.
@@ -200,7 +200,7 @@ func startMini(cfg Config) (*Server, error) {
 		mini.Close()
 		return nil
 	})
-	go func() { // its keys expire only by being told how much time has passed; its own clock would look at every key at every command
+	go func() { // keys expire only by FastForward; miniredis's own clock would check every key at every command
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for last := time.Now(); ; {

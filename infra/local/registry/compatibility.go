@@ -55,7 +55,7 @@ func (r *Registry) versions(subject string) ([]int, error) {
 	return versions, nil
 }
 
-// compare tells what the schema breaks in those versions of the subject.
+// compare says what the schema breaks in those versions of the subject.
 func (r *Registry) compare(subject string, versions []int, l level, schema *avro.Schema) ([]string, error) {
 	broken := []string{}
 	for _, version := range versions {

@@ -174,7 +174,7 @@ func (r *Registry) read(w http.ResponseWriter, q *http.Request) {
 	done.send(w)
 }
 
-// list answers the subjects. srfake counts those of which only a level is set; they have no version, and are none.
+// list returns the subjects. srfake also counts those that have only a level set and no version: they are left out.
 func (r *Registry) list(w http.ResponseWriter, q *http.Request) {
 	var all []string
 	if err := r.get(q.URL.RequestURI(), &all); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // Status is how a stack fares.
 type Status struct {
-	Emulation string   `json:"emulation"` // what stands in for Knative
+	Emulation string   `json:"emulation"` // what replaces Knative
 	Home      string   `json:"home"`
 	PID       int      `json:"pid"`
 	RSS       int64    `json:"resident_bytes,omitempty"`
@@ -25,7 +25,7 @@ type Status struct {
 	knative.Status
 }
 
-// controlName is where in the environment the control address stands.
+// controlName is the variable with the control address.
 const controlName = "PULSE_CONTROL_URL"
 
 // startControl opens the address by which the command line speaks to the stack.
@@ -35,7 +35,7 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		status, err := s.Cluster.Status(r.Context())
 		if err != nil {
-			slog.Warn("status", "error", err)
+			slog.Warn("read the status", "error", err)
 		}
 		servers := make([]Server, len(s.Servers))
 		for i, server := range s.Servers {
@@ -47,7 +47,7 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 			Emulation: "a local emulation of Knative Serving, PingSource and KafkaSource; not Knative",
 			Home:      string(cfg.Home), PID: os.Getpid(), RSS: knative.Resident(os.Getpid()), Live: live, Servers: servers, Status: status,
 		}); err != nil {
-			slog.Warn("answer status", "error", err)
+			slog.Warn("write the status", "error", err)
 		}
 	})
 	act := func(do func(context.Context, string) error) http.HandlerFunc {

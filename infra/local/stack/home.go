@@ -37,7 +37,7 @@ func (h Home) path(names ...string) string {
 	return filepath.Join(append([]string{string(h)}, names...)...)
 }
 
-// EnvFile is where the addresses of a running stack stand.
+// EnvFile holds the addresses of a running stack.
 func (h Home) EnvFile() string { return h.path("env") }
 
 // LogDir is where the servers and functions log to.
@@ -47,7 +47,7 @@ func (h Home) LogDir() string { return h.path("log") }
 // closed or the process ends.
 func (h Home) lock() (*os.File, error) {
 	if err := os.MkdirAll(h.LogDir(), 0o755); err != nil {
-		return nil, fmt.Errorf("make the home: %w", err)
+		return nil, fmt.Errorf("create the home: %w", err)
 	}
 	f, err := os.OpenFile(h.path("lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -20,7 +20,7 @@ func (h Home) EnterReplay() (leave func(), err error) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		return nil, fmt.Errorf("note the replay: %w", err)
 	}
-	// A note that stays behind is of a process that is no more, and not counted.
+	// A note of a process that no longer runs is not counted.
 	return func() { _ = os.Remove(file) }, nil
 }
 

@@ -37,7 +37,7 @@ type Config struct {
 	BellRate  float64 // likewise, its Rate
 }
 
-// Server is one server the functions stand on.
+// Server is one server that the functions need.
 type Server struct {
 	Name    string `json:"name"`
 	Kind    string `json:"kind"` // what it really is
@@ -119,7 +119,7 @@ func Up(ctx context.Context, cfg Config) (_ *Stack, err error) {
 
 func (s *Stack) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
-// Close takes the stack down: the functions finish what they have in hand, then
+// Close takes the stack down: the functions finish their current work, then
 // the servers stop.
 func (s *Stack) Close(ctx context.Context) error {
 	var errs []error
