@@ -58,7 +58,7 @@ func TestReprocessMakesTheRowsOfAnUndisturbedHistory(t *testing.T) {
 	p.wantClean()
 	undisturbed := p.series()
 
-	// Killed in the midst of it, then run again: the days that were done are
+	// Killed in the middle of it, then run again: the days that were done are
 	// there, and no row is other than it was.
 	killed := p.command(context.Background(), "reprocess", "--from", firstDay, "--to", lastDay)
 	if err := killed.Start(); err != nil {

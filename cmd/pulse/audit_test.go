@@ -54,7 +54,7 @@ func TestAnAuditFindsWhateverDiffers(t *testing.T) {
 	f("ab", "ab", "abc", "abc", "abc", false, 0, "Kafka 2") // a row that nobody sent
 	f("abc", "abc", "abc", "abc", "abc", false, 4, "4 were seen, 3 are stored")
 	f("abc", "abc", "abc", "abc", "abc", false, 2, "") // a page that was read twice
-	// Past its retention Kafka is no witness; the stores still are.
+	// Beyond its retention Kafka cannot confirm rows; the stores still can.
 	f("c", "", "abc", "abc", "abc", true, 3, "")
 	f("c", "c", "abc", "abc", "ab", true, 0, "processed 2")
 	f("c", "c", "abC", "abc", "abc", true, 0, "not in values")

@@ -27,7 +27,7 @@ func TestNothingThatIsPrintedReachesTheTerminalAsACommand(t *testing.T) {
 	for _, f := range []format{{}, {CSV: true}, {JSON: true}} {
 		out := printed(t, func() error { return f.print(s, hostile) })
 		for _, r := range out {
-			if r == unicode.ReplacementChar && !f.JSON { // what stands for bytes that are no text
+			if r == unicode.ReplacementChar && !f.JSON { // what replaces bytes that are not UTF-8
 				continue
 			}
 			if r != '\n' && hidden(r) {

@@ -231,7 +231,7 @@ func (r *rig) sweep() {
 			}
 		}
 	})
-	time.Sleep(200 * time.Millisecond) // until the consumer stands
+	time.Sleep(200 * time.Millisecond) // until the consumer has joined
 	if err := r.receive(r.b.Context(), r.ticked("sweep")); err != nil {
 		r.b.Fatal(err)
 	}

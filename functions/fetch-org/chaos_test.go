@@ -183,7 +183,7 @@ func (c *cluster) account() {
 		}
 	}
 	// A process that starts has to ask whose each token is before it can know of
-	// a limit; and some answers that told of one were lost on their way.
+	// a limit; and some answers that said so were lost on their way.
 	if most := 3*len(c.all) + 10; breaches > most {
 		c.t.Errorf("GitHub was asked %d times though it had said to wait, more than %d", breaches, most)
 	}

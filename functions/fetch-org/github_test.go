@@ -67,7 +67,7 @@ func TestNothingIsAskedBeforeALimitIsOver(t *testing.T) {
 	reset := w.now().Add(40 * time.Minute).Truncate(time.Second)
 	w.github.SetRemaining(tokenA, reservePoints+6, reset) // whose token, the owner's kind, two pages and their commits
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
-		t.Fatalf("a limit is no failure of the request: %v", err)
+		t.Fatalf("a limit made the request fail: %v", err)
 	}
 	cp := w.checkpoint(s, "acme", w.sweepID())
 	if cp.Line.Pages != 2 || cp.NotBefore.Before(reset) || cp.NotBefore.After(reset.Add(5*time.Second)) || cp.Worker != 0 {
@@ -191,7 +191,7 @@ func TestBadCredentialsAreInTheLedgerAndTheTokenNowhere(t *testing.T) {
 		t.Fatalf("ledger line %+v", l)
 	}
 	if s.Status().Failing == "" {
-		t.Error("the function does not say what it fails of")
+		t.Error("the function does not say why it fails")
 	}
 	everything := w.log.String() + *l.Reason + s.Status().Failing + w.redis.Dump()
 	if strings.Contains(everything, bad) || !strings.Contains(everything, "refuses a token") {

@@ -27,7 +27,7 @@ const (
 	tokenB = "ghp_secondSecret"
 )
 
-// world is all that the function stands on, as real servers in this process.
+// world is all that the function needs, as real servers in this process.
 type world struct {
 	t       testing.TB
 	kafka   *kfake.Cluster

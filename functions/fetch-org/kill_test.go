@@ -81,7 +81,7 @@ func (p *process) post(ctx context.Context, e cloudevents.Event) error {
 	return nil
 }
 
-// TestKilledProcessesLoseNothing kills real processes with SIGKILL in the midst
+// TestKilledProcessesLoseNothing kills real processes with SIGKILL in the middle
 // of sweeps, one after the other, and has the next one end what they began.
 func TestKilledProcessesLoseNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*chaosSeed, 1))
@@ -126,9 +126,9 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 		}
 	}
 	if *chaosKills > 0 && killed == 0 {
-		t.Error("no kill came in the midst of a sweep")
+		t.Error("no kill came during a sweep")
 	}
-	t.Logf("%d of %d kills came in the midst of a sweep; %d questions", killed, *chaosKills, len(w.github.Requests()))
+	t.Logf("%d of %d kills came during a sweep; %d questions", killed, *chaosKills, len(w.github.Requests()))
 	judge(t, w.codec, w.github, w.records(event.TopicBaseRepos), w.records(event.TopicSweeps), "owner-0", "owner-1")
 }
 

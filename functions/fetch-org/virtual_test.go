@@ -111,7 +111,7 @@ func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng
 	}
 	c.web = &http.Server{Handler: c.github, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	c.running.Go(func() { _ = c.web.Serve(listener) })
-	c.running.Go(func() { // miniredis has keys expire only when it is told
+	c.running.Go(func() { // miniredis expires keys only by FastForward
 		for c.sleep(time.Second) {
 			c.redis.FastForward(time.Second)
 		}
@@ -176,7 +176,7 @@ func (c *cluster) dial(service string, r *replica) func(ctx context.Context, net
 
 var errBroken = errors.New("the connection is broken")
 
-// link is what stands between two that speak; each service has one and each
+// link is the network between two services; each service has one and each
 // replica.
 type link struct {
 	mu    sync.Mutex
@@ -236,7 +236,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-// Read loses an answer at times, of which the other side knows nothing.
+// Read loses an answer at times, without the other side's knowledge.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err == nil && w.breaks() {

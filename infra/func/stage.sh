@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lays out each function as func wants it: one folder, one module, nothing
-# outside (docs/adr/0009-staged-folders.md). stage.sh [DIRECTORY], .build/stage
-# unless told.
+# outside (docs/adr/0009-staged-folders.md). Usage: stage.sh [DIRECTORY], by default
+# .build/stage.
 #
 # A staged folder's module has our common path, so that imports of shared stay as
 # they are. Its versions are those of the function's own go.mod.
@@ -19,8 +19,8 @@ copy() {
     --exclude=go.mod --exclude=go.sum -cf - . | tar -C "$2" -xf -
 }
 
-# settle DIRECTORY GO.MOD makes the staged module of what the original requires.
-settle() {
+# write_module DIRECTORY GO.MOD writes the go.mod of a staged folder, with what the original requires.
+write_module() {
   cp "$2" "$1/go.mod"
   cp "${2%.mod}.sum" "$1/go.sum"
   (
@@ -39,7 +39,7 @@ for name in "${functions[@]}"; do
   (cd "functions/$name" && go list -deps .) | sed -n "s|^$module/shared/||p" | while read -r package; do
     copy "shared/$package" "$out/$name/shared/$package"
   done
-  settle "$out/$name" "functions/$name/go.mod"
+  write_module "$out/$name" "functions/$name/go.mod"
   echo "staged $out/$name"
 done
 
@@ -51,5 +51,5 @@ for name in "${functions[@]}"; do
   copy "functions/$name" "$out/m7pulse/functions/$name"
   rm "$out/m7pulse/functions/$name/func.yaml"
 done
-settle "$out/m7pulse" go.mod
+write_module "$out/m7pulse" go.mod
 echo "staged $out/m7pulse"
