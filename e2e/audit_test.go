@@ -53,7 +53,7 @@ func TestAuditIsCleanDuringASweepAndFindsOneValueThatDiffers(t *testing.T) {
 	for _, c := range []struct{ column, changed, was, what string }{
 		{"late", "NOT late", "NOT late", "other velocities in ClickHouse"},
 		{"is_renamed", "NOT is_renamed", "NOT is_renamed", "other velocities in ClickHouse"},
-		{"stars_per_day_1h", "stars_per_day_1h + 1", "stars_per_day_1h - 1", "other velocities in ClickHouse"},
+		{"stars_delta_1h", "stars_delta_1h + 1", "stars_delta_1h - 1", "other velocities in ClickHouse"},
 		{"is_fork", "NOT is_fork", "NOT is_fork", "other counters in ClickHouse"},
 		{"company", "'-'", "NULL", "other counters in ClickHouse"},
 	} {

@@ -11,7 +11,7 @@ import (
 func (p *pulse) wantDerived() {
 	p.t.Helper()
 	const rows = "SELECT count(), sum(cityHash64(repo_id, day, stars, ifNull(open_issues, -1), ifNull(stars_delta_24h, -1), ifNull(stars_per_day_7d, -1), observed_at)) FROM "
-	if got, want := p.query(rows+"pulse.github_daily FINAL"), p.query(rows+"(SELECT *, toDate(observed_at) AS day FROM pulse.github_metrics_timeseries ORDER BY observed_at DESC LIMIT 1 BY repo_id, day)"); got != want {
+	if got, want := p.query(rows+"pulse.github_daily FINAL"), p.query(rows+"(SELECT *, stars_per_day_7d, toDate(observed_at) AS day FROM pulse.github_metrics_timeseries ORDER BY observed_at DESC LIMIT 1 BY repo_id, day)"); got != want {
 		p.t.Errorf("github_daily is %s, want %s", got, want)
 	}
 	const pushes = "SELECT count(), sum(cityHash64(repo_id, pushed_at)) FROM "

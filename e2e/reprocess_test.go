@@ -124,7 +124,7 @@ func TestReprocessMakesTheRowsOfAnUndisturbedHistory(t *testing.T) {
 // in Iceberg.
 func (p *pulse) corrupt() {
 	p.t.Helper()
-	p.query("ALTER TABLE pulse.github_metrics_timeseries UPDATE stars_delta_24h = 1000, stars_per_day_24h = 1e6 WHERE toDate(observed_at) = '2025-03-07' SETTINGS mutations_sync = 2")
+	p.query("ALTER TABLE pulse.github_metrics_timeseries UPDATE stars_delta_24h = 1000, health_score = 1e6 WHERE toDate(observed_at) = '2025-03-07' SETTINGS mutations_sync = 2")
 	p.query("ALTER TABLE pulse.github_metrics_timeseries DELETE WHERE toDate(observed_at) = '2025-03-11' AND stars % 2 = 0 SETTINGS mutations_sync = 2")
 	p.query("ALTER TABLE pulse.github_daily DELETE WHERE day = '2025-03-11' AND stars % 2 = 0 SETTINGS mutations_sync = 2")
 	ctx := context.Background()

@@ -90,8 +90,7 @@ func (b *bench) day(day time.Time) (out []string) {
 		now := counter(i, c.base, c.slope, "h")
 		cols = append(cols, column{c.name, now})
 		for _, w := range windows {
-			delta := now + " - " + counter(i, c.base, c.slope, fmt.Sprintf("(h - %d)", w.hours))
-			cols = append(cols, column{c.name + "_delta_" + w.name, delta}, column{c.name + "_per_day_" + w.name, fmt.Sprintf("(%s) * %v", delta, 24/float64(w.hours))})
+			cols = append(cols, column{c.name + "_delta_" + w.name, now + " - " + counter(i, c.base, c.slope, fmt.Sprintf("(h - %d)", w.hours))})
 		}
 	}
 	for _, w := range windows {
@@ -99,9 +98,10 @@ func (b *bench) day(day time.Time) (out []string) {
 	}
 	const dailyNames = `repo_id, stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, releases, commits_total,
 		stars_delta_24h, forks_delta_24h, open_issues_delta_24h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, open_issues_per_day_7d, pushed_at, observed_at`
+	ratesOf := []string{"base_at_24h", "base_at_7d", "base_at_30d", "stars_delta_7d", "stars_delta_30d", "open_issues_delta_7d"} // what dailyNames' rates follow from
 	if day.Before(last.AddDate(0, 0, 1-wideDays)) {
 		cols = slices.DeleteFunc(cols, func(c column) bool {
-			return !strings.Contains(dailyNames, c.name) && !slices.Contains([]string{"name_with_owner", "owner", "company"}, c.name)
+			return !strings.Contains(dailyNames, c.name) && !slices.Contains([]string{"name_with_owner", "owner", "company"}, c.name) && !slices.Contains(ratesOf, c.name)
 		})
 	}
 	var names, values []string

@@ -125,7 +125,7 @@ func overSeries(sql string) string {
 		if when == "" {
 			when = "true"
 		}
-		return "(SELECT *, toDate(observed_at) AS day FROM pulse.github_metrics_timeseries WHERE " + strings.ReplaceAll(when, "day ", "toDate(observed_at) ") +
+		return "(SELECT *, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, open_issues_per_day_7d, toDate(observed_at) AS day FROM pulse.github_metrics_timeseries WHERE " + strings.ReplaceAll(when, "day ", "toDate(observed_at) ") +
 			" ORDER BY observed_at DESC LIMIT 1 BY repo_id, day)" + parts[2] + parts[3]
 	})
 	sql = strings.ReplaceAll(sql, "min(day) FROM pulse.github_daily", "min(toDate(observed_at)) FROM pulse.github_metrics_timeseries")

@@ -42,7 +42,7 @@ type rankedSeries struct {
 // standingRepos is the newest state of each repository, one row an id. If several
 // have had one name, it belongs to the one observed last; the others are former:
 // deleted, renamed or moved.
-const standingRepos = `(SELECT *, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
+const standingRepos = `(SELECT *, stars_per_day_1h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
 		FROM pulse.github_processed_repos FINAL)`
 
 // label is a repository's name, with its id if another has that name now.

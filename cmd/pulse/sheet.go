@@ -77,9 +77,14 @@ func (f format) print(s sheet, value any) error {
 func (s sheet) explain() error {
 	t := newTable("Field", "Unit", "Definition")
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "Definition", WidthMax: 90, WidthMaxEnforcer: text.WrapSoft}})
+	definitions := velocity.Definitions()
+	known := definitions[:]
+	for _, r := range velocity.Rates() {
+		known = append(known, r.Definition)
+	}
 	for _, field := range s.fields {
 		found := false
-		for _, d := range velocity.Definitions() {
+		for _, d := range known {
 			if d.Name == field {
 				t.AppendRow(table.Row{d.Name, d.Unit, d.Text})
 				found = true

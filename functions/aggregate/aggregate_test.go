@@ -242,9 +242,7 @@ func slowly(all []event.RepoObserved, o event.RepoObserved) velocity.Velocities 
 		now, then := counts(&o), counts(base)
 		for i, name := range velocity.Counters() {
 			if now[name] != nil && then[name] != nil {
-				d := *now[name] - *then[name]
-				v.SetInt(velocity.Delta(velocity.Value(i), span), d)
-				v.SetFloat(velocity.PerDay(velocity.Value(i), span), float64(d)/days(base, &o))
+				v.SetInt(velocity.Delta(velocity.Value(i), span), *now[name]-*then[name])
 			}
 		}
 		if before := slowBase(all, w, base.ObservedAt); before != nil && span != velocity.Hour && !before.ObservedAt.Before(o.ObservedAt.Add(-2*w.Length)) {

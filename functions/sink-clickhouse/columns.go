@@ -88,7 +88,8 @@ func stateColumns() []column[row] {
 	return append(processedColumns(repo.Fields()), col("version", func(r *row) uint64 { return r.version() }))
 }
 
-// dailyColumns are the columns of github_daily.
+// dailyColumns are the columns of github_daily. It has some rates, because it has
+// not all that they follow from.
 func dailyColumns() []column[row] {
 	cols := []column[row]{
 		col("day", func(r *row) time.Time { return r.ObservedAt.UTC().Truncate(24 * time.Hour) }),
@@ -97,9 +98,14 @@ func dailyColumns() []column[row] {
 	for _, c := range shared() {
 		switch c.name {
 		case "repo_id", "stars", "forks", "watchers", "open_issues", "closed_issues", "open_prs", "merged_prs", "closed_prs", "releases", "commits_total",
-			"stars_delta_24h", "forks_delta_24h", "open_issues_delta_24h", "stars_per_day_24h", "stars_per_day_7d", "stars_per_day_30d", "open_issues_per_day_7d",
-			"pushed_at", "observed_at":
+			"stars_delta_24h", "forks_delta_24h", "open_issues_delta_24h", "pushed_at", "observed_at":
 			cols = append(cols, c)
+		}
+	}
+	for _, rate := range velocity.Rates() {
+		switch rate.Name {
+		case "stars_per_day_24h", "stars_per_day_7d", "stars_per_day_30d", "open_issues_per_day_7d":
+			cols = append(cols, col(rate.Name, func(r *row) *float64 { return rate.Of(&r.Velocities, r.ObservedAt) }))
 		}
 	}
 	return cols

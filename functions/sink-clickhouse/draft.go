@@ -302,6 +302,9 @@ func update(ctx context.Context, s *store, table string, columns []column[row]) 
 	for _, def := range velocity.Definitions() {
 		measured[def.Name] = true
 	}
+	for _, rate := range velocity.Rates() { // those that github_daily has
+		measured[rate.Name] = true
+	}
 	var names, taken, ours, theirs []string
 	for _, c := range columns {
 		names = append(names, c.name)

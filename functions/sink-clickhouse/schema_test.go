@@ -66,6 +66,17 @@ func typeOf(table string, d field.Definition) string {
 	return typ
 }
 
+// aliases are the columns that ClickHouse computes when they are read: the rates,
+// each a delta over the days between the two readings.
+func aliases() (all []defined) {
+	definitions := velocity.Definitions()
+	for _, r := range velocity.Rates() {
+		all = append(all, defined{r.Name, fmt.Sprintf("Nullable(Float64) ALIAS %s / (dateDiff('millisecond', %s, observed_at) / 86400000)",
+			definitions[r.Delta].Name, definitions[r.Base].Name)})
+	}
+	return all
+}
+
 // columnsOfDefinitions are the columns that the definitions give a table of
 // repositories.
 func columnsOfDefinitions(table string) (want []defined) {
@@ -77,6 +88,7 @@ func columnsOfDefinitions(table string) (want []defined) {
 	for _, d := range slices.Concat(field.Definitions(fields), field.Definitions(event.StatementFields()), velocities[:]) {
 		want = append(want, defined{d.Name, typeOf(table, d)})
 	}
+	want = append(want, aliases()...)
 	if table == series {
 		return append(want, defined{"origin_topic_id", "LowCardinality(String)"}, defined{"origin_partition", "Int32"}, defined{"origin_offset", "Int64"})
 	}
@@ -97,21 +109,23 @@ func TestSchemaHasTheColumnsOfTheDefinitions(t *testing.T) {
 	}
 	for _, table := range []string{"pulse.github_processed_repos", series} {
 		want := columnsOfDefinitions(table)
-		var changes []string
+		var dropped, added []string
 		for _, c := range have[table] {
 			if !slices.Contains(want, c) {
 				differs("%s has a column %s %s, which is not defined so", table, c.name, c.typ)
-				changes = append(changes, "  DROP COLUMN IF EXISTS "+c.name)
+				dropped = append(dropped, "  DROP COLUMN IF EXISTS "+c.name)
 			}
 		}
 		for _, c := range want {
 			if !slices.Contains(have[table], c) {
 				differs("%s has no column %s %s", table, c.name, c.typ)
-				changes = append(changes, "  ADD COLUMN IF NOT EXISTS "+c.name+" "+c.typ)
+				added = append(added, "  ADD COLUMN IF NOT EXISTS "+c.name+" "+c.typ)
 			}
 		}
-		if len(changes) > 0 {
-			fmt.Fprintf(&next, "\nALTER TABLE %s\n%s\n;\n", table, strings.Join(changes, ",\n"))
+		for _, changes := range [][]string{dropped, added} {
+			if len(changes) > 0 {
+				fmt.Fprintf(&next, "\nALTER TABLE %s\n%s\n;\n", table, strings.Join(changes, ",\n"))
+			}
 		}
 	}
 	if *rewrite && next.Len() > 0 {
@@ -128,7 +142,9 @@ func TestEveryColumnOfTheSchemaIsFilled(t *testing.T) {
 		t.Helper()
 		var have []string
 		for _, c := range tables[table] {
-			have = append(have, c.name)
+			if !strings.Contains(c.typ, " ALIAS ") {
+				have = append(have, c.name)
+			}
 		}
 		for _, name := range filled {
 			if !slices.Contains(have, name) {

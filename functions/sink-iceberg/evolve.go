@@ -14,36 +14,52 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// evolve adds the columns that the table lacks. Rows from before have null
-// there. Of two writers that evolve at once one wins, and the other tries
-// again with the table as it is then. A column that may not be null cannot be
-// added to rows that are there.
+// evolve adds the columns that the table lacks, and drops the rates that older
+// programs stored. Rows from before have null in what is added, and what is dropped
+// follows from the rest of a row. Other columns stay: they may be a newer program's.
+// Of two writers that evolve at once one wins, and the other tries again with the
+// table as it is then. A column that may not be null cannot be added to rows that
+// are there.
 func evolve(ctx context.Context, c catalog.Catalog, t *table.Table, l layout) (*table.Table, error) {
-	missing := lacking(t.Schema(), l.schema)
-	if len(missing) == 0 {
+	missing, stale := lacking(t.Schema(), l.schema), rates(t.Schema())
+	if len(missing) == 0 && len(stale) == 0 {
 		return t, nil
 	}
 	txn := t.NewTransaction()
 	update := txn.UpdateSchema(true, false)
+	for _, name := range stale {
+		update.DeleteColumn([]string{name})
+	}
 	for _, f := range missing {
 		if f.Required {
 			return nil, fmt.Errorf("%w: table %s has no column %s, which must not be null: it is not ours", kafka.ErrFatal, l.name, f.Name)
 		}
 		update.AddColumn([]string{f.Name}, f.Type, f.Doc, false, nil)
 	}
-	if err := update.Commit(); err != nil {
-		return nil, fmt.Errorf("add %d columns to table %s: %w", len(missing), l.name, err)
+	err := update.Commit()
+	if err == nil {
+		_, err = txn.Commit(ctx)
 	}
-	if _, err := txn.Commit(ctx); err != nil {
-		return nil, fmt.Errorf("add %d columns to table %s: %w", len(missing), l.name, err)
-	}
-	t, err := c.LoadTable(ctx, table.Identifier{namespace, l.name})
 	if err != nil {
+		return nil, fmt.Errorf("add %d columns to table %s and drop %d: %w", len(missing), l.name, len(stale), err)
+	}
+	if t, err = c.LoadTable(ctx, table.Identifier{namespace, l.name}); err != nil {
 		return nil, fmt.Errorf("load table %s: %w", l.name, err)
 	}
 	return t, nil
+}
+
+// rates are the columns of rates that a table has.
+func rates(have *iceberg.Schema) (names []string) {
+	for _, r := range velocity.Rates() {
+		if _, ok := have.FindFieldByName(r.Name); ok {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // lacking lists the columns of one schema that another does not have.

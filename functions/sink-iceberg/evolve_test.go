@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/apache/iceberg-go"
 
+	"github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
@@ -33,6 +37,52 @@ func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
 	if missing := lacking(table.Schema(), now.layout.schema); len(missing) != 0 {
 		t.Errorf("still without %v", missing)
 	}
+}
+
+// TestRatesThatAnOlderProgramStoredAreDropped: its rows read as those of today,
+// before its file is compacted and after.
+func TestRatesThatAnOlderProgramStoredAreDropped(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
+	older := *now
+	older.columns = slices.Clone(now.columns)
+	for i, r := range velocity.Rates() { // between the others, as they stood
+		older.columns = slices.Insert(older.columns, len(observedColumns())+2*i, either(r.Name, iceberg.PrimitiveTypes.Float64,
+			func(p *event.RepoProcessed) *float64 { return r.Of(&p.Velocities, p.ObservedAt) }, func(*event.RepoProcessed, float64) {}))
+	}
+	older.layout.schema = schemaOf(older.columns)
+	w.put(&older, w.block(event.TopicProcessedRepos, w.record(complete(1)), w.record(complete(2))))
+	want := w.account(TableProcessed)
+	if have, err := older.load(ctx); err != nil || len(rates(have.Schema())) != 44 {
+		t.Fatalf("the older program's table: %v", err)
+	}
+	summer := audit.NewSummer()
+	const commits = 12
+	for i := range int64(commits) {
+		row := complete(100 + i)
+		w.put(now, w.block(event.TopicProcessedRepos, w.record(row)))
+		sums := summer.Processed(row)
+		want = audit.Tally{Rows: want.Rows + 1, Distinct: want.Distinct + 1,
+			Observed: want.Observed + sums.Observed, Details: want.Details + sums.Details, Velocity: want.Velocity + sums.Velocity}
+	}
+	held := func(when string) {
+		t.Helper()
+		if got := w.account(TableProcessed); got != want {
+			t.Errorf("%s: %+v, want %+v", when, got, want)
+		}
+		table, err := now.load(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := rates(table.Schema()); len(left) > 0 {
+			t.Errorf("%s: rates %v are left", when, left)
+		}
+	}
+	held("after the upgrade")
+	if done := w.maintain(Keep{Orphans: time.Hour})[TableProcessed]; done.Compacted != 1+commits || done.Written != 1 {
+		t.Errorf("%+v", done)
+	}
+	held("after compaction")
 }
 
 func TestTableThatIsNotOursIsRefused(t *testing.T) {

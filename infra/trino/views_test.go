@@ -2,6 +2,7 @@ package trino
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -52,6 +53,16 @@ func cast(fields []field.Definition, precision string, alias bool) []string {
 	return out
 }
 
+// computed are the rates, each a delta over the days between the two readings.
+func computed() (all []string) {
+	definitions := velocity.Definitions()
+	for _, r := range velocity.Rates() {
+		all = append(all, fmt.Sprintf("CAST(%s AS double) / (date_diff('millisecond', %s, observed_at) / 86400000e0) AS %s",
+			definitions[r.Delta].Name, definitions[r.Base].Name, r.Name))
+	}
+	return all
+}
+
 // views.sql is made of views.sql.tmpl and of the definitions of the fields:
 //
 //	make fields
@@ -63,7 +74,7 @@ func TestViewsAreMadeOfTheDefinitions(t *testing.T) {
 	stated := slices.DeleteFunc(slices.Clone(statement), func(d field.Definition) bool { return d.Name == "processed_at" })
 
 	views, err := template.New("views.sql.tmpl").Funcs(template.FuncMap{
-		"columns": func(f []field.Definition) string { return lines("  ", cast(f, "6", true)) },
+		"columns": func(f []field.Definition) string { return lines("  ", append(cast(f, "6", true), computed()...)) },
 		"hot":     func(f []field.Definition) string { return lines("      ", cast(f, "", false)) },
 		"cold":    func(f []field.Definition) string { return lines("      ", cast(f, "3", false)) },
 	}).ParseFiles("views.sql.tmpl")

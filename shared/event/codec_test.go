@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -68,7 +69,7 @@ func TestRecordReadsBackAsItWasWritten(t *testing.T) {
 	}
 	p := event.RepoProcessed{Observation: o, ProcessedAt: o.ObservedAt, Revision: 3, Late: true}
 	p.SetInt(velocity.Delta(velocity.Stars, velocity.Week), -5)
-	p.SetFloat(velocity.PerDay(velocity.Stars, velocity.Week), -0.7)
+	p.SetFloat(velocity.BacklogIndex(velocity.Week), -0.7)
 	p.SetInt(velocity.BaseAt(velocity.Week), o.ObservedAt.UnixMilli()-1)
 	p.SetBool(velocity.IsRenamed, false)
 	p.SetFloat(velocity.HealthScore, 88.5)
@@ -260,19 +261,22 @@ func TestProcessedReadsItsJSONForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := cloudevents.NewEvent()
-	e.SetID("mine")
-	e.SetSource("/hand")
-	e.SetType(event.TypeRepoProcessed)
-	if err := e.SetData(event.ContentJSON, data); err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Accept(ctx, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.Processed(ctx, r); err != nil || !reflect.DeepEqual(*got, p) {
-		t.Errorf("got %+v, %v", got, err)
+	withRates := bytes.Replace(data, []byte("{"), []byte(`{"stars_per_day_24h":7.5,"forks_per_day_30d":null,`), 1) // as it was written before
+	for _, data := range [][]byte{data, withRates} {
+		e := cloudevents.NewEvent()
+		e.SetID("mine")
+		e.SetSource("/hand")
+		e.SetType(event.TypeRepoProcessed)
+		if err := e.SetData(event.ContentJSON, data); err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Accept(ctx, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Processed(ctx, r); err != nil || !reflect.DeepEqual(*got, p) {
+			t.Errorf("%s: got %+v, %v", data, got, err)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ type run struct {
 	kinds  []field.Kind     // of the fields
 }
 
+// passedOver stands for a rate, which is read and given to nobody.
+const passedOver velocity.Field = -1
+
 // layout cuts a record's schema into runs. wrote is the schema that a resolved
 // one was resolved from, whose fields alone are in the bytes. Fields that the
 // payload does not have go with the payload itself: they are skipped.
@@ -54,16 +57,19 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 		return nil
 	}
 	velocities := slices.IndexFunc(parts, func(part any) bool { _, ok := part.(*velocity.Velocities); return ok })
-	known, definitions := map[string]velocity.Field{}, velocity.Definitions()
-	for i, d := range definitions {
-		known[d.Name] = velocity.Field(i)
+	known, kinds := map[string]velocity.Field{}, map[string]field.Kind{}
+	for i, d := range velocity.Definitions() {
+		known[d.Name], kinds[d.Name] = velocity.Field(i), d.Kind
+	}
+	for _, r := range velocity.Rates() { // as older programs wrote them
+		known[r.Name], kinds[r.Name] = passedOver, r.Kind
 	}
 	for _, f := range record.Fields() {
 		if v, ok := known[f.Name()]; ok {
 			if !slices.ContainsFunc(from.Fields(), func(w *avro.Field) bool { return w.Name() == f.Name() }) {
 				continue // not in the bytes: absent
 			}
-			if err := nullable(f, definitions[v].Kind); err != nil {
+			if err := nullable(f, kinds[f.Name()]); err != nil {
 				return nil, err
 			}
 			if err := end(); err != nil {
@@ -73,7 +79,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 				runs = append(runs, run{part: velocities})
 			}
 			last := &runs[len(runs)-1]
-			last.fields, last.kinds = append(last.fields, v), append(last.kinds, definitions[v].Kind)
+			last.fields, last.kinds = append(last.fields, v), append(last.kinds, kinds[f.Name()])
 			continue
 		}
 		i := max(0, slices.IndexFunc(parts, func(part any) bool { return holds(reflect.TypeOf(part).Elem(), f.Name()) }))
@@ -185,6 +191,8 @@ func (r *run) read(from *avro.Reader, parts []any) {
 		case from.Error != nil || branch == 0:
 		case branch != 1:
 			from.ReportError("decode union", fmt.Sprintf("branch %d of two", branch))
+		case f == passedOver:
+			from.ReadDouble()
 		case r.kinds[i] == field.Float:
 			v.SetFloat(f, from.ReadDouble())
 		case r.kinds[i] == field.Bool:

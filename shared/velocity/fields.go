@@ -45,11 +45,11 @@ const (
 	baseAt24h
 	baseAt7d
 	baseAt30d
-	deltas // then the delta and the rate of each counter over each span
+	deltas // then the delta of each counter over each span
 )
 
 // derived begins the fields that are neither.
-const derived = deltas + 2*Field(counters)*Field(spans)
+const derived = deltas + Field(counters)*Field(spans)
 
 // The derived fields.
 const (
@@ -106,10 +106,7 @@ func BaseAt(s Span) Field {
 }
 
 // Delta is the net change of a counter over a span.
-func Delta(c Value, s Span) Field { return deltas + 2*(Field(c)*Field(spans)+Field(s)) }
-
-// PerDay is the rate of a counter over a span.
-func PerDay(c Value, s Span) Field { return Delta(c, s) + 1 }
+func Delta(c Value, s Span) Field { return deltas + Field(c)*Field(spans) + Field(s) }
 
 // StarsAcceleration is known over a day, a week and a month, as are the next five.
 func StarsAcceleration(s Span) Field {
@@ -165,7 +162,6 @@ func Definitions() [fields]field.Definition {
 		out[BaseAt(Span(s))] = field.Definition{Name: "base_at_" + w.Name, Kind: field.Time, Unit: "time", Text: baseText(w)}
 		for c, name := range Counters() {
 			out[Delta(Value(c), Span(s))] = field.Definition{Name: name + "_delta_" + w.Name, Kind: field.Int, Unit: "count", Text: deltaText(name, w)}
-			out[PerDay(Value(c), Span(s))] = field.Definition{Name: name + "_per_day_" + w.Name, Kind: field.Float, Unit: "count/day", Text: rateText(name, w)}
 		}
 	}
 	for _, d := range derivedFields() {
@@ -175,6 +171,38 @@ func Definitions() [fields]field.Definition {
 		out[f].Null = true
 	}
 	return out
+}
+
+// Rate is a figure that no record and no store holds, because it follows from
+// what they hold: a delta over the days that really lie between the two
+// readings. Whoever reads computes it.
+type Rate struct {
+	field.Definition
+	Delta, Base Field
+}
+
+// Rates lists the rates, one of each delta.
+func Rates() []Rate {
+	var out []Rate
+	for c, name := range Counters() {
+		for s, w := range Windows() {
+			out = append(out, Rate{
+				field.Definition{Name: name + "_per_day_" + w.Name, Kind: field.Float, Null: true, Unit: "count/day", Text: rateText(name, w)},
+				Delta(Value(c), Span(s)), BaseAt(Span(s)),
+			})
+		}
+	}
+	return out
+}
+
+// Of is the rate of an observation made at a time, unknown where its delta is.
+func (r Rate) Of(v *Velocities, observedAt time.Time) *float64 {
+	delta, base := v.Int(r.Delta), v.Int(r.Base)
+	if delta == nil || base == nil {
+		return nil
+	}
+	perDay := float64(*delta) / (float64(observedAt.UnixMilli()-*base) / float64(day))
+	return &perDay
 }
 
 type derivedField struct {

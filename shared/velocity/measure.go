@@ -66,13 +66,12 @@ func deltaText(counter string, w Window) string {
 }
 
 func rateText(counter string, w Window) string {
-	return fmt.Sprintf("%s_delta_%s over the days that really lie between the two readings.", counter, w.Name)
+	return fmt.Sprintf("Net change of %s a day over %s: %s_delta_%s over the days that really lie between the two readings.", counter, w.Name, counter, w.Name)
 }
 
 // deltas sets, for each window, the base, and of each counter delta = x(t) −
-// x(b), a net change that may be negative, and per_day = delta / days(t − b),
-// the rate over the span that was really observed, which is what rankings use.
-// Stars over a collapse have neither.
+// x(b), a net change that may be negative. The rate that rankings use follows
+// from the two: see Rate. Stars over a collapse have neither.
 func (r *reading) deltas(v *Velocities) {
 	for s := range spans {
 		b := r.bases[s]
@@ -80,14 +79,12 @@ func (r *reading) deltas(v *Velocities) {
 			continue
 		}
 		v.SetInt(BaseAt(s), b.At)
-		days := float64(r.now.At-b.At) / float64(day)
 		for c := range counters {
 			if c == Stars && !r.comparable(b, r.now) {
 				continue
 			}
 			if d, ok := r.now.delta(c, b); ok {
 				v.SetInt(Delta(c, s), d)
-				v.SetFloat(PerDay(c, s), float64(d)/days)
 			}
 		}
 	}

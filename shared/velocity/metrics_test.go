@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write what is found instead of comparing with it")
@@ -79,6 +80,12 @@ func TestMetrics(t *testing.T) {
 			}
 			v := h.Measure(points[len(points)-1])
 			got := v.Values()
+			for _, r := range Rates() {
+				got[r.Name] = nil
+				if rate := r.Of(&v, time.UnixMilli(points[len(points)-1].At)); rate != nil {
+					got[r.Name] = *rate
+				}
+			}
 			for _, e := range expected {
 				name, want, _ := strings.Cut(e, "=")
 				value, known := got[name]
@@ -106,7 +113,12 @@ func equals(value any, want string) bool {
 
 func TestEveryFieldHasOneDefinition(t *testing.T) {
 	seen := map[string]bool{}
-	for i, d := range Definitions() {
+	definitions := Definitions()
+	all := definitions[:]
+	for _, r := range Rates() {
+		all = append(all, r.Definition)
+	}
+	for i, d := range all {
 		if d.Name == "" || d.Unit == "" || len(d.Text) < 20 || seen[d.Name] {
 			t.Errorf("field %d: %+v", i, d)
 		}
@@ -124,6 +136,7 @@ func TestFieldsReadBackFromTheirJSONForm(t *testing.T) {
 	if err := json.Unmarshal(text, &raw); err != nil {
 		t.Fatal(err)
 	}
+	raw["stars_per_day_24h"] = json.RawMessage("10") // as it was written before
 	var back Velocities
 	if err := back.Set(raw); err != nil || back != v || len(raw) != 0 {
 		t.Errorf("%v, left %v, got %v", err, raw, back.Values())
@@ -139,6 +152,11 @@ func TestDocumentOfTheMetricsIsUpToDate(t *testing.T) {
 		"Made of the definitions in `shared/velocity`; the dashboards and the terminal show the same words.\n\n| field | unit | definition |\n|---|---|---|\n")
 	for _, d := range Definitions() {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.Name, d.Unit, d.Text)
+	}
+	b.WriteString("\n## Rates\n\nA rate follows from two fields, so no record holds it, and neither store. ClickHouse has it as an `ALIAS` column, " +
+		"which is not in `SELECT *`; Trino's views compute it. Its base is base_at of its window.\n\n| rate | unit | definition |\n|---|---|---|\n")
+	for _, r := range Rates() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Name, r.Unit, r.Text)
 	}
 	b.WriteString("\n## Across repositories\n\nWhat needs many repositories at once is a view in ClickHouse, `functions/sink-clickhouse/schema.sql`, from whose comments this is made.\n\n")
 	schema, err := os.ReadFile("../../functions/sink-clickhouse/schema.sql")

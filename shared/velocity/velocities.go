@@ -118,7 +118,7 @@ func (v *Velocities) Values() map[string]any {
 }
 
 // Set takes fields by name from their JSON form. It removes those it knows from
-// the map.
+// the map, and the rates, which older programs wrote with them.
 func (v *Velocities) Set(from map[string]json.RawMessage) error {
 	for i, d := range Definitions() {
 		text, ok := from[d.Name]
@@ -129,6 +129,9 @@ func (v *Velocities) Set(from map[string]json.RawMessage) error {
 		if err := v.parse(Field(i), d.Kind, text); err != nil {
 			return fmt.Errorf("%s: %w", d.Name, err)
 		}
+	}
+	for _, r := range Rates() {
+		delete(from, r.Name)
 	}
 	return nil
 }

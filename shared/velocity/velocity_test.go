@@ -87,8 +87,12 @@ func TestRateIsOverTheSpanThatWasObserved(t *testing.T) {
 	h := History{}.Insert(starred(at("2025-02-27 12:00"), 90))
 	p := starred(at("2025-03-01 12:00"), 100)
 	v := h.Insert(p).Measure(p)
-	if got := *v.Float(PerDay(Stars, Day)); got != 5 {
-		t.Errorf("10 stars in two days are %v a day, want 5", got)
+	for _, r := range Rates() {
+		if got := r.Of(&v, time.UnixMilli(p.At)); r.Name == "stars_per_day_24h" && (got == nil || *got != 5) {
+			t.Errorf("10 stars in two days are %v a day, want 5", got)
+		} else if r.Name == "stars_per_day_7d" && got != nil {
+			t.Errorf("without a base there are %v a day", *got)
+		}
 	}
 	if !v.Time(BaseAt(Day)).Equal(time.UnixMilli(at("2025-02-27 12:00"))) {
 		t.Errorf("base at %v", v.Time(BaseAt(Day)))

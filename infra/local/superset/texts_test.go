@@ -27,6 +27,9 @@ func TestTextsOfColumnsAreTheDefinitionsOfTheirFields(t *testing.T) {
 	for _, d := range slices.Concat(field.Definitions(repo.Fields()), field.Definitions(event.StatementFields()), velocities[:]) {
 		definitions[d.Name] = d.Text
 	}
+	for _, r := range velocity.Rates() {
+		definitions[r.Name] = r.Text
+	}
 	files, err := filepath.Glob("../../superset/*/datasets/*/*.yaml")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%v: %d datasets", err, len(files))
