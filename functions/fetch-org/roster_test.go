@@ -74,7 +74,7 @@ func TestABadEntryIsToldWithItsReason(t *testing.T) {
 		"people: [a b]":                                         `invalid login "a b"`,
 		"people: [{login: a, inclde: [x]}]":                     `no "inclde"`,
 		"people: [{login: a, include: ['[']}]":                  "syntax error in pattern",
-		"people: [{login: a, repos: [x], include: [y]}]":        "it can have either",
+		"people: [{login: a, repos: [x], include: [y]}]":        "want one of the two",
 		"repositories: [rust]":                                  "want owner/name",
 		"repositories: ['a/b c']":                               "invalid repository name",
 		"companies: {x: [a], y: [a]}":                           "belongs to both",
