@@ -72,7 +72,7 @@ func TestTheShippedOwnersAreGoodAlsoWithAllOfThem(t *testing.T) {
 func TestABadEntryIsToldWithItsReason(t *testing.T) {
 	for text, want := range map[string]string{
 		"people: [a b]":                                         `invalid login "a b"`,
-		"people: [{login: a, inclde: [x]}]":                     `no "inclde"`,
+		"people: [{login: a, inclde: [x]}]":                     `unknown key "inclde"`,
 		"people: [{login: a, include: ['[']}]":                  "syntax error in pattern",
 		"people: [{login: a, repos: [x], include: [y]}]":        "want one of the two",
 		"repositories: [rust]":                                  "want owner/name",
