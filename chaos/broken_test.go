@@ -83,8 +83,8 @@ var breaches = []breach{
 	},
 	{
 		name: "Redis before Kafka", file: "functions/aggregate/engine.go",
-		old:    []string{"	return func(ctx context.Context) error {\n		h.keep("},
-		new:    []string{"	early := map[int32]int64{}\n	for p, next := range b.Next {\n		early[p.Number] = next\n	}\n	if err := e.memory.save(ctx, e.topicID, w.histories, early); err != nil {\n		return nil, err\n	}\n	return func(ctx context.Context) error {\n		h.keep("},
+		old:    []string{"	return func(ctx context.Context) error {\n		c.add("},
+		new:    []string{"	early := map[int32]int64{}\n	for p, next := range b.Next {\n		early[p.Number] = next\n	}\n	if err := e.store.save(ctx, e.topicID, w.histories, early); err != nil {\n		return nil, err\n	}\n	return func(ctx context.Context) error {\n		c.add("},
 		faults: "^kill -9 before (TxnOffsetCommit|EndTxn): aggregate",
 	},
 	{
@@ -105,22 +105,22 @@ var breaches = []breach{
 		scenario: throughThinLine,
 	},
 	{
-		name: "a partition that is new to the process is taken for one at offset 0", file: "functions/aggregate/held.go",
-		old:      []string{"	next, known := h.follows[partition]\n	return known && next == begins\n"},
-		new:      []string{"	return h.follows[partition] == begins\n"},
+		name: "a partition that is new to the process is taken for one at offset 0", file: "functions/aggregate/cache.go",
+		old:      []string{"	next, known := c.follows[partition]\n	return known && next == begins\n"},
+		new:      []string{"	return c.follows[partition] == begins\n"},
 		scenario: throughLogThatBeganAgain,
 	},
 	{
 		name: "scripts by their hash only", file: "functions/aggregate/history.go",
 		old: []string{
-			"	return &memory{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil\n",
-			"m.replace.Eval)\n",
-			"m.advance.Run(",
+			"	return &historyStore{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil\n",
+			"s.replace.Eval)\n",
+			"s.advance.Run(",
 		},
 		new: []string{
-			"	replace, advance := redis.NewScript(replaceScript), redis.NewScript(advanceScript)\n	for _, s := range []*redis.Script{replace, advance} {\n		for s.Load(context.Background(), rdb).Err() != nil {\n		}\n	}\n	return &memory{redis: rdb, schema: schema, replace: replace, advance: advance}, nil\n",
-			"m.replace.EvalSha)\n",
-			"m.advance.EvalSha(",
+			"	replace, advance := redis.NewScript(replaceScript), redis.NewScript(advanceScript)\n	for _, s := range []*redis.Script{replace, advance} {\n		for s.Load(context.Background(), rdb).Err() != nil {\n		}\n	}\n	return &historyStore{redis: rdb, schema: schema, replace: replace, advance: advance}, nil\n",
+			"s.replace.EvalSha)\n",
+			"s.advance.EvalSha(",
 		},
 		faults: "^restart that loses",
 	},

@@ -35,7 +35,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// world is the servers that aggregate stands on.
+// world is the servers that aggregate needs.
 type world struct {
 	t        *testing.T
 	cluster  *kfake.Cluster
@@ -491,7 +491,7 @@ func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
 		}
 	}
 	progress := func(int64, int64) {}
-	if _, err := aggregate.Rebuild(context.Background(), w.env, archive("another", archived), progress); err == nil || !strings.Contains(err.Error(), "made again") {
+	if _, err := aggregate.Rebuild(context.Background(), w.env, archive("another", archived), progress); err == nil || !strings.Contains(err.Error(), "recreated") {
 		t.Errorf("an archive of another topic: %v", err)
 	}
 	if records, err := aggregate.Rebuild(context.Background(), w.env, archive(topicID, archived), progress); err != nil || records != 30 {
@@ -527,7 +527,7 @@ func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
 	if err := f.Start(context.Background(), w.env); err != nil {
 		t.Fatal(err)
 	}
-	w.says(f, "the state is being rebuilt from an archive")
+	w.says(f, "the history store is being rebuilt from an archive")
 	if n := len(w.rows()); n != 40 {
 		t.Errorf("%d rows while the state is being filled, want 40", n)
 	}
@@ -711,9 +711,9 @@ func TestRedisAheadOfTheLogStopsTheDrainInsteadOfSwallowing(t *testing.T) {
 func TestALogThatBeginsAgainUnderTheSameTopicIDStopsTheDrain(t *testing.T) {
 	for name, run := range map[string]func(w *world){
 		"function": func(w *world) { w.stopped("has lost records") },
-		"bulk door": func(w *world) {
+		"bulk mode": func(w *world) {
 			if err := aggregate.Drain(context.Background(), w.bulk()); !errors.Is(err, kafka.ErrFatal) {
-				w.t.Errorf("the bulk door: %v, want it stopped", err)
+				w.t.Errorf("bulk mode: %v, want it stopped", err)
 			}
 		},
 	} {

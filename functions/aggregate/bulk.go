@@ -11,22 +11,22 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// The bulk door works in large blocks and keeps the histories of its
+// Bulk mode works in large blocks and keeps the histories of its
 // partitions, at most 12 KB each, so that Redis is written once for many
 // records.
 const (
 	bulkBlockBytes   = 128 << 20
 	bulkRepositories = 60_000
-	// bulkGC is how much garbage, in percent of what is held, may gather: less
-	// than usual, because what is held is most of it and holds no pointers.
+	// bulkGC is how much garbage, in percent of the live heap, may gather: less than
+	// usual, because the cache is most of the heap and has no pointers.
 	bulkGC = 75
 )
 
-// Drain is the bulk door: it computes all that stands in the topic when it
-// begins, and returns when the group has committed it. Any number of processes
-// may drain at once, beside the function itself: the group shares the
-// partitions among them. It is safe to end and to repeat at any point, by the
-// same offsets as the function.
+// Drain is bulk mode: it computes all that is in the topic when it begins, and
+// returns when the group has committed it. Any number of processes may drain at
+// once, beside the function itself: the group shares the partitions among them. It
+// is safe to interrupt and to repeat at any point, by the same offsets as the
+// function.
 func Drain(ctx context.Context, environ map[string]string) error {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
@@ -37,11 +37,11 @@ func Drain(ctx context.Context, environ map[string]string) error {
 		cfg.Member = dynamic
 	}
 	bounds := kafka.Bounds{Records: cfg.BulkBlock, Bytes: bulkBlockBytes}
-	drain, engine, err := newDrain(cfg, bounds, hold{repositories: bulkRepositories, unsaved: cfg.BulkUnsaved})
+	drain, engine, err := newDrain(cfg, bounds, cacheLimits{repositories: bulkRepositories, unsaved: cfg.BulkUnsaved})
 	if err != nil {
 		return err
 	}
-	defer engine.memory.redis.Close()
+	defer engine.store.redis.Close()
 	target, err := kafka.Remaining(ctx, cfg.Kafka, event.TopicBaseRepos)
 	if err != nil {
 		return errors.Join(err, drain.Stop(ctx))

@@ -14,7 +14,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/redisclient/redistest"
 )
 
-// The function, the bulk door, Rebuild and Forget on a real cluster, whose nodes
+// The function, bulk mode, Rebuild and Forget on a real cluster, whose nodes
 // lose their scripts in between, as after a failover.
 func TestHistoriesOfAClusterGiveTheRowsOfTheDefinition(t *testing.T) {
 	w := newWorld(t)

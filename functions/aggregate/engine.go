@@ -24,81 +24,81 @@ const stage = "aggregate"
 //
 // Kafka goes first, Redis follows: a block's results and offsets are committed
 // in one transaction, and only then are its histories written. A crash between
-// the two leaves Redis behind, never ahead; whoever comes next reads the
+// the two leaves Redis behind, never ahead; the next process reads the
 // missing records again and brings the histories up without emitting anything.
 // An empty Redis is the same case from further behind.
 type engine struct {
 	kafka  kafka.Config
 	codec  *event.Codec
-	memory *memory
-	hold   hold
+	store  *historyStore
+	limits cacheLimits
 	now    func() time.Time
 
 	opened  bool
 	topicID string
-	held    *held // nil while a block is in hand, and after one that failed
+	cache   *cache // nil while a block is worked on, and after one that failed
 }
 
-func newEngine(cfg kafka.Config, codec *event.Codec, m *memory, hold hold) *engine {
-	return &engine{kafka: cfg, codec: codec, memory: m, hold: hold, now: time.Now}
+func newEngine(cfg kafka.Config, codec *event.Codec, m *historyStore, limits cacheLimits) *engine {
+	return &engine{kafka: cfg, codec: codec, store: m, limits: limits, now: time.Now}
 }
 
 // transform computes one block.
-func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (settle func(context.Context) error, err error) {
+func (e *engine) transform(ctx context.Context, b kafka.Block, produce func(*kgo.Record)) (afterCommit func(context.Context) error, err error) {
 	if err := e.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
-		if errors.Is(err, errMoved) {
+		if errors.Is(err, errChangedElsewhere) {
 			e.opened = false
 		}
 	}()
-	h := e.held
-	e.held = nil
-	if h == nil {
-		h = newHeld()
+	c := e.cache
+	e.cache = nil
+	if c == nil {
+		c = newCache()
 	}
 	// What comes first after a start may have been tried before, by a
 	// transaction whose fate is not known here: the stores look its keys up.
-	resumed := h.resumed(b.First)
-	if err := e.catchUp(ctx, h, b.First); err != nil {
+	restarted := c.restarted(b.First)
+	if err := e.catchUp(ctx, c, b.First); err != nil {
 		return nil, err
 	}
 	w := &work{
-		engine: e, held: h, resumed: resumed, at: e.now().UTC().Truncate(time.Millisecond),
+		engine: e, cache: c, restarted: restarted, at: e.now().UTC().Truncate(time.Millisecond),
 		produce: produce, histories: map[int64]*history{},
 	}
 	if err := w.run(ctx, b.Records); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		h.keep(w.histories, b.Next, len(b.Records))
-		if h.records < e.hold.unsaved {
-			e.held = h // a history is written once for several blocks
+		c.add(w.histories, b.Next, len(b.Records))
+		if c.records < e.limits.unsaved {
+			e.cache = c // a history is written once for several blocks
 			return nil
 		}
-		return e.save(ctx, h)
+		return e.save(ctx, c)
 	}, nil
 }
 
-// save writes what is held to Redis.
-func (e *engine) save(ctx context.Context, h *held) error {
-	if err := e.memory.save(ctx, e.topicID, h.unsaved, h.follows); err != nil {
+// save writes the histories of a cache that Redis does not have yet.
+func (e *engine) save(ctx context.Context, c *cache) error {
+	if err := e.store.save(ctx, e.topicID, c.unsaved, c.follows); err != nil {
 		e.opened = false
 		return err
 	}
-	h.settled(e.hold.repositories)
-	e.held = h
+	c.markSaved(e.limits.repositories)
+	e.cache = c
 	return nil
 }
 
-// flush writes what is held to Redis before the process ends, so that the next
-// has nothing to catch up.
+// flush saves the cache before the process ends, so that the next has nothing to
+// catch up on.
 func (e *engine) flush(ctx context.Context) error {
-	if e.held == nil || len(e.held.unsaved) == 0 {
+	if e.cache == nil || len(e.cache.unsaved) == 0 {
 		return nil
 	}
-	return e.save(ctx, e.held)
+	return e.save(ctx, e.cache)
 }
 
 // open learns the topic's id, registers what is emitted, and checks Redis.
@@ -117,7 +117,7 @@ func (e *engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.memory.open(ctx, id); err != nil {
+	if err := e.store.open(ctx, id); err != nil {
 		return err
 	}
 	e.topicID = id
@@ -125,42 +125,42 @@ func (e *engine) open(ctx context.Context) error {
 	return nil
 }
 
-// catchUp brings the histories of each partition up to where a block begins.
-// What is held stays only if each partition goes on where this process left it,
-// in Kafka and in Redis: else others have been at work.
-func (e *engine) catchUp(ctx context.Context, h *held, first kafka.Offsets) error {
-	at, err := e.memory.positions(ctx, e.topicID, h.partitions(first))
+// catchUp brings the histories of each partition up to where a block begins. The
+// cache is kept only if each partition goes on where this process left it, in
+// Kafka and in Redis: otherwise another process has been at work.
+func (e *engine) catchUp(ctx context.Context, c *cache, first kafka.Offsets) error {
+	at, err := e.store.positions(ctx, e.topicID, c.partitions(first))
 	if err != nil {
 		return err
 	}
-	if moved := h.moved(at); moved || !h.follow(first) {
-		if !moved && len(h.unsaved) > 0 {
-			if err := e.save(ctx, h); err != nil {
+	if changed := c.changedElsewhere(at); changed || !c.continues(first) {
+		if !changed && len(c.unsaved) > 0 {
+			if err := e.save(ctx, c); err != nil {
 				return err
 			}
-			maps.Copy(at, h.saved)
+			maps.Copy(at, c.saved)
 		}
-		h.drop(at)
+		c.evict(at)
 	}
 	for p, begins := range first {
-		if h.followed(p.Number, begins) {
+		if c.continuesAt(p.Number, begins) {
 			continue
 		}
 		if at[p.Number] > begins {
-			if err := e.ahead(ctx, p, at[p.Number]); err != nil {
+			if err := e.checkLogEnd(ctx, p, at[p.Number]); err != nil {
 				return err
 			}
 		}
-		h.saved[p.Number] = max(begins, at[p.Number])
+		c.saved[p.Number] = max(begins, at[p.Number])
 		if at[p.Number] >= begins {
 			continue
 		}
 		err := kafka.ReadRange(ctx, e.kafka, p, at[p.Number], begins, func(records []*kgo.Record, next int64) error {
-			w := &work{engine: e, held: newHeld(), histories: map[int64]*history{}}
+			w := &work{engine: e, cache: newCache(), histories: map[int64]*history{}}
 			if err := w.run(ctx, records); err != nil {
 				return err
 			}
-			return e.memory.save(ctx, e.topicID, w.histories, map[int32]int64{p.Number: next})
+			return e.store.save(ctx, e.topicID, w.histories, map[int32]int64{p.Number: next})
 		})
 		if err != nil {
 			return fmt.Errorf("bring the histories of %s/%d from offset %d to %d: %w", p.Topic, p.Number, at[p.Number], begins, err)
@@ -169,16 +169,16 @@ func (e *engine) catchUp(ctx context.Context, h *held, first kafka.Offsets) erro
 	return nil
 }
 
-// ahead refuses histories that reach beyond the log: the broker has lost records
-// that they know of, and would give their offsets to others.
-func (e *engine) ahead(ctx context.Context, p kafka.Partition, at int64) error {
+// checkLogEnd refuses histories that reach beyond the log: the broker has lost
+// records that they contain, and would give the offsets of those to others.
+func (e *engine) checkLogEnd(ctx context.Context, p kafka.Partition, at int64) error {
 	ends, err := kafka.Ends(ctx, e.kafka, p.Topic)
 	if err != nil {
 		return err
 	}
-	end, told := ends[p]
-	if !told { // a broker in trouble may answer for a part
-		return fmt.Errorf("the end of %s/%d: the broker does not tell it", p.Topic, p.Number)
+	end, ok := ends[p]
+	if !ok { // a broker in trouble may answer for a part
+		return fmt.Errorf("ask for the end of %s/%d: the broker left it out of its answer", p.Topic, p.Number)
 	}
 	if at > end {
 		return fmt.Errorf("%w: redis is at offset %d of %s/%d, but the log ends at %d: the broker has lost records; flush this Redis to rebuild the state from what is left",
@@ -190,16 +190,16 @@ func (e *engine) ahead(ctx context.Context, p kafka.Partition, at int64) error {
 // work is one block being computed.
 type work struct {
 	engine    *engine
-	held      *held
-	resumed   map[int32]bool // partitions whose records may have been computed before
+	cache     *cache
+	restarted map[int32]bool // partitions whose records may have been computed before
 	at        time.Time
 	produce   func(*kgo.Record) // nil: only the histories are wanted
 	histories map[int64]*history
-	decoded   []event.RepoObserved // of the pass in hand: each is read into the memory of one of the pass before
+	decoded   []event.RepoObserved // of the current pass: each is read into the memory of one of the pass before
 }
 
 // pass is how many records are computed at once: enough to keep every core
-// busy, few enough to bound what stands decoded in memory.
+// busy, few enough to bound what is decoded in memory.
 const pass = 8_192
 
 // run computes records, in order for each repository, on histories as they are
@@ -220,7 +220,7 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	if len(w.decoded) < len(records) {
 		w.decoded = make([]event.RepoObserved, len(records))
 	}
-	observations := make([]*event.RepoObserved, len(records)) // nil: the record was buried
+	observations := make([]*event.RepoObserved, len(records)) // nil: the record is invalid
 	unsure := make([][]int, cores)                            // records whose schema is unknown until others have been read
 	decoding, decodingCtx := errgroup.WithContext(ctx)
 	for core := range cores {
@@ -249,7 +249,7 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	for _, i := range slices.Concat(unsure...) {
 		invalid, err := kafka.Judge(records[i], w.engine.codec.ObservedInto(ctx, records[i], &w.decoded[i]))
 		if err == nil {
-			err = w.bury(records[i], invalid)
+			err = w.deadLetter(records[i], invalid)
 		}
 		if err != nil {
 			return err
@@ -280,17 +280,18 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 	return observing.Wait()
 }
 
-// decode reads an observation into o, or buries the record and returns nil.
+// decode reads an observation into o. Of an invalid record it makes a dead letter,
+// and returns nil.
 func (w *work) decode(ctx context.Context, r *kgo.Record, o *event.RepoObserved) (*event.RepoObserved, error) {
 	err := w.engine.codec.ObservedInto(ctx, r, o)
 	if errors.Is(err, event.ErrInvalid) {
-		return nil, w.bury(r, err)
+		return nil, w.deadLetter(r, err)
 	}
 	return o, err
 }
 
-// gather finds the histories of the observed repositories: in hand, held, or
-// in Redis.
+// gather finds the histories of the observed repositories: among those of the
+// block, in the cache, or in Redis.
 func (w *work) gather(ctx context.Context, records []*kgo.Record, observations []*event.RepoObserved) error {
 	var missing []int64
 	for i, o := range observations {
@@ -298,14 +299,14 @@ func (w *work) gather(ctx context.Context, records []*kgo.Record, observations [
 			continue
 		}
 		id := o.ID
-		if h := w.held.history(id, records[i].Partition); h != nil {
+		if h := w.cache.history(id, records[i].Partition); h != nil {
 			w.histories[id] = h
 			continue
 		}
 		w.histories[id] = &history{}
 		missing = append(missing, id)
 	}
-	loaded, err := w.engine.memory.load(ctx, missing)
+	loaded, err := w.engine.store.load(ctx, missing)
 	if err != nil {
 		return err
 	}
@@ -313,7 +314,7 @@ func (w *work) gather(ctx context.Context, records []*kgo.Record, observations [
 	return nil
 }
 
-// observe computes one observation. A repeat of one still held is swallowed; one
+// observe computes one observation. A repeat of a point still kept is skipped; one
 // that may be a repeat of a point long thinned away is emitted as late, and the
 // stores look its key up. row is the caller's, to be used again.
 func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved, row *event.RepoProcessed) error {
@@ -338,7 +339,7 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	if w.produce != nil {
 		row.Observation, row.ProcessedAt, row.Revision, row.Late = *o, w.at, h.Known, late
 		row.Velocities = h.points.Measure(p)
-		if err := w.emit(ctx, row, late || w.resumed[r.Partition] || event.Repeats(r)); err != nil {
+		if err := w.emit(ctx, row, late || w.restarted[r.Partition] || event.Repeats(r)); err != nil {
 			return err
 		}
 	}
@@ -373,8 +374,8 @@ func (w *work) emit(ctx context.Context, row *event.RepoProcessed, mayRepeat boo
 	return nil
 }
 
-// bury makes a dead letter of a record that can never be computed.
-func (w *work) bury(r *kgo.Record, reason error) error {
+// deadLetter makes a dead letter of a record that can never be computed.
+func (w *work) deadLetter(r *kgo.Record, reason error) error {
 	if w.produce == nil {
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // newTestEngine is an engine on servers of its own.
-func newTestEngine(t *testing.T, hold hold) (*engine, *miniredis.Miniredis) {
+func newTestEngine(t *testing.T, limits cacheLimits) (*engine, *miniredis.Miniredis) {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos))
 	if err != nil {
@@ -29,12 +29,12 @@ func newTestEngine(t *testing.T, hold hold) (*engine, *miniredis.Miniredis) {
 		t.Fatal(err)
 	}
 	redis := miniredis.RunT(t)
-	m, err := newMemory("redis://" + redis.Addr())
+	m, err := newHistoryStore("redis://" + redis.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.redis.Close() })
-	return newEngine(kafka.Config{Brokers: cluster.ListenAddrs()}, codec, m, hold), redis
+	return newEngine(kafka.Config{Brokers: cluster.ListenAddrs()}, codec, m, limits), redis
 }
 
 // block computes observations of repository 1 as the records of a partition
@@ -69,7 +69,7 @@ func (e *engine) block(t *testing.T, partition int32, first int64, stars ...int6
 // A process that died may have produced the very first block of a partition, in
 // a transaction whose fate is not known here.
 func TestTheFirstBlockOfAPartitionMayRepeatThoughItBeginsAtZero(t *testing.T) {
-	e, _ := newTestEngine(t, hold{})
+	e, _ := newTestEngine(t, cacheLimits{})
 	for block, want := range []bool{true, false} {
 		for _, r := range e.block(t, 0, int64(block), int64(block)) {
 			if got := event.Repeats(r); got != want {
@@ -79,16 +79,16 @@ func TestTheFirstBlockOfAPartitionMayRepeatThoughItBeginsAtZero(t *testing.T) {
 	}
 }
 
-// A repository whose history is held unsaved may come next from a partition that
+// A repository whose history is cached unsaved may come next from a partition that
 // its topic was given meanwhile.
 func TestAnUnsavedHistoryGoesOnInAPartitionThatIsNew(t *testing.T) {
-	e, _ := newTestEngine(t, hold{repositories: 100, unsaved: 100})
+	e, _ := newTestEngine(t, cacheLimits{repositories: 100, unsaved: 100})
 	e.block(t, 0, 0, 1, 2, 3)
 	e.block(t, 1, 0, 4, 5)
 	if err := e.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stored, err := e.memory.load(t.Context(), []int64{1})
+	stored, err := e.store.load(t.Context(), []int64{1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,10 +98,10 @@ func TestAnUnsavedHistoryGoesOnInAPartitionThatIsNew(t *testing.T) {
 }
 
 func TestHistoriesAreSavedThoughRedisLosesItsScripts(t *testing.T) {
-	e, redis := newTestEngine(t, hold{})
+	e, redis := newTestEngine(t, cacheLimits{})
 	e.block(t, 0, 0, 1)
 	// What a restart does: the data is there, the scripts are not.
-	if _, err := e.memory.redis.ScriptFlush(t.Context()).Result(); err != nil {
+	if _, err := e.store.redis.ScriptFlush(t.Context()).Result(); err != nil {
 		t.Fatal(err)
 	}
 	e.block(t, 0, 1, 2)
@@ -109,7 +109,7 @@ func TestHistoriesAreSavedThoughRedisLosesItsScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := redis.HGet(stateKey, e.memory.stateField(id, 0)); got != "2" {
+	if got := redis.HGet(stateKey, e.store.stateField(id, 0)); got != "2" {
 		t.Errorf("redis is at offset %q, want 2", got)
 	}
 }

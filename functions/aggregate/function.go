@@ -1,6 +1,6 @@
 // Package aggregate turns observations into velocities. The history of each
-// repository is in Redis and can be rebuilt from Kafka; what a process holds of it
-// in memory is only a cache (held.go), dropped whenever another process has been at
+// repository is in Redis and can be rebuilt from Kafka; what a process keeps of it
+// in memory is only a cache (cache.go), dropped whenever another process has been at
 // work.
 package aggregate
 
@@ -27,14 +27,14 @@ type Config struct {
 	Member string `env:"AGGREGATE_MEMBER" envDefault:"0"`
 	// Block is the most records that go into one Kafka transaction.
 	Block int `env:"AGGREGATE_BLOCK_RECORDS" envDefault:"5000"`
-	// BulkBlock is the same for the bulk door.
+	// BulkBlock is the same for bulk mode.
 	BulkBlock int `env:"AGGREGATE_BULK_BLOCK_RECORDS" envDefault:"100000"`
-	// BulkUnsaved is the number of records after which the bulk door writes the
-	// histories that it holds, and the most that a crash has it read again.
+	// BulkUnsaved is the number of records after which bulk mode writes the
+	// histories of its cache, and the most that are read again after a crash.
 	BulkUnsaved int `env:"AGGREGATE_BULK_UNSAVED_RECORDS" envDefault:"1000000"`
 }
 
-// Validate says all that is wrong with the configuration.
+// Validate returns all that is wrong with the configuration.
 func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	errs = errs.Also(c.Kafka.Validate(ctx))
 	if c.Registry == "" {
@@ -76,7 +76,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	if err != nil {
 		return nil, err
 	}
-	drain, engine, err := newDrain(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}, hold{})
+	drain, engine, err := newDrain(cfg, kafka.Bounds{Records: cfg.Block, Bytes: blockBytes}, cacheLimits{})
 	if err != nil {
 		return nil, err
 	}
@@ -85,28 +85,28 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		Drain:   drain,
 		Accept:  engine.codec.Accept,
 		Topics:  []string{event.TopicBaseRepos},
-		Closers: []func() error{engine.memory.redis.Close},
+		Closers: []func() error{engine.store.redis.Close},
 	}, nil
 }
 
-// newDrain returns the one drain of the function and of the bulk door.
-func newDrain(cfg Config, bounds kafka.Bounds, hold hold) (*kafka.Drain, *engine, error) {
+// newDrain returns the drain that the function and bulk mode share.
+func newDrain(cfg Config, bounds kafka.Bounds, limits cacheLimits) (*kafka.Drain, *engine, error) {
 	codec, err := event.NewWriter(cfg.Registry, kafka.Newest(cfg.Kafka))
 	if err != nil {
 		return nil, nil, err
 	}
-	memory, err := newMemory(cfg.Redis)
+	store, err := newHistoryStore(cfg.Redis)
 	if err != nil {
 		return nil, nil, err
 	}
-	engine := newEngine(cfg.Kafka, codec, memory, hold)
+	engine := newEngine(cfg.Kafka, codec, store, limits)
 	place := kafka.Group{Name: Group, Member: cfg.Member}
 	if cfg.Member == dynamic {
 		place.Member = ""
 	}
 	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform, event.TopicProcessedRepos)
 	if err != nil {
-		return nil, nil, errors.Join(err, memory.redis.Close())
+		return nil, nil, errors.Join(err, store.redis.Close())
 	}
 	return drain, engine, nil
 }

@@ -26,12 +26,12 @@ import (
 type history struct {
 	Known   int64     `avro:"known"`   // distinct observations seen so far: the next revision less one
 	Applied []applied `avro:"applied"` // by partition; more than one only after the topic was widened
-	Points  []byte    `avro:"points"`  // packed; while in hand, points
+	Points  []byte    `avro:"points"`  // packed; while the history is being worked on, see points
 	Newest  []byte    `avro:"newest"`  // the newest observation, as it stood in Kafka
 
 	points velocity.History
 	stored uint64 // the version in Redis that this was read at; 0 = absent
-	home   int32  // the partition that it was last touched from
+	home   int32  // the partition that it was last changed from
 }
 
 // applied says that every record of a partition before Next is in a history.
@@ -74,12 +74,12 @@ const (
 	// which every history has been brought. While a partition has no entry,
 	// its history is rebuilt from Kafka before anything is computed from it.
 	stateKey = "github:pipeline:state"
-	// form is that of the histories that this version writes. State of another
-	// form is rebuilt from Kafka.
-	form = 2
+	// encodingVersion is that of the histories that this version writes. State of
+	// another version is rebuilt from Kafka.
+	encodingVersion = 2
 	// epochField says when the state was begun, in µs since 1970: it is made
 	// with the state and lost with it. Positions and histories of an epoch that
-	// has passed are as good as absent.
+	// has passed are treated as absent.
 	epochField = "epoch"
 	// historyTTL outlives the longest window's base by four days.
 	historyTTL = 65 * 24 * time.Hour
@@ -107,70 +107,70 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`
 
-// rebuildingField, under the topic's id, says until when, in ms since 1970,
-// somebody fills the state from an archive. Nobody else may use it then: what
-// only the archive has would be missing. Whoever fills it sets the time anew as
-// long as it is alive.
+// rebuildingField, under the topic's id, is until when, in ms since 1970, a
+// process is rebuilding the state from an archive. No other may use the state
+// until then: what only the archive has would be missing. The process that
+// rebuilds renews the time as long as it is alive.
 const rebuildingField = "/rebuilding"
 
-// errMoved: the histories in Redis are not those that this process left there.
-var errMoved = errors.New("the state in Redis is not where this process left it")
+// errChangedElsewhere: the histories in Redis are not those that this process left there.
+var errChangedElsewhere = errors.New("the history store was changed by another process")
 
-// memory is the histories in Redis.
-type memory struct {
-	redis   redis.UniversalClient
-	schema  avro.Schema
-	replace *redis.Script
-	advance *redis.Script
-	epoch   uint64 // of the state, when it was opened
-	fills   bool   // it is this process that fills the state from an archive
+// historyStore is the histories in Redis.
+type historyStore struct {
+	redis      redis.UniversalClient
+	schema     avro.Schema
+	replace    *redis.Script
+	advance    *redis.Script
+	epoch      uint64 // of the state, when it was opened
+	rebuilding bool   // this process rebuilds the state from an archive
 }
 
-func newMemory(address string) (*memory, error) {
+func newHistoryStore(address string) (*historyStore, error) {
 	schema, err := avro.ParseWithCache(historySchema, "", &avro.SchemaCache{})
 	if err != nil {
 		return nil, fmt.Errorf("parse the schema of a history: %w", err)
 	}
 	rdb, err := redisclient.New(address)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, fmt.Errorf("invalid REDIS_URL: %w", err)
 	}
-	return &memory{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil
+	return &historyStore{redis: rdb, schema: schema, replace: redis.NewScript(replaceScript), advance: redis.NewScript(advanceScript)}, nil
 }
 
 // open checks that Redis keeps what it is given and holds nothing of another
 // topic.
-func (m *memory) open(ctx context.Context, topicID string) error {
-	if err := redisclient.EachMaster(ctx, m.redis, checkKeeping); err != nil {
+func (s *historyStore) open(ctx context.Context, topicID string) error {
+	if err := redisclient.EachMaster(ctx, s.redis, checkPersistence); err != nil {
 		return err
 	}
-	fields, err := m.redis.HKeys(ctx, stateKey).Result()
+	fields, err := s.redis.HKeys(ctx, stateKey).Result()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stateKey, err)
 	}
 	for _, f := range fields {
 		if f != epochField && !strings.HasPrefix(f, topicID+"/") {
-			return fmt.Errorf("%w: redis holds the state of topic id %s, but the broker's %s has id %s: the topic was made again; flush this Redis to rebuild the state from Kafka",
+			return fmt.Errorf("%w: redis holds the state of topic id %s, but the broker's %s has id %s: the topic was recreated; flush this Redis to rebuild the state from Kafka",
 				kafka.ErrFatal, f, event.TopicBaseRepos, topicID)
 		}
 	}
-	if err := m.filled(ctx, topicID); err != nil {
+	if err := s.checkRebuilding(ctx, topicID); err != nil {
 		return err
 	}
-	if err := m.redis.HSetNX(ctx, stateKey, epochField, time.Now().UnixMicro()).Err(); err != nil {
+	if err := s.redis.HSetNX(ctx, stateKey, epochField, time.Now().UnixMicro()).Err(); err != nil {
 		return fmt.Errorf("begin %s: %w", stateKey, err)
 	}
-	if m.epoch, err = m.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil {
+	if s.epoch, err = s.redis.HGet(ctx, stateKey, epochField).Uint64(); err != nil {
 		return fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
 	}
 	return nil
 }
 
-// checkKeeping refuses a server that evicts keys, and warns of one that forgets
-// when it is restarted: nothing would be lost, but all histories would have to
-// be read from Kafka again. A server that does not tell its configuration is
-// taken at its word.
-func checkKeeping(ctx context.Context, server redis.UniversalClient) error {
+// checkPersistence refuses a server that evicts keys, and warns of one that does
+// not persist: nothing would be lost by its restart, but all histories would have
+// to be read from Kafka again. A server that does not show its configuration is
+// trusted.
+func checkPersistence(ctx context.Context, server redis.UniversalClient) error {
 	config := map[string]string{}
 	for _, name := range []string{"maxmemory-policy", "appendonly", "save"} {
 		got, err := server.ConfigGet(ctx, name).Result()
@@ -184,34 +184,35 @@ func checkKeeping(ctx context.Context, server redis.UniversalClient) error {
 	appendonly, known := config["appendonly"]
 	save, alsoKnown := config["save"]
 	if known && alsoKnown && appendonly != "yes" && save == "" {
-		slog.WarnContext(ctx, "redis does not persist: after its restart the state is rebuilt from Kafka", "appendonly", appendonly, "save", save)
+		slog.WarnContext(ctx, "redis does not persist: after its restart the history store is rebuilt from Kafka", "appendonly", appendonly, "save", save)
 	}
 	return nil
 }
 
-// renew begins a new epoch: from now on there is no state. It is one write, so
-// it is whole or not done, and whoever works on the old epoch notices.
-func (m *memory) renew(ctx context.Context) error {
-	begun := max(m.epoch+1, uint64(time.Now().UnixMicro()))
-	if err := m.redis.HSet(ctx, stateKey, epochField, begun).Err(); err != nil {
-		return fmt.Errorf("begin the state anew: %w", err)
+// beginEpoch begins a new epoch: from now on there is no state. It is one write,
+// so it is done as a whole or not at all, and a process that works on the old
+// epoch notices.
+func (s *historyStore) beginEpoch(ctx context.Context) error {
+	begun := max(s.epoch+1, uint64(time.Now().UnixMicro()))
+	if err := s.redis.HSet(ctx, stateKey, epochField, begun).Err(); err != nil {
+		return fmt.Errorf("begin a new epoch: %w", err)
 	}
 	return nil
 }
 
 // positions returns up to where the histories of a partition have been brought,
 // or 0 when there is no valid history.
-func (m *memory) positions(ctx context.Context, topicID string, partitions []int32) (map[int32]int64, error) {
+func (s *historyStore) positions(ctx context.Context, topicID string, partitions []int32) (map[int32]int64, error) {
 	fields := make([]string, len(partitions))
 	for i, p := range partitions {
-		fields[i] = m.stateField(topicID, p)
+		fields[i] = s.stateField(topicID, p)
 	}
-	values, err := m.redis.HMGet(ctx, stateKey, append(fields, epochField)...).Result()
+	values, err := s.redis.HMGet(ctx, stateKey, append(fields, epochField)...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stateKey, err)
 	}
 	epoch, _ := values[len(fields)].(string)
-	if err := m.same(epoch); err != nil {
+	if err := s.checkEpoch(epoch); err != nil {
 		return nil, err
 	}
 	at := map[int32]int64{}
@@ -225,56 +226,57 @@ func (m *memory) positions(ctx context.Context, topicID string, partitions []int
 	return at, nil
 }
 
-// filled says whether the state may be used: nobody else is filling it.
-func (m *memory) filled(ctx context.Context, topicID string) error {
-	until, err := m.redis.HGet(ctx, stateKey, topicID+rebuildingField).Int64()
+// checkRebuilding errs while another process is rebuilding the state.
+func (s *historyStore) checkRebuilding(ctx context.Context, topicID string) error {
+	until, err := s.redis.HGet(ctx, stateKey, topicID+rebuildingField).Int64()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("read %s: %w", stateKey, err)
 	}
-	if wait := time.Until(time.UnixMilli(until)); !m.fills && wait > 0 {
-		return fmt.Errorf("the state is being rebuilt from an archive; whoever does it is taken for dead after %s of silence", wait.Round(time.Second))
+	if wait := time.Until(time.UnixMilli(until)); !s.rebuilding && wait > 0 {
+		return fmt.Errorf("the history store is being rebuilt from an archive, by a process whose claim expires in %s", wait.Round(time.Second))
 	}
 	return nil
 }
 
-// fill says that this process fills the state, for some time from now on.
-func (m *memory) fill(ctx context.Context, topicID string, limit time.Duration) error {
-	m.fills = true
-	if err := m.redis.HSet(ctx, stateKey, topicID+rebuildingField, time.Now().Add(limit).UnixMilli()).Err(); err != nil {
+// markRebuilding claims the rebuilding of the state for this process, until limit
+// has passed.
+func (s *historyStore) markRebuilding(ctx context.Context, topicID string, limit time.Duration) error {
+	s.rebuilding = true
+	if err := s.redis.HSet(ctx, stateKey, topicID+rebuildingField, time.Now().Add(limit).UnixMilli()).Err(); err != nil {
 		return fmt.Errorf("write %s: %w", stateKey, err)
 	}
 	return nil
 }
 
-// give says that the state is filled.
-func (m *memory) give(ctx context.Context, topicID string) error {
-	m.fills = false
-	if err := m.redis.HDel(ctx, stateKey, topicID+rebuildingField).Err(); err != nil {
+// clearRebuilding ends the claim: the state is complete.
+func (s *historyStore) clearRebuilding(ctx context.Context, topicID string) error {
+	s.rebuilding = false
+	if err := s.redis.HDel(ctx, stateKey, topicID+rebuildingField).Err(); err != nil {
 		return fmt.Errorf("write %s: %w", stateKey, err)
 	}
 	return nil
 }
 
-// same says whether the state is still in the epoch in which it was opened.
-func (m *memory) same(epoch string) error {
-	if epoch != strconv.FormatUint(m.epoch, 10) {
-		return fmt.Errorf("%w: it was of epoch %d, and is of %q: begun anew, or lost", errMoved, m.epoch, epoch)
+// checkEpoch errs when the state is no longer of the epoch in which it was opened.
+func (s *historyStore) checkEpoch(epoch string) error {
+	if epoch != strconv.FormatUint(s.epoch, 10) {
+		return fmt.Errorf("%w: its epoch is %q, not %d: it was begun again, or lost", errChangedElsewhere, epoch, s.epoch)
 	}
 	return nil
 }
 
-// stateField names the position of a partition, in this form and epoch.
-func (m *memory) stateField(topicID string, partition int32) string {
-	return fmt.Sprintf("%s/%d/%d.%d", topicID, partition, form, m.epoch)
+// stateField names the position of a partition, in this encoding and epoch.
+func (s *historyStore) stateField(topicID string, partition int32) string {
+	return fmt.Sprintf("%s/%d/%d.%d", topicID, partition, encodingVersion, s.epoch)
 }
 
 // load reads the histories of some repositories; one without any is empty.
-func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, error) {
+func (s *historyStore) load(ctx context.Context, repos []int64) (map[int64]*history, error) {
 	out := make(map[int64]*history, len(repos))
 	for len(repos) > 0 {
 		n := min(chunk, len(repos))
 		reads := make([]*redis.StringCmd, n)
-		_, err := m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, id := range repos[:n] {
 				reads[i] = p.Get(ctx, historyKey(id))
 			}
@@ -292,7 +294,7 @@ func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, e
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
 			}
-			if out[id], err = m.decode(b); err != nil {
+			if out[id], err = s.decode(b); err != nil {
 				return nil, fmt.Errorf("read %s: %w", historyKey(id), err)
 			}
 		}
@@ -301,35 +303,35 @@ func (m *memory) load(ctx context.Context, repos []int64) (map[int64]*history, e
 	if len(out) == 0 {
 		return out, nil
 	}
-	// What is absent is a first sight only if Redis has not been emptied.
-	epoch, err := m.redis.HGet(ctx, stateKey, epochField).Result()
+	// An absent history means a new repository only if Redis has not been emptied.
+	epoch, err := s.redis.HGet(ctx, stateKey, epochField).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("read %s %s: %w", stateKey, epochField, err)
 	}
-	return out, m.same(epoch)
+	return out, s.checkEpoch(epoch)
 }
 
-// decode reads a history. One of another form or of an epoch that has passed is
-// as good as absent, and is overwritten. One of a later epoch says that this
-// process is late.
-func (m *memory) decode(b []byte) (*history, error) {
+// decode reads a history. One of another encoding or of an epoch that has passed
+// is treated as absent, and overwritten. One of a later epoch shows that this
+// process is outdated.
+func (s *historyStore) decode(b []byte) (*history, error) {
 	if len(b) < 10 {
-		return nil, fmt.Errorf("%d bytes are no history", len(b))
+		return nil, fmt.Errorf("decode a history: %d bytes are too few", len(b))
 	}
 	h := &history{stored: binary.BigEndian.Uint64(b)}
-	if b[8] != form {
+	if b[8] != encodingVersion {
 		return h, nil
 	}
 	epoch, n := binary.Uvarint(b[9:])
 	switch {
 	case n <= 0:
-		return nil, errors.New("it is of no epoch")
-	case epoch > m.epoch:
-		return nil, fmt.Errorf("%w: it is of epoch %d, not %d: begun anew", errMoved, epoch, m.epoch)
-	case epoch < m.epoch:
+		return nil, errors.New("decode a history: no epoch")
+	case epoch > s.epoch:
+		return nil, fmt.Errorf("%w: a history is of epoch %d, not %d", errChangedElsewhere, epoch, s.epoch)
+	case epoch < s.epoch:
 		return h, nil
 	}
-	if err := avro.Unmarshal(m.schema, b[9+n:], h); err != nil {
+	if err := avro.Unmarshal(s.schema, b[9+n:], h); err != nil {
 		return nil, err
 	}
 	var err error
@@ -337,35 +339,37 @@ func (m *memory) decode(b []byte) (*history, error) {
 	return h, err
 }
 
-// encode is what decode reads: the version, the form, the epoch, and the rest.
-func (m *memory) encode(h *history) ([]byte, error) {
+// encode is what decode reads: the version, the encoding's version, the epoch, and
+// the rest.
+func (s *historyStore) encode(h *history) ([]byte, error) {
 	h.Points = h.points.Pack(nil)
-	body, err := avro.Marshal(m.schema, h)
+	body, err := avro.Marshal(s.schema, h)
 	h.Points = nil
-	head := append(binary.BigEndian.AppendUint64(nil, h.stored+1), form)
-	return append(binary.AppendUvarint(head, m.epoch), body...), err
+	head := append(binary.BigEndian.AppendUint64(nil, h.stored+1), encodingVersion)
+	return append(binary.AppendUvarint(head, s.epoch), body...), err
 }
 
 // save writes histories, each over the version it was read at, and then the
-// positions they stand for. It answers errMoved when another process was faster.
-func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) error {
+// positions they stand for. It returns errChangedElsewhere when another process
+// was faster.
+func (s *historyStore) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) error {
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(histories)), chunk) {
-		unknown, err := m.write(ctx, histories, ids, m.replace.EvalSha)
+		unknown, err := s.write(ctx, histories, ids, s.replace.EvalSha)
 		if err == nil && len(unknown) > 0 { // Redis was restarted, or another node has taken over
-			_, err = m.write(ctx, histories, unknown, m.replace.Eval)
+			_, err = s.write(ctx, histories, unknown, s.replace.Eval)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	fields := make([]any, 0, 2+2*len(next))
-	fields = append(fields, epochField, m.epoch)
+	fields = append(fields, epochField, s.epoch)
 	for p, at := range next {
-		fields = append(fields, m.stateField(topicID, p), at)
+		fields = append(fields, s.stateField(topicID, p), at)
 	}
-	done, err := m.advance.Run(ctx, m.redis, []string{stateKey}, fields...).Int()
+	done, err := s.advance.Run(ctx, s.redis, []string{stateKey}, fields...).Int()
 	if err == nil && done != 1 {
-		err = errMoved
+		err = errChangedElsewhere
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", stateKey, err)
@@ -375,13 +379,13 @@ func (m *memory) save(ctx context.Context, topicID string, histories map[int64]*
 
 // write writes some histories in one pipeline. It returns those for which the
 // server did not know the script, and did nothing.
-func (m *memory) write(ctx context.Context, histories map[int64]*history, ids []int64,
+func (s *historyStore) write(ctx context.Context, histories map[int64]*history, ids []int64,
 	run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) (unknown []int64, err error) {
 	writes := make([]*redis.Cmd, len(ids))
-	_, err = m.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
 			h := histories[id]
-			value, err := m.encode(h)
+			value, err := s.encode(h)
 			if err != nil {
 				return fmt.Errorf("encode %s: %w", historyKey(id), err)
 			}
@@ -404,7 +408,7 @@ func (m *memory) write(ctx context.Context, histories map[int64]*history, ids []
 		case err != nil:
 			return nil, fmt.Errorf("write %s: %w", historyKey(id), err)
 		case done != 1:
-			return nil, fmt.Errorf("write %s: %w", historyKey(id), errMoved)
+			return nil, fmt.Errorf("write %s: %w", historyKey(id), errChangedElsewhere)
 		default:
 			histories[id].stored++
 		}

@@ -21,9 +21,9 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 	badRedis.Redis = "ftp://x"
 	badKafka.Kafka.Brokers = []string{"127.0.0.1:none"}
 	for want, open := range map[string]func() error{
-		"SCHEMA_REGISTRY_URL": func() error { _, _, err := newDrain(badRegistry, kafka.Bounds{}, hold{}); return err },
-		"REDIS_URL":           func() error { _, _, err := newDrain(badRedis, kafka.Bounds{}, hold{}); return err },
-		"kafka producer":      func() error { _, _, err := newDrain(badKafka, kafka.Bounds{}, hold{}); return err },
+		"SCHEMA_REGISTRY_URL": func() error { _, _, err := newDrain(badRegistry, kafka.Bounds{}, cacheLimits{}); return err },
+		"REDIS_URL":           func() error { _, _, err := newDrain(badRedis, kafka.Bounds{}, cacheLimits{}); return err },
+		"kafka producer":      func() error { _, _, err := newDrain(badKafka, kafka.Bounds{}, cacheLimits{}); return err },
 		"list the ends of": func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()

@@ -65,7 +65,7 @@ type outcome struct {
 
 // run computes observations as records of one partition, in one block.
 func (f *forge) run(ctx context.Context, e *engine, observations []event.RepoObserved) (*outcome, error) {
-	w := &work{engine: e, held: newHeld(), histories: map[int64]*history{}, at: time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)}
+	w := &work{engine: e, cache: newCache(), histories: map[int64]*history{}, at: time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)}
 	out := &outcome{series: map[string]*kgo.Record{}, state: map[int64]*kgo.Record{}}
 	won := map[int64][2]int64{}
 	var id int64
@@ -144,7 +144,7 @@ func (f *forge) expect(ctx context.Context, e *engine, pasts [][]event.RepoObser
 // its order, and observations again at any later place, as often as may be.
 func TestAnyInterleavingAndDuplicationGivesTheSameRows(t *testing.T) {
 	try(t, func(ctx context.Context, f *forge, e *engine) error {
-		// Farther apart than a day, so that all are still held when they come again.
+		// Farther apart than a day, so that all are still kept when they come again.
 		pasts := [][]event.RepoObserved{f.past(1, 25*time.Hour), f.past(2, 60*time.Hour), f.past(3, 26*time.Hour)}
 		want, err := f.expect(ctx, e, pasts)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 func Forget(ctx context.Context, redisURL string, repos []int64) error {
 	rdb, err := redisclient.New(redisURL)
 	if err != nil {
-		return fmt.Errorf("REDIS_URL: %w", err)
+		return fmt.Errorf("invalid REDIS_URL: %w", err)
 	}
 	defer rdb.Close()
 	for some := range slices.Chunk(repos, 500) {

@@ -14,24 +14,26 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// rebuildPatience is how long Rebuild begins again when others write the same
+// rebuildTimeout is how long Rebuild tries again when others write the same
 // histories.
-const rebuildPatience = 5 * time.Minute
+const rebuildTimeout = 5 * time.Minute
 
-// Archive is a store that keeps observations longer than Kafka does. It gives all
-// that it holds, in any order and each once, and then says how far into the topic
-// that reaches: the topic's id and the next offset of each partition. An archive
-// that holds nothing names no topic.
+// Archive reads a store that keeps observations longer than Kafka does. It passes
+// all of them to each, in any order and each once, and then returns how far into
+// the topic they reach: the topic's id and the next offset of each partition. The
+// topic id of an empty archive is "".
 type Archive func(ctx context.Context, each func([]*event.RepoObserved) error) (topicID string, next map[int32]int64, err error)
 
-// Rebuild forgets the state in Redis and makes it anew from the observations in
+// Rebuild discards the state in Redis and builds it again from the observations in
 // an archive, if there is one, and in Kafka, up to where the group has committed;
-// nothing is emitted. progress is told of the records read so far and of all.
+// nothing is emitted. progress receives the number of records read so far, and of
+// all.
 //
-// It may be run beside the function, be broken off and be repeated: the state
-// is begun anew in one write, from which on whoever needs a history makes up
-// what is missing of it, this or the function. What only the archive has is this
-// one's: the function waits until it is there, or until this has died.
+// It may be run beside the function, be interrupted and be repeated: one write
+// begins a new epoch, and from then on the process that needs a history, this one
+// or the function's, reads what is missing of it from Kafka. What only the archive
+// has is left to this process: the function waits until it is there, or until this
+// process has died.
 func Rebuild(ctx context.Context, environ map[string]string, archive Archive, progress func(done, all int64)) (records int64, err error) {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
@@ -41,20 +43,20 @@ func Rebuild(ctx context.Context, environ map[string]string, archive Archive, pr
 	if err != nil {
 		return 0, err
 	}
-	memory, err := newMemory(cfg.Redis)
+	store, err := newHistoryStore(cfg.Redis)
 	if err != nil {
 		return 0, err
 	}
-	defer memory.redis.Close()
-	e := newEngine(cfg.Kafka, codec, memory, hold{})
+	defer store.redis.Close()
+	e := newEngine(cfg.Kafka, codec, store, cacheLimits{})
 	if err := e.open(ctx); err != nil {
 		return 0, err
 	}
 	from := map[int32]int64{}
 	if archive == nil {
-		err = memory.renew(ctx)
+		err = store.beginEpoch(ctx)
 	} else {
-		from, records, err = e.fill(ctx, archive, progress)
+		from, records, err = e.readArchive(ctx, archive, progress)
 	}
 	if err != nil {
 		return 0, err
@@ -68,7 +70,7 @@ func Rebuild(ctx context.Context, environ map[string]string, archive Archive, pr
 		records += max(0, next-from[p.Number])
 	}
 	for p, next := range target {
-		if err := e.rebuild(ctx, kafka.Offsets{p: max(0, next)}); err != nil {
+		if err := e.rebuildPartition(ctx, kafka.Offsets{p: max(0, next)}); err != nil {
 			return 0, err
 		}
 		done += max(0, next-from[p.Number])
@@ -77,13 +79,13 @@ func Rebuild(ctx context.Context, environ map[string]string, archive Archive, pr
 	return records, nil
 }
 
-// fillLimit is how long a process that fills the state may be silent before it
-// is taken for dead.
-const fillLimit = time.Minute
+// rebuildTTL is how long a process's claim to rebuild the state lasts unless it is
+// renewed.
+const rebuildTTL = time.Minute
 
-// fill begins the state anew with what an archive holds, and returns up to where
-// in Kafka that is, and how many observations.
-func (e *engine) fill(ctx context.Context, archive Archive, progress func(done, all int64)) (next map[int32]int64, records int64, err error) {
+// readArchive begins a new epoch with the observations of an archive, and returns
+// up to where in Kafka they reach, and how many they are.
+func (e *engine) readArchive(ctx context.Context, archive Archive, progress func(done, all int64)) (next map[int32]int64, records int64, err error) {
 	past, newest := NewPast(), map[int64]*event.RepoObserved{}
 	topicID, next, err := archive(ctx, func(observations []*event.RepoObserved) error {
 		for _, o := range observations {
@@ -102,29 +104,29 @@ func (e *engine) fill(ctx context.Context, archive Archive, progress func(done, 
 		return nil, 0, fmt.Errorf("read the archive: %w", err)
 	}
 	if topicID == "" {
-		return nil, 0, e.memory.renew(ctx)
+		return nil, 0, e.store.beginEpoch(ctx)
 	}
 	if topicID != e.topicID {
-		return nil, 0, fmt.Errorf("%w: the archive is of topic id %s, but the broker's %s has id %s: the topic was made again",
+		return nil, 0, fmt.Errorf("%w: the archive is of topic id %s, but the broker's %s has id %s: the topic was recreated",
 			kafka.ErrFatal, topicID, event.TopicBaseRepos, e.topicID)
 	}
-	if err := e.computed(ctx, next); err != nil {
+	if err := e.waitComputed(ctx, next); err != nil {
 		return nil, 0, err
 	}
-	if err := e.memory.fill(ctx, e.topicID, fillLimit); err != nil {
+	if err := e.store.markRebuilding(ctx, e.topicID, rebuildTTL); err != nil {
 		return nil, 0, err
 	}
-	if err := e.memory.renew(ctx); err != nil {
+	if err := e.store.beginEpoch(ctx); err != nil {
 		return nil, 0, err
 	}
-	if err := e.memory.open(ctx, e.topicID); err != nil {
+	if err := e.store.open(ctx, e.topicID); err != nil {
 		return nil, 0, err
 	}
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(newest)), chunk) {
-		if err := e.memory.fill(ctx, e.topicID, fillLimit); err != nil {
+		if err := e.store.markRebuilding(ctx, e.topicID, rebuildTTL); err != nil {
 			return nil, 0, err
 		}
-		histories, err := e.memory.load(ctx, ids) // for the versions that are there
+		histories, err := e.store.load(ctx, ids) // for the versions that are there
 		if err != nil {
 			return nil, 0, err
 		}
@@ -140,24 +142,24 @@ func (e *engine) fill(ctx context.Context, archive Archive, progress func(done, 
 				return nil, 0, err
 			}
 		}
-		if err := e.memory.save(ctx, e.topicID, histories, nil); err != nil {
+		if err := e.store.save(ctx, e.topicID, histories, nil); err != nil {
 			return nil, 0, err
 		}
 	}
-	if err := e.memory.save(ctx, e.topicID, nil, next); err != nil {
+	if err := e.store.save(ctx, e.topicID, nil, next); err != nil {
 		return nil, 0, err
 	}
-	return next, records, e.memory.give(ctx, e.topicID)
+	return next, records, e.store.clearRebuilding(ctx, e.topicID)
 }
 
-// computed waits until the group has committed all that an archive holds: a
+// waitComputed waits until the group has committed all that an archive holds: a
 // history with more would keep its rows from ever being emitted.
-func (e *engine) computed(ctx context.Context, next map[int32]int64) error {
+func (e *engine) waitComputed(ctx context.Context, next map[int32]int64) error {
 	target := kafka.Offsets{}
 	for p, n := range next {
 		target[kafka.Partition{Topic: event.TopicBaseRepos, Number: p}] = n
 	}
-	deadline := time.Now().Add(rebuildPatience)
+	deadline := time.Now().Add(rebuildTimeout)
 	for {
 		done, err := kafka.Committed(ctx, e.kafka, Group, event.TopicBaseRepos)
 		if err != nil {
@@ -177,21 +179,21 @@ func (e *engine) computed(ctx context.Context, next map[int32]int64) error {
 	}
 }
 
-// rebuild brings one partition up. A function at work brings up the same; who
-// is overtaken looks again how far it has come.
-func (e *engine) rebuild(ctx context.Context, target kafka.Offsets) error {
-	deadline := time.Now().Add(rebuildPatience)
+// rebuildPartition brings one partition up. A function at work brings up the same;
+// when it was faster, this looks again how far it has come.
+func (e *engine) rebuildPartition(ctx context.Context, target kafka.Offsets) error {
+	deadline := time.Now().Add(rebuildTimeout)
 	for {
 		e.opened = false // another Rebuild may have begun an epoch
 		err := e.open(ctx)
 		if err == nil {
-			err = e.catchUp(ctx, newHeld(), target)
+			err = e.catchUp(ctx, newCache(), target)
 		}
-		if !errors.Is(err, errMoved) {
+		if !errors.Is(err, errChangedElsewhere) {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("gave up after %s: %w", rebuildPatience, err)
+			return fmt.Errorf("gave up after %s: %w", rebuildTimeout, err)
 		}
 		select {
 		case <-ctx.Done():

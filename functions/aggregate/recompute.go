@@ -8,29 +8,29 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// Reach is how far back an observation's velocities look, in days: whoever
-// computes a day must have learnt that many before it.
+// Reach is how far back an observation's velocities look, in days: to
+// compute a day, that many days before it must have been learnt.
 const Reach = velocity.Reach
 
 // Past is what is known of many repositories while their observations are
 // computed again, from nothing but the observations themselves. Given each
 // repository's observations in the order of their times it makes the rows of a
 // history in which none came late. It takes about 1 KB a repository.
-type Past struct{ repositories map[int64]*learnt }
+type Past struct{ repositories map[int64]*repository }
 
-// learnt is the past of one repository.
-type learnt struct {
+// repository is the past of one repository.
+type repository struct {
 	known  int64
 	points []byte // packed: there are many of them
 }
 
 // NewPast returns a past without any repository.
-func NewPast() *Past { return &Past{repositories: map[int64]*learnt{}} }
+func NewPast() *Past { return &Past{repositories: map[int64]*repository{}} }
 
-func (p *Past) of(repo int64) *learnt {
+func (p *Past) of(repo int64) *repository {
 	l := p.repositories[repo]
 	if l == nil {
-		l = &learnt{points: velocity.History(nil).Pack(nil)}
+		l = &repository{points: velocity.History(nil).Pack(nil)}
 		p.repositories[repo] = l
 	}
 	return l
@@ -87,7 +87,7 @@ func (p *Past) Compute(o *event.RepoObserved, now time.Time) (row *event.RepoPro
 }
 
 // insert returns the history with the observation in it, or none if it was.
-func (p *Past) insert(o *event.RepoObserved) (*learnt, velocity.History, error) {
+func (p *Past) insert(o *event.RepoObserved) (*repository, velocity.History, error) {
 	l := p.of(o.ID)
 	h, err := velocity.Unpack(l.points)
 	if err != nil {

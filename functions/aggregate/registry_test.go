@@ -16,7 +16,7 @@ import (
 )
 
 // TestRegistryThatWasWipedStopsTheDrainAndBuriesNothing: with the registry in
-// order again all is computed, and what no registry ever knew is buried.
+// order again all is computed, and what no registry ever knew is a dead letter.
 func TestRegistryThatWasWipedStopsTheDrainAndBuriesNothing(t *testing.T) {
 	w := newWorld(t)
 	if err := w.codec.Register(context.Background(), event.TypeOwnerSwept); err != nil { // or the wiped one gives its ids in the same order

@@ -26,7 +26,7 @@ func TestRedisIsCheckedForEvictionAndPersistence(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		m, err := newMemory("redis://" + redis.Addr())
+		m, err := newHistoryStore("redis://" + redis.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
