@@ -40,32 +40,32 @@ var breaches = []breach{
 	},
 	{
 		name: "marker before state", file: "functions/sink-clickhouse/sink.go",
-		old:    []string{"		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
-		new:    []string{"		if _, err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block, r.marked); err != nil {\n			return err\n		}\n		if err := r.settle(ctx, \"pulse.\", r.unmarked); err != nil {\n"},
+		old:    []string{"		if err := r.insertState(ctx, \"pulse.\", r.pending); err != nil {\n"},
+		new:    []string{"		if _, err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.pending.block, r.marked); err != nil {\n			return err\n		}\n		if err := r.insertState(ctx, \"pulse.\", r.pending); err != nil {\n"},
 		faults: "^kill -9 before state rows|^bulk door beside it: sink-clickhouse",
 	},
 	{
 		name: "rows beyond the marker are not looked for", file: "functions/sink-clickhouse/sink.go",
-		old:    []string{"		if r.present, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
-		new:    []string{"		if _, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
+		old:    []string{"		if r.present, err = r.rowsBeyondMarkers(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
+		new:    []string{"		if _, err = r.rowsBeyondMarkers(ctx, topicID, r.marked, r.partitions); err != nil {\n"},
 		faults: "^kill -9 (after series rows|(before|after) the marker)",
 	},
 	{
 		name: "lease ignored", file: "functions/sink-clickhouse/writer.go",
 		old: []string{
-			"func (w *writer) take(ctx context.Context, partitions []int32) error {\n",
+			"func (w *writer) acquireAll(ctx context.Context, partitions []int32) error {\n",
 			"func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {\n",
 		},
 		new: []string{
-			"func (w *writer) take(ctx context.Context, partitions []int32) error {\n	if ctx != nil {\n		return nil\n	}\n",
+			"func (w *writer) acquireAll(ctx context.Context, partitions []int32) error {\n	if ctx != nil {\n		return nil\n	}\n",
 			"func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {\n	if ctx != nil {\n		return ctx, func() {}, nil\n	}\n",
 		},
 		faults: "^(two replicas|zombie): sink-clickhouse",
 	},
 	{
 		name: "repeats are not looked up", file: "functions/sink-clickhouse/sink.go",
-		old: []string{"		if r.present[place{w.partition, w.offset}] || known[w.Key()] {\n"},
-		new: []string{"		if r.present[place{w.partition, w.offset}] {\n"},
+		old: []string{"		if r.present[position{w.partition, w.offset}] || known[w.Key()] {\n"},
+		new: []string{"		if r.present[position{w.partition, w.offset}] {\n"},
 		// A repeat reaches the sink when aggregate cannot know it for one.
 		faults: "^kill -9 (before EndTxn|before TxnOffsetCommit|after EndTxn): aggregate|^wiped",
 	},

@@ -48,7 +48,7 @@ func openDraft(ctx context.Context, s *stores, env map[string]string) (*draft, e
 // lock keeps other processes from the draft until release is called or the context
 // that it returns has ended.
 func (d *draft) lock(ctx context.Context) (context.Context, func(), error) {
-	ctx, release, err := d.hot.Alone(ctx)
+	ctx, release, err := d.hot.Lock(ctx)
 	if held := new(lease.Held); errors.As(err, &held) {
 		return nil, nil, errors.New("another pulse reprocess is running")
 	}

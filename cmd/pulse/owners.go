@@ -203,7 +203,7 @@ func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]stri
 	if _, err := s.waitAtRest(ctx, home, stack.NewControl(env)); err != nil {
 		return err
 	}
-	spelt, repos, err := sinkclickhouse.Held(ctx, s.hot, login)
+	spelt, repos, err := sinkclickhouse.OwnerData(ctx, s.hot, login)
 	if err != nil {
 		return err
 	}

@@ -81,19 +81,19 @@ func BenchmarkBulkDoor(b *testing.B) {
 			b.StopTimer()
 			empty(b)
 			b.StartTimer()
-			u := newUnmarked()
+			u := newPending()
 			for i, rows := range blocks {
 				if err := s.add(ctx, "pulse.", rows, rows); err != nil {
 					b.Fatal(err)
 				}
-				u.take(rows)
+				u.add(rows)
 				if u.records < bulkWait && i < len(blocks)-1 {
 					continue
 				}
-				if err := s.settle(ctx, "pulse.", u); err != nil {
+				if err := s.insertState(ctx, "pulse.", u); err != nil {
 					b.Fatal(err)
 				}
-				u = newUnmarked()
+				u = newPending()
 			}
 		}
 		b.ReportMetric(float64(stored(b))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
@@ -108,7 +108,7 @@ func (nowhere) AppendRow(any) error { return nil }
 
 // BenchmarkColumns takes the values of all columns from rows.
 func BenchmarkColumns(b *testing.B) {
-	rows := make([]*row, together)
+	rows := make([]*row, cacheRows)
 	for i := range rows {
 		rows[i] = at(1, int64(i))
 	}
@@ -148,7 +148,7 @@ func load(ctx context.Context, b *testing.B, cfg Config) (blocks [][]*row) {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	read, rows := reading(codec), []*row(nil)
+	read, rows := decode(codec), []*row(nil)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	for left > 0 && ctx.Err() == nil {

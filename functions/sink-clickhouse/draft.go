@@ -22,7 +22,7 @@ const (
 	next  = "pulse.next_timeseries"
 )
 
-// Draft is the rows of the time series of some days, computed anew: written
+// Draft is the rows of the time series of some days, computed again: written
 // apart and published month by month, each in one atomic step. It may be begun
 // again at any point, and published twice.
 type Draft struct {
@@ -36,7 +36,7 @@ type Draft struct {
 func OpenDraft(address, redisURL string) (*Draft, error) {
 	r, err := redisclient.New(redisURL)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, fmt.Errorf("invalid REDIS_URL: %w", err)
 	}
 	s, err := newStore(address, answerLimit)
 	if err != nil {
@@ -47,16 +47,16 @@ func OpenDraft(address, redisURL string) (*Draft, error) {
 
 // Close gives back what OpenDraft took.
 func (d *Draft) Close() error {
-	return errors.Join(d.writer.leave(), d.redis.Close(), d.store.conn.Close())
+	return errors.Join(d.writer.release(), d.redis.Close(), d.store.conn.Close())
 }
 
 // draftLease is the right to work on drafts.
 const draftLease = "github:pipeline:draft"
 
-// Alone takes the right to work on drafts, or fails with *lease.Held if somebody
-// has it for longer than one does who has died. The context ends when the right
-// is lost.
-func (d *Draft) Alone(ctx context.Context) (_ context.Context, release func(), err error) {
+// Lock acquires the lease of the drafts, or fails with *lease.Held if another
+// process holds it for longer than one that has died would. The context ends when
+// the lease is lost.
+func (d *Draft) Lock(ctx context.Context) (_ context.Context, release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, leaseTTL+2*time.Second)
 	defer cancel()
 	l, err := d.writer.acquire(waiting, draftLease)
@@ -77,11 +77,11 @@ func (d *Draft) Begin(ctx context.Context) error {
 	if err := d.store.prepare(ctx); err != nil {
 		return err
 	}
-	return d.anew(ctx, draft)
+	return d.createTable(ctx, draft)
 }
 
-// anew makes a table like the time series, with nothing in it.
-func (d *Draft) anew(ctx context.Context, table string) error {
+// createTable makes a table like the time series, with nothing in it.
+func (d *Draft) createTable(ctx context.Context, table string) error {
 	for _, statement := range []string{"DROP TABLE IF EXISTS " + table, "CREATE TABLE " + table + " AS " + series} {
 		if err := d.store.conn.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("make %s: %w", table, err)
@@ -151,10 +151,10 @@ func (d *Draft) daily(ctx context.Context, table, figure string, days []string, 
 // topic's partitions meanwhile: what the sink would store then would be lost.
 // The sink waits, and its records wait in Kafka.
 func (d *Draft) Publish(ctx context.Context, partitions []int32, days []string, progress func(day string)) (changed []string, err error) {
-	if err := d.writer.take(ctx, partitions); err != nil {
+	if err := d.writer.acquireAll(ctx, partitions); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, d.writer.leave()) }()
+	defer func() { err = errors.Join(err, d.writer.release()) }()
 	err = d.writer.write(ctx, func(ctx context.Context) error {
 		changed, err = d.publish(ctx, days, progress)
 		return err
@@ -224,7 +224,7 @@ func hashed(columns []string) string {
 	return "cityHash64(toString((" + strings.Join(columns, ", ") + ")))"
 }
 
-// month publishes some days of one month: the month is made anew in a table of
+// month publishes some days of one month: the month is built in a table of
 // its own, from the draft's days and the others as they are, and then takes the
 // place of the one that is there. A row keeps the record it came from, by which
 // the sink knows what it has stored.
@@ -233,7 +233,7 @@ func (d *Draft) month(ctx context.Context, days []string) error {
 	if err != nil {
 		return fmt.Errorf("month of %s: %w", days[0], err)
 	}
-	if err := d.anew(ctx, next); err != nil {
+	if err := d.createTable(ctx, next); err != nil {
 		return err
 	}
 	var names, taken []string
@@ -257,18 +257,18 @@ func (d *Draft) month(ctx context.Context, days []string) error {
 			args = append(args, day)
 		}
 		if err := d.store.conn.Exec(ctx, into+from, args...); err != nil {
-			return fmt.Errorf("make %s anew: %w", day, err)
+			return fmt.Errorf("create %s: %w", day, err)
 		}
 	}
 	if err := d.store.conn.Exec(ctx, "ALTER TABLE "+series+" REPLACE PARTITION "+first.Format("200601")+" FROM "+next); err != nil {
 		return fmt.Errorf("replace the month of %s: %w", days[0], err)
 	}
-	return d.follow(ctx, days)
+	return d.updateDerived(ctx, days)
 }
 
-// follow gives to the tables that follow from the time series what some days have
-// and they lack. What they have they keep: the version is that of the sink's rows.
-func (d *Draft) follow(ctx context.Context, days []string) error {
+// updateDerived adds to the tables that are derived from the time series what
+// some days have and they lack. What they have they keep: the version is that of the sink's rows.
+func (d *Draft) updateDerived(ctx context.Context, days []string) error {
 	var names, taken []string
 	for _, c := range dailyColumns() {
 		names = append(names, c.name)

@@ -27,7 +27,7 @@ type Config struct {
 	// to be filled.
 	Block int           `env:"SINK_CLICKHOUSE_BLOCK_RECORDS" envDefault:"50000"`
 	Age   time.Duration `env:"SINK_CLICKHOUSE_BLOCK_AGE" envDefault:"200ms"`
-	// Share is the part of the partitions that this process of a bulk door drains.
+	// Share is the part of the partitions that this process in bulk mode drains.
 	Share kafka.Share `env:"SHARE"`
 }
 
@@ -54,7 +54,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 64 << 20
 
-// The bulk door waits for full blocks, but not for what does not come. Three of
+// Bulk mode waits for full blocks, but not for what does not come. Three of
 // them are in memory at once: gathered, prepared, on their way to the store.
 // Garbage may gather, in percent of what is held, as long as all is within
 // bulkMemory. Rows of unusual weight take more memory, and time to collect it.
@@ -91,7 +91,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	return d, nil
 }
 
-// Drain is the bulk door: it stores all that stands in its share of the topics
+// Drain is bulk mode: it stores all that is in its share of the topics
 // when it begins. Several processes may each have a share. It waits for a
 // function that is at work to give its leases back, for there is one writer of a
 // partition; like the function it may be ended and repeated at any point.
@@ -109,7 +109,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	return d.DrainAll(ctx)
 }
 
-// newDraining returns the one drain of the function and of the bulk door.
+// newDraining returns the drain that the function and bulk mode share.
 func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
@@ -121,7 +121,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	}
 	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("REDIS_URL: %w", err), hot.conn.Close())
+		return nil, errors.Join(fmt.Errorf("invalid REDIS_URL: %w", err), hot.conn.Close())
 	}
 	letters, err := kafka.NewLetters(cfg.Kafka, stage)
 	if err != nil {
@@ -129,7 +129,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	}
 	w := &writer{redis: rdb, store: hot}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
-		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(reading(codec)), letters: letters, wait: wait},
+		event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(decode(codec)), letters: letters, wait: wait},
 		event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
 	})
 	if err != nil {
@@ -141,7 +141,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 		Accept: codec.Accept,
 		Topics: []string{event.TopicProcessedRepos, event.TopicSweeps},
 		Closers: []func() error{
-			w.leave,
+			w.release,
 			w.redis.Close,
 			func() error { letters.Close(); return nil },
 			hot.conn.Close,

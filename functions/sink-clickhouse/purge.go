@@ -8,9 +8,9 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// Held says what the store holds of an owner, whatever the case of its login:
+// OwnerData returns what the store holds of an owner, whatever the case of its login:
 // how it was spelt, and its repositories.
-func Held(ctx context.Context, conn driver.Conn, login string) (spelt []string, repos []int64, err error) {
+func OwnerData(ctx context.Context, conn driver.Conn, login string) (spelt []string, repos []int64, err error) {
 	err = conn.QueryRow(ctx, `
 		SELECT groupUniqArray(owner) FROM (
 			SELECT owner FROM pulse.github_metrics_timeseries WHERE lower(owner) = lower($1)

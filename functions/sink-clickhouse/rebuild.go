@@ -34,8 +34,8 @@ type Rebuild struct {
 const rebuildGC = 50
 
 // BeginRebuild waits until it is the only writer of all partitions, of which
-// there are as many as the topic with the most has, and makes the second set
-// anew. environ is the function's.
+// there are as many as the topic with the most has, and creates the second set
+// again. environ is the function's.
 func BeginRebuild(ctx context.Context, environ map[string]string, partitions int) (*Rebuild, error) {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
@@ -48,7 +48,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	}
 	rdb, err := redisclient.New(cfg.Redis)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("REDIS_URL: %w", err), hot.conn.Close())
+		return nil, errors.Join(fmt.Errorf("invalid REDIS_URL: %w", err), hot.conn.Close())
 	}
 	r := &Rebuild{store: hot, writer: &writer{redis: rdb, store: hot}, unfence: func() {}}
 	if err := r.begin(ctx, partitions); err != nil {
@@ -70,7 +70,7 @@ func (r *Rebuild) begin(ctx context.Context, partitions int) error {
 	for i := range all {
 		all[i] = int32(i)
 	}
-	if err := r.writer.take(ctx, all); err != nil {
+	if err := r.writer.acquireAll(ctx, all); err != nil {
 		return err
 	}
 	fenced, unfence, err := r.writer.fence(ctx)
@@ -84,9 +84,9 @@ func (r *Rebuild) begin(ctx context.Context, partitions int) error {
 		}
 	}
 	markers := "pulse.sink_commits"
-	if there, err := r.there("sink_commits"); err != nil {
+	if exists, err := r.exists("sink_commits"); err != nil {
 		return err
-	} else if !there {
+	} else if !exists {
 		markers = "pulse.old_sink_commits"
 	}
 	return r.exec("DROP TABLE IF EXISTS pulse.new_sink_commits", "CREATE TABLE pulse.new_sink_commits AS "+markers)
@@ -110,9 +110,9 @@ func (r *Rebuild) flush() error {
 	if err := r.store.add(r.fenced, "pulse.new_", r.pending, r.pending); err != nil {
 		return err
 	}
-	u := newUnmarked()
-	u.take(r.pending)
-	if err := r.store.settle(r.fenced, "pulse.new_", u); err != nil {
+	u := newPending()
+	u.add(r.pending)
+	if err := r.store.insertState(r.fenced, "pulse.new_", u); err != nil {
 		return err
 	}
 	r.rows += uint64(len(r.pending))
@@ -148,11 +148,11 @@ func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
 	if err := r.store.mark(r.fenced, "pulse.new_sink_commits", markers); err != nil {
 		return err
 	}
-	there, err := r.there("sink_commits")
+	exists, err := r.exists("sink_commits")
 	if err != nil {
 		return err
 	}
-	if there {
+	if exists {
 		if err := r.exec("DROP TABLE IF EXISTS pulse.old_sink_commits", "RENAME TABLE pulse.sink_commits TO pulse.old_sink_commits"); err != nil {
 			return err
 		}
@@ -176,14 +176,14 @@ func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
 func (r *Rebuild) exec(statements ...string) error {
 	for _, s := range statements {
 		if err := r.store.conn.Exec(r.fenced, s); err != nil {
-			r.writer.doubt(err)
+			r.writer.noteFailure(err)
 			return fmt.Errorf("rebuild: %s: %w", s, err)
 		}
 	}
 	return nil
 }
 
-func (r *Rebuild) there(table string) (bool, error) {
+func (r *Rebuild) exists(table string) (bool, error) {
 	var n uint64
 	err := r.store.conn.QueryRow(r.fenced, "SELECT count() FROM system.tables WHERE database = 'pulse' AND name = ?", table).Scan(&n)
 	if err != nil {
@@ -192,9 +192,9 @@ func (r *Rebuild) there(table string) (bool, error) {
 	return n > 0, nil
 }
 
-// Close gives the right to write back. What was not published is dropped by the
+// Close releases the right to write. What was not published is dropped by the
 // next rebuild.
 func (r *Rebuild) Close() error {
 	r.unfence()
-	return errors.Join(r.writer.leave(), r.writer.redis.Close(), r.store.conn.Close())
+	return errors.Join(r.writer.release(), r.writer.redis.Close(), r.store.conn.Close())
 }

@@ -33,9 +33,9 @@ type repos struct {
 	wait    int // the marker waits while fewer records than this are unmarked and more follow
 
 	marked     []kafka.Mark
-	partitions []int32        // that are ours
-	present    map[place]bool // in the time series, but beyond the marker; nil until read
-	unmarked   *unmarked
+	partitions []int32           // that are ours
+	present    map[position]bool // in the time series, but beyond the marker; nil until read
+	pending    *pending
 }
 
 // Resume implements kafka.Store.
@@ -44,31 +44,31 @@ func (r *repos) Resume(ctx context.Context, topic string, partitions []int32) ([
 	if err != nil {
 		return nil, err
 	}
-	r.marked, r.partitions, r.present, r.unmarked = marks, partitions, nil, newUnmarked()
+	r.marked, r.partitions, r.present, r.pending = marks, partitions, nil, newPending()
 	return marks, nil
 }
 
 // resume makes this process the only writer of some partitions and reads the
-// marks. A writer that cannot read them keeps nobody waiting: whoever rebuilds a
-// store without markers has to come in.
+// marks. A writer that cannot read them gives its leases back: a store without
+// markers is to be rebuilt, by another writer.
 func (s *store) resume(ctx context.Context, w *writer, topic string, partitions []int32) ([]kafka.Mark, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.take(ctx, partitions); err != nil {
+	if err := w.acquireAll(ctx, partitions); err != nil {
 		return nil, err
 	}
 	marks, err := s.marks(ctx, topic)
 	if err != nil {
-		s.forget() // the schema may be gone with the rest
-		return nil, errors.Join(err, w.leave())
+		s.recheckServer() // the schema may be gone with the rest
+		return nil, errors.Join(err, w.release())
 	}
 	return marks, nil
 }
 
 // Prepare implements kafka.Store.
 func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
-	rows, bad, err := r.decoder.Decode(ctx, b.Records)
+	rows, invalid, err := r.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kaf
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := r.letters.Bury(ctx, bad); err != nil {
+		if err := r.letters.Bury(ctx, invalid); err != nil {
 			return nil, err
 		}
 		return r.put(ctx, topicID, b, rows)
@@ -86,11 +86,11 @@ func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kaf
 
 func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*row) (stored kafka.Offsets, err error) {
 	if r.present == nil {
-		if r.present, err = r.beyond(ctx, topicID, r.marked, r.partitions); err != nil {
+		if r.present, err = r.rowsBeyondMarkers(ctx, topicID, r.marked, r.partitions); err != nil {
 			return nil, err
 		}
 	}
-	series, err := r.fresh(ctx, rows)
+	series, err := r.newRows(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -98,27 +98,27 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 		if err := r.add(ctx, "pulse.", rows, series); err != nil {
 			return err
 		}
-		r.decoder.GiveBack(r.unmarked.take(rows))
-		r.unmarked.follow(b)
-		if b.More && r.unmarked.records < r.wait && len(r.unmarked.state) < waitRepositories {
+		r.decoder.GiveBack(r.pending.add(rows))
+		r.pending.extend(b)
+		if b.More && r.pending.records < r.wait && len(r.pending.state) < waitRepositories {
 			return nil
 		}
-		if err := r.settle(ctx, "pulse.", r.unmarked); err != nil {
+		if err := r.insertState(ctx, "pulse.", r.pending); err != nil {
 			return err
 		}
-		if r.marked, err = r.commit(ctx, event.TopicProcessedRepos, topicID, r.unmarked.block, r.marked); err != nil {
+		if r.marked, err = r.commit(ctx, event.TopicProcessedRepos, topicID, r.pending.block, r.marked); err != nil {
 			return err
 		}
-		stored = r.unmarked.block.Next
-		r.decoder.GiveBack(slices.Collect(maps.Values(r.unmarked.state)))
-		r.unmarked = newUnmarked()
+		stored = r.pending.block.Next
+		r.decoder.GiveBack(slices.Collect(maps.Values(r.pending.state)))
+		r.pending = newPending()
 		return nil
 	})
 	return stored, err
 }
 
-// reading reads a record and where it stands.
-func reading(codec *event.Codec) func(context.Context, *kgo.Record, *row) error {
+// decode reads a record, and its position.
+func decode(codec *event.Codec) func(context.Context, *kgo.Record, *row) error {
 	return func(ctx context.Context, rec *kgo.Record, r *row) error {
 		if r.RepoProcessed == nil {
 			r.RepoProcessed = &event.RepoProcessed{}
@@ -128,9 +128,9 @@ func reading(codec *event.Codec) func(context.Context, *kgo.Record, *row) error 
 	}
 }
 
-// fresh keeps the rows that the time series lacks: neither their record is
+// newRows keeps the rows that the time series lacks: neither their record is
 // there, nor, where it may be a repeat, their observation.
-func (r *repos) fresh(ctx context.Context, rows []*row) ([]*row, error) {
+func (r *repos) newRows(ctx context.Context, rows []*row) ([]*row, error) {
 	var doubtful []repo.Key
 	for _, w := range rows {
 		if w.mayRepeat {
@@ -143,7 +143,7 @@ func (r *repos) fresh(ctx context.Context, rows []*row) ([]*row, error) {
 	}
 	out := make([]*row, 0, len(rows))
 	for _, w := range rows {
-		if r.present[place{w.partition, w.offset}] || known[w.Key()] {
+		if r.present[position{w.partition, w.offset}] || known[w.Key()] {
 			continue
 		}
 		known[w.Key()] = true
@@ -167,8 +167,9 @@ func (s *store) add(ctx context.Context, prefix string, rows, series []*row) err
 	return insertByMonth(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series, observed)
 }
 
-// settle inserts what was left of rows that add inserted.
-func (s *store) settle(ctx context.Context, prefix string, u *unmarked) error {
+// insertState inserts what add leaves of a block's rows: the state of each
+// repository, and its pushes.
+func (s *store) insertState(ctx context.Context, prefix string, u *pending) error {
 	if err := insert(ctx, s, prefix+"github_processed_repos", stateColumns(), slices.Collect(maps.Values(u.state))); err != nil {
 		return err
 	}
@@ -198,12 +199,12 @@ func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (
 
 // Prepare implements kafka.Store.
 func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
-	rows, bad, err := s.decoder.Decode(ctx, b.Records)
+	rows, invalid, err := s.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := s.letters.Bury(ctx, bad); err != nil {
+		if err := s.letters.Bury(ctx, invalid); err != nil {
 			return nil, err
 		}
 		return b.Next, s.writer.write(ctx, func(ctx context.Context) (err error) {

@@ -20,8 +20,8 @@ func at(day int, revision int64) *row {
 func TestStateIsTheNewestObservationInItsNewestStatement(t *testing.T) {
 	f := func(want *row, rows ...*row) {
 		t.Helper()
-		u := newUnmarked()
-		free := u.take(slices.Clone(rows))
+		u := newPending()
+		free := u.add(slices.Clone(rows))
 		if len(u.state) != 1 || u.state[1] != want {
 			t.Errorf("got %v", u.state)
 		}

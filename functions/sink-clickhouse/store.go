@@ -51,7 +51,7 @@ func newStore(address string, patience time.Duration) (*store, error) {
 	}
 	opts, err := clickhouse.ParseDSN(address)
 	if err != nil { // err may quote the password
-		return nil, errors.New("CLICKHOUSE_URL is no address of ClickHouse: want http://user:password@host:8123 or clickhouse://user:password@host:9000")
+		return nil, errors.New("invalid CLICKHOUSE_URL: want http://user:password@host:8123 or clickhouse://user:password@host:9000")
 	}
 	opts.Settings = clickhouse.Settings{
 		"max_execution_time": int(insertLimit.Seconds()),
@@ -94,8 +94,8 @@ func (s *store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// forget has the next prepare look at the server anew: it may be another one.
-func (s *store) forget() {
+// recheckServer has the next prepare check the server again: it may be another.
+func (s *store) recheckServer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ready = false
@@ -121,13 +121,13 @@ func (s *store) marks(ctx context.Context, topic string) ([]kafka.Mark, error) {
 	return out, rows.Err()
 }
 
-// errWentBack: the store knows less than it did.
-var errWentBack = errors.New("the store was emptied, made again or set back")
+// errSetBack: the store's markers are behind what they were.
+var errSetBack = errors.New("the store was emptied, recreated or restored")
 
-// hold checks that the markers of a topic are those that this process last saw or
+// checkMarkers checks that the markers of a topic are those that this process last saw or
 // wrote, or beyond them. A store that was emptied beneath a running process must be
-// filled from the beginning, not from the block in hand.
-func (s *store) hold(ctx context.Context, topic string, seen []kafka.Mark) error {
+// filled from the beginning, not from the current block.
+func (s *store) checkMarkers(ctx context.Context, topic string, seen []kafka.Mark) error {
 	if len(seen) == 0 {
 		return nil
 	}
@@ -136,7 +136,7 @@ func (s *store) hold(ctx context.Context, topic string, seen []kafka.Mark) error
 		return err
 	}
 	if lost := missing(marks, seen); len(lost) > 0 {
-		return fmt.Errorf("%w: of topic %s it had %+v", errWentBack, topic, lost)
+		return fmt.Errorf("%w: of topic %s it had %+v", errSetBack, topic, lost)
 	}
 	return nil
 }
@@ -166,15 +166,15 @@ func advance(marks []kafka.Mark, topicID string, next kafka.Offsets) (out []kafk
 	return out
 }
 
-// place is where a record stands in its topic.
-type place struct {
+// position is where a record is in its topic.
+type position struct {
 	partition int32
 	offset    int64
 }
 
-// beyond lists the records of our partitions that are in the time series though
+// rowsBeyondMarkers lists the records of our partitions that are in the time series though
 // no marker covers them: a writer died between the two.
-func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark, partitions []int32) (map[place]bool, error) {
+func (s *store) rowsBeyondMarkers(ctx context.Context, topicID string, marks []kafka.Mark, partitions []int32) (map[position]bool, error) {
 	next := map[int32]int64{}
 	for _, m := range marks {
 		next[m.Partition] = m.Next
@@ -186,7 +186,7 @@ func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark, 
 	for _, p := range partitions {
 		each, least = append(each, fmt.Sprintf("origin_partition = %d AND origin_offset >= %d", p, next[p])), min(least, next[p])
 	}
-	out := map[place]bool{}
+	out := map[position]bool{}
 	if len(each) == 0 {
 		return out, nil
 	}
@@ -197,7 +197,7 @@ func (s *store) beyond(ctx context.Context, topicID string, marks []kafka.Mark, 
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var p place
+		var p position
 		if err := rows.Scan(&p.partition, &p.offset); err != nil {
 			return nil, fmt.Errorf("look for rows beyond the markers: %w", err)
 		}
@@ -272,9 +272,9 @@ func (s *store) lookup(ctx context.Context, keys []repo.Key, found map[repo.Key]
 	return rows.Err()
 }
 
-// together is how many rows are turned into columns at a time: few enough to
+// cacheRows is how many rows are turned into columns at a time: few enough to
 // stay in the processor's cache from one column to the next.
-const together = 128
+const cacheRows = 128
 
 // insert adds rows to a table in one block.
 func insert[R any](ctx context.Context, s *store, table string, columns []column[R], rows []*R) error {
@@ -294,7 +294,7 @@ func insert[R any](ctx context.Context, s *store, table string, columns []column
 	for i := range columns {
 		into[i] = batch.Column(i)
 	}
-	for some := range slices.Chunk(rows, together) {
+	for some := range slices.Chunk(rows, cacheRows) {
 		for i, c := range columns {
 			if err := c.append(into[i], some); err != nil {
 				return fmt.Errorf("insert into %s, column %s: %w", table, c.name, err)
@@ -307,10 +307,10 @@ func insert[R any](ctx context.Context, s *store, table string, columns []column
 	return nil
 }
 
-// mostMonths is how many months one insert may be of. Each is a partition, for which
+// maxMonths is how many months one insert may be of. Each is a partition, for which
 // ClickHouse writes a part: that takes 6 ms on a small machine, and an insert has
 // 10 s.
-const mostMonths = 200
+const maxMonths = 200
 
 // insertByMonth adds rows to a table whose partitions are the months of a time. A
 // block is atomic within one partition only, so nothing is lost by several inserts.
@@ -323,7 +323,7 @@ func insertByMonth[R any](ctx context.Context, s *store, table string, columns [
 	return nil
 }
 
-// byMonths cuts rows into groups of at most mostMonths months each.
+// byMonths cuts rows into groups of at most maxMonths months each.
 func byMonths[R any](rows []*R, at func(*R) time.Time) (groups [][]*R) {
 	months := map[int][]*R{}
 	for _, r := range rows {
@@ -331,10 +331,10 @@ func byMonths[R any](rows []*R, at func(*R) time.Time) (groups [][]*R) {
 		n := 12*year + int(month)
 		months[n] = append(months[n], r)
 	}
-	if len(months) <= mostMonths {
+	if len(months) <= maxMonths {
 		return [][]*R{rows}
 	}
-	for some := range slices.Chunk(slices.Sorted(maps.Keys(months)), mostMonths) {
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(months)), maxMonths) {
 		var group []*R
 		for _, m := range some {
 			group = append(group, months[m]...)
@@ -347,7 +347,7 @@ func byMonths[R any](rows []*R, at func(*R) time.Time) (groups [][]*R) {
 // commit writes the markers of a block: from now on it is stored. seen are the
 // topic's markers as this process last saw them, and it returns what they are now.
 func (s *store) commit(ctx context.Context, topic, topicID string, b kafka.Block, seen []kafka.Mark) ([]kafka.Mark, error) {
-	if err := s.hold(ctx, topic, seen); err != nil {
+	if err := s.checkMarkers(ctx, topic, seen); err != nil {
 		return seen, err
 	}
 	var rows []*marker

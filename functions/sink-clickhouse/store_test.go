@@ -72,7 +72,7 @@ func TestRowsOfManyMonthsAreInsertedInGroupsOfFew(t *testing.T) {
 			for _, p := range group {
 				of[p.time().Format("2006-01")], seen[p.repo] = true, true
 			}
-			if len(of) > mostMonths {
+			if len(of) > maxMonths {
 				t.Errorf("%d months: one insert is of %d", months, len(of))
 			}
 		}

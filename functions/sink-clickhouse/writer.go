@@ -17,7 +17,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/lease"
 )
 
-// leaseKey is the right to write what stands in the partitions of one number,
+// leaseKey is the right to write what is in the partitions of one number,
 // of whatever topic: one writer at a time.
 func leaseKey(partition int32) string {
 	return "github:pipeline:writer:{sink-clickhouse}:" + strconv.Itoa(int(partition))
@@ -25,9 +25,9 @@ func leaseKey(partition int32) string {
 
 const (
 	leaseTTL = 10 * time.Second
-	// landing is how long after its lease has ended a dead writer's last insert
+	// insertGrace is how long after its lease has ended a dead writer's last insert
 	// may still land: the insert's own limit, and what the network may add.
-	landing = insertLimit + 2*time.Second
+	insertGrace = insertLimit + 2*time.Second
 )
 
 // writer is this process's right to write. ClickHouse has no compare-and-set by
@@ -37,49 +37,49 @@ type writer struct {
 	redis redis.UniversalClient
 	store *store
 
-	mu     sync.Mutex
-	held   map[int32]held
-	work   context.Context // ends when a lease is lost
-	lost   context.CancelCauseFunc
-	unsure time.Time // until then a statement that was not answered may still land
+	mu              sync.Mutex
+	leases          map[int32]partitionLease
+	work            context.Context // ends when a lease is lost
+	lost            context.CancelCauseFunc
+	unansweredUntil time.Time // until then a statement that was not answered may still land
 }
 
-// held is the lease of one partition.
-type held struct {
+// partitionLease is the lease of one partition.
+type partitionLease struct {
 	*lease.Lease
 	stop func()
 }
 
-// take makes sure that this process is the only writer of some partitions, and
-// waits for as long as a predecessor, or a statement of its own that was not
-// answered, may still be at it. Leases are taken in the order of the partitions,
+// acquireAll makes this process the only writer of some partitions. It waits for as
+// long as an insert of a predecessor, or one of its own that was not answered, may
+// still be executed. Leases are taken in the order of the partitions,
 // so that two writers never wait for each other.
-func (w *writer) take(ctx context.Context, partitions []int32) error {
+func (w *writer) acquireAll(ctx context.Context, partitions []int32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.held == nil || w.work.Err() != nil {
-		if err := w.giveUp(); err != nil {
+	if w.leases == nil || w.work.Err() != nil {
+		if err := w.releaseAll(); err != nil {
 			return err
 		}
-		w.held = map[int32]held{}
+		w.leases = map[int32]partitionLease{}
 		w.work, w.lost = context.WithCancelCause(context.WithoutCancel(ctx))
 	}
-	var fresh []*lease.Lease
+	var acquired []*lease.Lease
 	for _, p := range slices.Sorted(slices.Values(partitions)) {
-		if _, ok := w.held[p]; ok {
+		if _, ok := w.leases[p]; ok {
 			continue
 		}
 		l, err := w.acquire(ctx, leaseKey(p))
 		if err != nil {
-			return errors.Join(err, w.giveUp())
+			return errors.Join(err, w.releaseAll())
 		}
 		work, stop := l.Keep(w.work)
 		unhook := context.AfterFunc(work, func() { w.lost(context.Cause(work)) })
-		w.held[p] = held{l, func() { unhook(); stop() }}
-		fresh = append(fresh, l)
+		w.leases[p] = partitionLease{l, func() { unhook(); stop() }}
+		acquired = append(acquired, l)
 	}
-	if err := w.outlive(ctx, fresh); err != nil {
-		return errors.Join(err, w.giveUp())
+	if err := w.waitForEarlierInserts(ctx, acquired); err != nil {
+		return errors.Join(err, w.releaseAll())
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) 
 			return l, err
 		}
 		if !said {
-			slog.Info("waiting for another writer to give its lease back", "lease", key)
+			slog.Info("waiting for another writer's lease", "lease", key)
 		}
 		select {
 		case <-time.After(min(other.Remaining+10*time.Millisecond, time.Second)):
@@ -102,20 +102,20 @@ func (w *writer) acquire(ctx context.Context, key string) (*lease.Lease, error) 
 	}
 }
 
-// outlive waits until no insert of an earlier writer can land any more, nor one
+// waitForEarlierInserts waits until no insert of an earlier writer can land any more, nor one
 // of this. One that released its lease had none under way. If Redis remembers
 // nobody, there was none only if ClickHouse has no markers either.
-func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
+func (w *writer) waitForEarlierInserts(ctx context.Context, acquired []*lease.Lease) error {
 	var last time.Time
-	forgotten := false
-	for _, l := range fresh {
+	unknown := false
+	for _, l := range acquired {
 		until, known := l.Predecessor()
-		forgotten = forgotten || !known
+		unknown = unknown || !known
 		if until.After(last) {
 			last = until
 		}
 	}
-	if forgotten {
+	if unknown {
 		var markers uint64 // those that a rebuild has put aside are markers too
 		if err := w.store.conn.QueryRow(ctx, "SELECT sum(total_rows) FROM system.tables WHERE database = 'pulse' AND name IN ('sink_commits', 'old_sink_commits')").Scan(&markers); err != nil {
 			return fmt.Errorf("look for markers: %w", err)
@@ -124,15 +124,15 @@ func (w *writer) outlive(ctx context.Context, fresh []*lease.Lease) error {
 			last = time.Now().Add(leaseTTL)
 		}
 	}
-	until := w.unsure
-	if !last.IsZero() && last.Add(landing).After(until) {
-		until = last.Add(landing)
+	until := w.unansweredUntil
+	if !last.IsZero() && last.Add(insertGrace).After(until) {
+		until = last.Add(insertGrace)
 	}
 	wait := time.Until(until)
 	if wait <= 0 {
 		return nil
 	}
-	slog.Info("an insert may be on its way, of a writer that did not take its leave or by a connection that broke: waiting until it can no longer land", "wait", wait)
+	slog.Info("waiting until an unanswered insert can no longer land", "wait", wait)
 	select {
 	case <-time.After(wait):
 		return nil
@@ -149,13 +149,13 @@ func (w *writer) write(ctx context.Context, statements func(context.Context) err
 	}
 	defer cancel()
 	err = statements(ctx)
-	w.doubt(err)
+	w.noteFailure(err)
 	return err
 }
 
-// doubt notes that a statement failed. One that ClickHouse did not answer may
-// still be executed: until it cannot, take waits and no lease is given back.
-func (w *writer) doubt(err error) {
+// noteFailure notes that a statement failed. One that ClickHouse did not answer may
+// still be executed: until it cannot, acquireAll waits and no lease is released.
+func (w *writer) noteFailure(err error) {
 	var answer *clickhouse.Exception
 	var dialed *net.OpError
 	if err == nil || errors.As(err, &answer) || errors.As(err, &dialed) && dialed.Op == "dial" {
@@ -163,47 +163,47 @@ func (w *writer) doubt(err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.unsure = time.Now().Add(landing)
+	w.unansweredUntil = time.Now().Add(insertGrace)
 }
 
 // fence returns a context for inserts: it ends when the lease does.
 func (w *writer) fence(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.held) == 0 {
+	if len(w.leases) == 0 {
 		return nil, nil, errors.New("no writer's lease")
 	}
 	if w.work.Err() != nil {
 		return nil, nil, fmt.Errorf("writer's lease: %w", context.Cause(w.work))
 	}
 	fenced, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(w.work, func() { cancel(context.Cause(w.work)) })
-	return fenced, func() { unhook(); cancel(nil) }, nil
+	stop := context.AfterFunc(w.work, func() { cancel(context.Cause(w.work)) })
+	return fenced, func() { stop(); cancel(nil) }, nil
 }
 
-// leave gives the leases back, so that a successor need not wait. While a
-// statement that was not answered may still land, they run out instead.
-func (w *writer) leave() error {
+// release releases the leases, so that a successor need not wait. While a
+// statement that was not answered may still land, they expire instead.
+func (w *writer) release() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.giveUp()
+	return w.releaseAll()
 }
 
-func (w *writer) giveUp() (err error) {
+func (w *writer) releaseAll() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	for _, h := range w.held {
+	for _, h := range w.leases {
 		h.stop()
-		if time.Now().Before(w.unsure) {
-			continue // it runs out, and a successor waits
+		if time.Now().Before(w.unansweredUntil) {
+			continue // it expires, and a successor waits
 		}
 		if e := h.Release(ctx); !errors.Is(e, lease.ErrLost) {
 			err = errors.Join(err, e)
 		}
 	}
-	if w.held != nil {
+	if w.leases != nil {
 		w.lost(context.Canceled)
-		w.held = nil
+		w.leases = nil
 	}
 	return err
 }

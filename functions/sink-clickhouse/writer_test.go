@@ -39,13 +39,13 @@ func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
 	partitions := []int32{0, 1, 2}
 	client := remembering(t, partitions)
 	first, second := &writer{redis: client}, &writer{redis: client}
-	if err := first.take(t.Context(), partitions); err != nil {
+	if err := first.acquireAll(t.Context(), partitions); err != nil {
 		t.Fatal(err)
 	}
 	refused, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	var other *lease.Held
-	if err := second.take(refused, partitions); !errors.As(err, &other) {
+	if err := second.acquireAll(refused, partitions); !errors.As(err, &other) {
 		t.Fatalf("two writers at once, or another reason: %v", err)
 	}
 	if _, _, err := second.fence(t.Context()); err == nil {
@@ -53,8 +53,8 @@ func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
 	}
 	began := time.Now()
 	taken := make(chan error, 1)
-	go func() { taken <- second.take(context.Background(), partitions) }()
-	if err := first.leave(); err != nil {
+	go func() { taken <- second.acquireAll(context.Background(), partitions) }()
+	if err := first.release(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-taken; err != nil {
@@ -66,7 +66,7 @@ func TestWriterThatLeavesHandsItsLeasesOver(t *testing.T) {
 	if _, _, err := first.fence(t.Context()); err == nil {
 		t.Error("a writer that has left may insert")
 	}
-	if err := second.leave(); err != nil {
+	if err := second.release(); err != nil {
 		t.Error(err)
 	}
 }
@@ -76,13 +76,13 @@ func TestNobodyWritesWhileAnInsertThatWasNotAnsweredMayLand(t *testing.T) {
 	// take takes the right to write. Where there is nothing to wait for it has less
 	// time than any wait is long, else it is broken off.
 	take := func(w *writer, waits bool) error {
-		limit := min(leaseTTL, landing) - time.Second
+		limit := min(leaseTTL, insertGrace) - time.Second
 		if waits {
 			limit = 300 * time.Millisecond
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		return w.take(ctx, partitions)
+		return w.acquireAll(ctx, partitions)
 	}
 	for name, c := range map[string]struct {
 		err  error
@@ -97,7 +97,7 @@ func TestNobodyWritesWhileAnInsertThatWasNotAnsweredMayLand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client := remembering(t, partitions)
 			first, second := &writer{redis: client}, &writer{redis: client}
-			if err := first.take(t.Context(), partitions); err != nil {
+			if err := first.acquireAll(t.Context(), partitions); err != nil {
 				t.Fatal(err)
 			}
 			if err := first.write(t.Context(), func(context.Context) error { return c.err }); !errors.Is(err, c.err) {
@@ -106,7 +106,7 @@ func TestNobodyWritesWhileAnInsertThatWasNotAnsweredMayLand(t *testing.T) {
 			if err := take(first, c.lost); c.lost && !errors.Is(err, context.DeadlineExceeded) || !c.lost && err != nil {
 				t.Errorf("the writer itself: %v", err)
 			}
-			if err := first.leave(); err != nil {
+			if err := first.release(); err != nil {
 				t.Fatal(err)
 			}
 			var other *lease.Held

@@ -7,9 +7,10 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// unmarked is what blocks lead to besides rows of the time series. Several blocks
-// of a backlog have many rows of one repository, of which one is enough.
-type unmarked struct {
+// pending is what blocks lead to besides rows of the time series, until it is
+// inserted and marked. Several blocks of a backlog have many rows of one
+// repository: one is enough.
+type pending struct {
 	state   map[int64]*row // of each repository the row that wins
 	pushes  map[push]bool
 	block   kafka.Block // where they begin and end
@@ -24,12 +25,12 @@ type push struct {
 
 func (p *push) time() time.Time { return time.UnixMilli(p.at).UTC() }
 
-func newUnmarked() *unmarked {
-	return &unmarked{state: map[int64]*row{}, pushes: map[push]bool{}, block: kafka.Block{First: kafka.Offsets{}, Next: kafka.Offsets{}}}
+func newPending() *pending {
+	return &pending{state: map[int64]*row{}, pushes: map[push]bool{}, block: kafka.Block{First: kafka.Offsets{}, Next: kafka.Offsets{}}}
 }
 
-// take takes rows over and returns those that it does not need.
-func (u *unmarked) take(rows []*row) (free []*row) {
+// add takes rows over and returns those that it does not need.
+func (u *pending) add(rows []*row) (free []*row) {
 	for _, w := range rows {
 		if w.PushedAt != nil {
 			u.pushes[push{w.ID, w.PushedAt.UnixMilli()}] = true
@@ -42,8 +43,8 @@ func (u *unmarked) take(rows []*row) (free []*row) {
 	return free
 }
 
-// follow notes where a block begins and ends whose rows were taken over.
-func (u *unmarked) follow(b kafka.Block) {
+// extend notes where a block begins and ends whose rows were added.
+func (u *pending) extend(b kafka.Block) {
 	for p, first := range b.First {
 		if _, known := u.block.First[p]; !known {
 			u.block.First[p] = first
