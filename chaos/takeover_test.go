@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // doorLimit is how long aggregate's bulk door may take for a few hundred records.
@@ -142,6 +143,40 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 	_ = s.cmd.Process.Signal(syscall.SIGCONT)
 	if err := s.succeeds(ctx); err != nil {
 		return []error{err}
+	}
+	return l.settled(ctx)
+}
+
+// TestRowsOfAnOutputThatIsWidenedAreStoredAlike: the sinks read nothing until rows,
+// what restates them and repeats have been written to a topic that grew meanwhile.
+func TestRowsOfAnOutputThatIsWidenedAreStoredAlike(t *testing.T) {
+	if short() {
+		t.Skip("with -chaos.rounds, as `make chaos` runs it: functions/aggregate tests the same without the sinks")
+	}
+	t.Parallel()
+	for _, err := range throughWidenedOutput(t.Context(), t, absolute(t, programs)) {
+		t.Error(err)
+	}
+}
+
+func throughWidenedOutput(ctx context.Context, t *testing.T, programs string) []error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	p := newPipeline(t, programs, 0, small()) // no bell rings: aggregate's bulk mode alone is at work
+	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 9)))
+	for n := range batches {
+		if err := l.batch(ctx); err != nil {
+			return []error{err}
+		}
+		if err := p.door(ctx, "aggregate"); err != nil {
+			return []error{err}
+		}
+		if n%2 == 0 && n < 6 {
+			if err := p.widen(ctx, event.TopicProcessedRepos); err != nil {
+				return []error{fmt.Errorf("give %s a partition more: %w", event.TopicProcessedRepos, err)}
+			}
+		}
 	}
 	return l.settled(ctx)
 }
