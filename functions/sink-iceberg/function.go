@@ -138,7 +138,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 		Drain:   drain,
 		Accept:  codec.Accept,
 		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
-		Tasks:  map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
+		Tasks:   map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
 		Closers: []func() error{func() error { letters.Close(); return nil }, shelf.close},
 	}, nil
 }
