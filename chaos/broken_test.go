@@ -42,7 +42,7 @@ var breaches = []breach{
 		name: "marker before state", file: "functions/sink-clickhouse/sink.go",
 		old:    []string{"		if err := r.insertState(ctx, \"pulse.\", r.pending); err != nil {\n"},
 		new:    []string{"		if _, err := r.commit(ctx, event.TopicProcessedRepos, topicID, r.pending.block, r.marked); err != nil {\n			return err\n		}\n		if err := r.insertState(ctx, \"pulse.\", r.pending); err != nil {\n"},
-		faults: "^kill -9 before state rows|^bulk door beside it: sink-clickhouse",
+		faults: "^kill -9 before state rows|^bulk job beside it: sink-clickhouse",
 	},
 	{
 		name: "rows beyond the marker are not looked for", file: "functions/sink-clickhouse/sink.go",

@@ -10,13 +10,13 @@ import (
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
-// TestBulkDoorKilledWhileItsMarkerWaitsLosesNothing: the time series has the rows
+// TestBulkJobKilledWhileItsMarkerWaitsLosesNothing: the time series has the rows
 // of some blocks, of which neither the state of repositories nor a marker tells.
-func TestBulkDoorKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
+func TestBulkJobKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	p := newPipeline(t, absolute(t, programs), 0, small()) // no bell rings: the doors alone are at work
+	p := newPipeline(t, absolute(t, programs), 0, small()) // no bell rings: the bulk jobs alone are at work
 	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 4)))
 	for range batches {
 		if err := l.batch(ctx); err != nil {
@@ -36,7 +36,7 @@ func TestBulkDoorKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			t.Fatal("a bulk door did not end")
+			t.Fatal("a bulk job did not end")
 		}
 	}
 	aggregate := open("aggregate")
@@ -62,7 +62,7 @@ func TestBulkDoorKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 	victim <- first
 	end(first)
 	if first.cmd.ProcessState.Success() || !<-sprung {
-		t.Fatalf("the bulk door ended by itself, after %d blocks", blocks)
+		t.Fatalf("the bulk job ended by itself, after %d blocks", blocks)
 	}
 
 	conn, err := sinkclickhouse.Open(p.direct["CLICKHOUSE_URL"])

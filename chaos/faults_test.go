@@ -57,7 +57,7 @@ func faults(p *pipeline) (all []fault) {
 		add("zombie: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 			return p.zombie(ctx, f, between(random, 500*time.Millisecond, 3*time.Second))
 		})
-		add("bulk door beside it: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
+		add("bulk job beside it: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 			s, err := p.replica(f, "drain")
 			if err != nil {
 				return err

@@ -21,8 +21,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// doorLimit is how long aggregate's bulk door may take for a few hundred records.
-const doorLimit = time.Minute
+// bulkLimit is how long aggregate's bulk job may take for a few hundred records.
+const bulkLimit = time.Minute
 
 // TestHistoriesBeyondALogThatBeganAgainStopAggregate: a Kafka that lost its disk
 // may keep a topic's id. Its offsets begin again at 0, and mean other records than
@@ -40,12 +40,12 @@ func throughLogThatBeganAgain(ctx context.Context, t *testing.T, programs string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	p := newPipeline(t, programs, 0, small()) // no bell rings: the door alone is at work
+	p := newPipeline(t, programs, 0, small()) // no bell rings: the bulk job alone is at work
 	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 7)))
 	if err := l.batch(ctx); err != nil {
 		return []error{err}
 	}
-	if err := p.door(ctx, "aggregate"); err != nil {
+	if err := p.drainInBulk(ctx, "aggregate"); err != nil {
 		return []error{err}
 	}
 	const state = "github:pipeline:state"
@@ -82,7 +82,7 @@ func throughLogThatBeganAgain(ctx context.Context, t *testing.T, programs string
 		return []error{err}
 	}
 	var errs []error
-	if err := p.door(ctx, "aggregate"); err == nil {
+	if err := p.drainInBulk(ctx, "aggregate"); err == nil {
 		errs = append(errs, errors.New("aggregate went on with histories of another log"))
 	}
 	log, err := os.ReadFile(filepath.Join(p.dir, "log", "aggregate-stray.log"))
@@ -103,9 +103,9 @@ func throughLogThatBeganAgain(ctx context.Context, t *testing.T, programs string
 	return errs
 }
 
-// TestBulkDoorGoesOnAfterItsSessionExpired stops aggregate's bulk door in the
+// TestBulkJobGoesOnAfterItsSessionExpired stops aggregate's bulk job in the
 // middle of a transaction, for longer than its group waits for it.
-func TestBulkDoorGoesOnAfterItsSessionExpired(t *testing.T) {
+func TestBulkJobGoesOnAfterItsSessionExpired(t *testing.T) {
 	if short() {
 		t.Skip("with -chaos.rounds, as `make chaos` runs it: it waits for a session to expire")
 	}
@@ -119,7 +119,7 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	p := newPipeline(t, programs, 0, small()) // no bell rings: the door alone is at work
+	p := newPipeline(t, programs, 0, small()) // no bell rings: the bulk job alone is at work
 	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 8)))
 	for range batches {
 		if err := l.batch(ctx); err != nil {
@@ -137,7 +137,7 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 	}
 	opened <- s
 	if !<-stopped {
-		return []error{errors.New("the bulk door committed nothing")}
+		return []error{errors.New("the bulk job committed nothing")}
 	}
 	pause(ctx, 14*time.Second)
 	_ = s.cmd.Process.Signal(syscall.SIGCONT)
@@ -169,7 +169,7 @@ func throughWidenedOutput(ctx context.Context, t *testing.T, programs string) []
 		if err := l.batch(ctx); err != nil {
 			return []error{err}
 		}
-		if err := p.door(ctx, "aggregate"); err != nil {
+		if err := p.drainInBulk(ctx, "aggregate"); err != nil {
 			return []error{err}
 		}
 		if n%2 == 0 && n < 6 {
@@ -181,8 +181,8 @@ func throughWidenedOutput(ctx context.Context, t *testing.T, programs string) []
 	return l.settled(ctx)
 }
 
-// door runs a function's bulk door to its end.
-func (p *pipeline) door(ctx context.Context, function string) error {
+// drainInBulk runs a function's bulk job to its end.
+func (p *pipeline) drainInBulk(ctx context.Context, function string) error {
 	s, err := p.replica(function, "drain")
 	if err != nil {
 		return err
@@ -190,17 +190,17 @@ func (p *pipeline) door(ctx context.Context, function string) error {
 	return s.succeeds(ctx)
 }
 
-// succeeds waits for the end of a bulk door.
+// succeeds waits for the end of a bulk job.
 func (s *stray) succeeds(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, doorLimit)
+	ctx, cancel := context.WithTimeout(ctx, bulkLimit)
 	defer cancel()
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		return fmt.Errorf("a bulk door did not end: %w", ctx.Err())
+		return fmt.Errorf("a bulk job did not end: %w", ctx.Err())
 	}
 	if !s.cmd.ProcessState.Success() {
-		return fmt.Errorf("a bulk door ended with %s", s.cmd.ProcessState)
+		return fmt.Errorf("a bulk job ended with %s", s.cmd.ProcessState)
 	}
 	return nil
 }

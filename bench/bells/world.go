@@ -45,7 +45,7 @@ type world struct {
 	ask          *goredis.Client
 }
 
-// settle makes a world: it fills the topic and has the bulk door work it off.
+// settle makes a world: it fills the topic and has the bulk job work it off.
 func (b *bench) settle(ctx context.Context, repositories int) (*world, error) {
 	w := &world{bench: b, repositories: repositories}
 	full := time.Now().UTC().Truncate(24 * time.Hour).Add(-laterSteps * time.Hour).Truncate(24 * time.Hour)

@@ -1,4 +1,4 @@
-// Command drain measures the bulk doors.
+// Command drain measures the bulk jobs.
 //
 // That of the function aggregate it measures against Apache Spark doing the same
 // job, on the same Kafka, machine and records:

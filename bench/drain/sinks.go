@@ -23,7 +23,7 @@ import (
 )
 
 // sinks runs each sink's benchmark against its store's bare writer, then its bulk
-// door as a process of its own, over all records, and audits, rebuilds and
+// job as a process of its own, over all records, and audits, rebuilds and
 // maintains what came out.
 func (b *bench) sinks(ctx context.Context) (err error) {
 	client, err := kgo.NewClient(b.kafka.Options()...)
@@ -44,7 +44,7 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 		if !b.bare {
 			break
 		}
-		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BulkDoor", "-benchtime", "1x", "-timeout", "1h", "./functions/"+name)
+		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "BulkJob", "-benchtime", "1x", "-timeout", "1h", "./functions/"+name)
 		test.Env, test.Stdout, test.Stderr = env, os.Stdout, os.Stderr
 		if err := test.Run(); err != nil {
 			return fmt.Errorf("benchmark of %s: %w", name, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// whole drains all records through the three bulk doors at once into empty
+// whole drains all records through the three bulk jobs at once into empty
 // stores, and then audits, rebuilds and maintains what came out. Kafka and
 // ClickHouse are counted on neither side, Redis is not asked.
 func (b *bench) whole(ctx context.Context) (err error) {

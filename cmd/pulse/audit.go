@@ -138,7 +138,7 @@ func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 		return errors.Join(at.raw.Account(within, nil, raw), at.cold.Account(within, nil, cold))
 	})
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
-		truncated, err := kafka.Forgotten(ctx, s.kafka, topic)
+		truncated, err := kafka.Truncated(ctx, s.kafka, topic)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("audit: %w", err), group.Wait())
 		}

@@ -28,9 +28,9 @@ func account(t *testing.T, names string) *audit.Account {
 }
 
 func TestAnAuditFindsWhateverDiffers(t *testing.T) {
-	f := func(base, processed, hot, raw, cold string, forgotten bool, ledger int64, want string) {
+	f := func(base, processed, hot, raw, cold string, truncated bool, ledger int64, want string) {
 		t.Helper()
-		a := accounts{base: account(t, base), processed: account(t, processed), hot: account(t, hot), raw: account(t, raw), cold: account(t, cold), truncated: forgotten}
+		a := accounts{base: account(t, base), processed: account(t, processed), hot: account(t, hot), raw: account(t, raw), cold: account(t, cold), truncated: truncated}
 		lines := map[string][]event.OwnerSwept{}
 		if ledger > 0 {
 			lines["s"] = []event.OwnerSwept{{SweepID: "s", Seen: ledger, Status: event.StatusComplete}}

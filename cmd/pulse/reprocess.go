@@ -106,7 +106,7 @@ func (r *reprocessCommand) archive(ctx context.Context, env map[string]string) (
 		if err != nil {
 			return nil, err
 		}
-		if needed, err = kafka.Forgotten(ctx, cfg, event.TopicBaseRepos); err != nil {
+		if needed, err = kafka.Truncated(ctx, cfg, event.TopicBaseRepos); err != nil {
 			return nil, err
 		}
 	}

@@ -57,7 +57,7 @@ func (w *world) exact(byRepo map[int64][]event.RepoObserved) {
 	}
 }
 
-func TestBulkDoorsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
+func TestBulkJobsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
 	w := newWorld(t)
 	w.env["AGGREGATE_MEMBER"] = "dynamic"
 	byRepo, mixed := some(t, 10)
@@ -83,7 +83,7 @@ func TestBulkDoorsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
 	w.exact(byRepo)
 }
 
-func TestBulkDoorGoesOnFromWhereverItWasBroken(t *testing.T) {
+func TestBulkJobGoesOnFromWhereverItWasBroken(t *testing.T) {
 	w := newWorld(t)
 	byRepo, mixed := some(t, 10)
 	part := len(mixed) / 4

@@ -14,10 +14,10 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// BenchmarkBulkDoor drains all of a topic, and sends the same blocks to the same
+// BenchmarkBulkJob drains all of a topic, and sends the same blocks to the same
 // tables from memory, as fast as clickhouse-go does. `make bench` brings the
 // servers.
-func BenchmarkBulkDoor(b *testing.B) {
+func BenchmarkBulkJob(b *testing.B) {
 	environ := map[string]string{}
 	for _, name := range []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL"} {
 		if environ[name] = os.Getenv(name); environ[name] == "" {

@@ -19,10 +19,10 @@ import (
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// BenchmarkBulkDoor drains all of a topic into a table, and writes the same rows
+// BenchmarkBulkJob drains all of a topic into a table, and writes the same rows
 // from memory with arrow-go's own Parquet writer. `make bench` brings the
 // servers.
-func BenchmarkBulkDoor(b *testing.B) {
+func BenchmarkBulkJob(b *testing.B) {
 	environ := map[string]string{}
 	for _, name := range []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL"} {
 		if environ[name] = os.Getenv(name); environ[name] == "" {
@@ -124,7 +124,7 @@ func drainProcessed(b *testing.B, cfg Config, codec *event.Codec, s *shelf) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := d.Exhaust(b.Context()); err != nil {
+	if err := d.DrainAll(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	if err := d.Stop(b.Context()); err != nil {

@@ -37,7 +37,7 @@ type Config struct {
 	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
 	Keep     Keep
-	// Share is the part of the partitions that this process of a bulk door drains.
+	// Share is the part of the partitions that this process of a bulk job drains.
 	Share kafka.Share `env:"SHARE"`
 }
 
@@ -65,7 +65,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 128 << 20
 
-// The bulk door waits for full blocks, but not for what does not come. Three of
+// The bulk job waits for full blocks, but not for what does not come. Three of
 // them are in memory at once: gathered, prepared, on their way to the store.
 // Garbage may gather, in percent of what is held, as long as all is within
 // bulkMemory. Rows of unusual weight take more memory, and time to collect it.
@@ -96,7 +96,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	return d, nil
 }
 
-// Drain is the bulk door: it stores all that stands in its share of the topics
+// Drain is the bulk job: it stores all that stands in its share of the topics
 // when it begins. Several processes may each have a share, and the function may
 // be at work besides: of two that store the same records one is told so and goes
 // on behind them. It may be ended and repeated at any point.
@@ -114,7 +114,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	return d.DrainAll(ctx)
 }
 
-// newDraining returns the one drain of the function and of the bulk door.
+// newDraining returns the one drain of the function and of the bulk job.
 func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {

@@ -121,7 +121,7 @@ func TestBlockRingsOnceAndOnlyIfItIsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Exhaust(t.Context()); err != nil {
+	if err := d.DrainAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, d)

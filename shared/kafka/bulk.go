@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// bulkPatience is how long a bulk door goes on trying while nothing succeeds, and
+// bulkPatience is how long a bulk job goes on trying while nothing succeeds, and
 // blocks do not become smaller.
 const bulkPatience = 2 * time.Minute
 
-// Exhaust starts the drain and returns when all that stands in its topics now is
+// DrainAll starts the drain and returns when all that stands in its topics now is
 // durable. It is safe to end and to repeat at any point.
-func (d *Drain) Exhaust(ctx context.Context) error {
+func (d *Drain) DrainAll(ctx context.Context) error {
 	target, err := d.ends(ctx)
 	if err != nil {
 		return err

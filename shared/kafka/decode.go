@@ -21,7 +21,7 @@ type Decoder[R any] struct {
 	spare []*R // at most mostSpare
 }
 
-// mostSpare is two blocks of a bulk door and some: a function that has worked off
+// mostSpare is two blocks of a bulk job and some: a function that has worked off
 // a backlog does not keep the memory of larger ones.
 const mostSpare = 60_000
 

@@ -169,7 +169,7 @@ func TestBlocksThatAStoreHoldsBackAreCoveredByTheLast(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := d.Exhaust(ctx); err != nil {
+	if err := d.DrainAll(ctx); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, d)
@@ -194,7 +194,7 @@ func TestSharesDrainTheirPartitionsSideBySide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Exhaust(t.Context()); err != nil {
+		if err := d.DrainAll(t.Context()); err != nil {
 			t.Error(err)
 		}
 		for p := range d.Covered() {

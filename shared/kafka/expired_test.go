@@ -33,7 +33,7 @@ func TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor(t *testing.T) {
 	defer stop(t, d)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := d.Exhaust(ctx); err != nil {
+	if err := d.DrainAll(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if rest, err := kafka.Remaining(t.Context(), cfg, "in"); err != nil || len(rest) != 0 {

@@ -26,7 +26,7 @@ func copying(t *testing.T, cfg kafka.Config) map[string]map[int32]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Exhaust(t.Context()); err != nil {
+	if err := d.DrainAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, d)

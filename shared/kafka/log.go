@@ -108,9 +108,9 @@ func remainingOf(ctx context.Context, admin *kadm.Client, topics ...string) (Off
 	return ends, nil
 }
 
-// Forgotten says whether a topic has lost records that it once had: to its
+// Truncated says whether a topic has lost records that it once had: to its
 // retention, or to somebody who deleted them.
-func Forgotten(ctx context.Context, cfg Config, topic string) (bool, error) {
+func Truncated(ctx context.Context, cfg Config, topic string) (bool, error) {
 	starts, err := Starts(ctx, cfg, topic)
 	for _, start := range starts {
 		if start > 0 {

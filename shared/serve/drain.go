@@ -157,7 +157,7 @@ func (d *Draining) Status() Status {
 
 // DrainAll is bulk mode: it drains what is in the topics now, and closes.
 func (d *Draining) DrainAll(ctx context.Context) error {
-	err := d.Drain.Exhaust(ctx)
+	err := d.Drain.DrainAll(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	return errors.Join(err, d.Close(ending))
