@@ -377,7 +377,7 @@ func TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning(t *testing.
 				w.t.Fatal(err)
 			}
 		},
-		"made again by another": func(w *world) {
+		"recreated by another": func(w *world) {
 			if err := w.open().DropTable(context.Background(), table.Identifier{namespace, TableBase}); err != nil {
 				w.t.Fatal(err)
 			}

@@ -20,7 +20,7 @@ import (
 const commitTries = 20
 
 // errWentBack: the table knows less than it did.
-var errWentBack = errors.New("the table was emptied, made again or set back")
+var errWentBack = errors.New("the table was emptied, recreated or restored")
 
 // errOvertaken: another writer has stored part of the block in hand.
 var errOvertaken = errors.New("another writer is storing the same records")

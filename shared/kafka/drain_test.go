@@ -346,7 +346,7 @@ func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}
-	refused(t, cfg, s, "was made again")
+	refused(t, cfg, s, "was recreated")
 }
 
 func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {

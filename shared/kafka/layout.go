@@ -27,7 +27,7 @@ import (
 // commit of their group may be laid out differently.
 type layout map[string]spread // by topic
 
-// spread is the layout of one topic. One that was made again, under another id,
+// spread is the layout of one topic. One that was recreated, under another id,
 // begins anew.
 type spread struct {
 	TopicID    string `json:"topic_id"` // 32 hex digits

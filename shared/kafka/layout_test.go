@@ -100,7 +100,7 @@ func TestKeyKeepsItsPartitionOfAnOutputThatIsWidened(t *testing.T) {
 	}
 }
 
-// A topic that was made again is laid out as it is.
+// A topic that was recreated is laid out as it is.
 func TestOutputThatWasMadeAgainIsUsedWhole(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// TopicID returns the id of a topic, 32 hex digits. A topic made again under
+// TopicID returns the id of a topic, 32 hex digits. A topic recreated under
 // the same name has another.
 func TopicID(ctx context.Context, cfg Config, topic string) (string, error) {
 	client, err := kgo.NewClient(cfg.Options()...)

@@ -16,7 +16,7 @@ import (
 )
 
 // Mark is where a store stands in one partition. The topic is known by its id:
-// a topic deleted and made again is another one, though its name is the same.
+// a topic deleted and recreated is another one, though its name is the same.
 type Mark struct {
 	TopicID   string // 32 hex digits
 	Partition int32
@@ -294,7 +294,7 @@ func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error
 			end, exists := ends.Lookup(topic, m.Partition)
 			switch {
 			case m.TopicID != ids[topic]:
-				return nil, nil, fmt.Errorf("%w: the store holds offsets of topic %s under id %s, but the broker's %s has id %s: the topic was made again; point the function to its old Kafka, or empty the store",
+				return nil, nil, fmt.Errorf("%w: the store holds offsets of topic %s under id %s, but the broker's %s has id %s: the topic was recreated; point the function to its old Kafka, or empty the store",
 					ErrFatal, topic, m.TopicID, topic, ids[topic])
 			case !exists || m.Next > end.Offset:
 				return nil, nil, fmt.Errorf("%w: the store is at offset %d of %s/%d, but the log ends at %d: the broker has lost records",
