@@ -61,6 +61,14 @@ func (b *bench) coldStarts(start func(name string) *hosted, pid func(*hosted) in
 		if got[204] != 1 || stored > 10*time.Second { // after 15 s a bell is answered in any case
 			b.t.Fatalf("%s: answer %v after %s", h.name, got, stored)
 		}
+		// Its sinks have begun to store what its aggregate has committed. An insert
+		// that SIGTERM cuts off would keep the next writer waiting until it can no
+		// longer land.
+		if h.name == "m7pulse" {
+			if got := h.post([]request{tick("wake")}); got[204] != 1 {
+				b.t.Fatalf("%s: a wake is answered %v", h.name, got)
+			}
+		}
 		return stored
 	}
 	order := []string{"fetch-org", "m7pulse", "aggregate", "sink-clickhouse", "sink-iceberg"} // as an observation passes
