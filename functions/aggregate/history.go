@@ -257,7 +257,7 @@ func (s *historyStore) clearRebuilding(ctx context.Context, topicID string) erro
 	return nil
 }
 
-// checkEpoch errs when the state is no longer of the epoch in which it was opened.
+// checkEpoch errs when the state has another epoch than when it was opened.
 func (s *historyStore) checkEpoch(epoch string) error {
 	if epoch != strconv.FormatUint(s.epoch, 10) {
 		return fmt.Errorf("%w: its epoch is %q, not %d: it was begun again, or lost", errChangedElsewhere, epoch, s.epoch)

@@ -42,7 +42,7 @@ func tablesOf(versions [][]string) map[string][]defined {
 	return tables
 }
 
-// fewTexts are the texts of which there are few: one for many rows.
+// fewTexts are the texts with few values: one for many rows.
 func fewTexts(table string) []string {
 	few := []string{"owner", "owner_type", "company", "primary_language", "license", "source"}
 	if table == series {

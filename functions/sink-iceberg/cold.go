@@ -31,7 +31,7 @@ type cold[R any] struct {
 	columns []column[R]
 	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
-	key     func(*R) repo.Key  // nil where a repeat is told by nothing but its offset
+	key     func(*R) repo.Key  // nil where only the offset identifies a repeat
 	seen    offsets            // the table's, as this process last saw them
 }
 

@@ -139,7 +139,7 @@ func processedRow(id int64, day int, revision int64) *event.RepoProcessed {
 	return p
 }
 
-// complete is a row of which every field is known, each with a value of its own.
+// complete is a row with every field known, each with a value of its own.
 func complete(id int64) *event.RepoProcessed {
 	at := time.Date(2025, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 	p := &event.RepoProcessed{ProcessedAt: at.Add(time.Hour), Revision: 3, Late: true}

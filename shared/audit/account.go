@@ -34,7 +34,7 @@ type Account struct {
 // NewAccount returns an empty account.
 func NewAccount() *Account { return &Account{Days: map[string]Tally{}, Sweeps: map[string]Tally{}} }
 
-// Counter is told the rows of a store one by one. Of several with one key the
+// Counter receives the rows of a store one by one. Of several with one key the
 // first is the one whose values count. sweep is the counter's only during Add.
 type Counter interface {
 	Add(key repo.Key, sweep string, sums Sums)

@@ -14,7 +14,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// full is a row of which every field is known, each with a value of its own.
+// full is a row with every field known, each with a value of its own.
 func full() *event.RepoProcessed {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 	p := &event.RepoProcessed{ProcessedAt: at.Add(time.Hour), Revision: 3, Late: true}

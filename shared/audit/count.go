@@ -21,7 +21,7 @@ const (
 	shares = 64
 )
 
-// Count makes an account in bounded memory: what it is told it writes to a
+// Count makes an account in bounded memory: what it receives it writes to a
 // temporary file without a name, and counts it share by share of the
 // repositories. It needs 44 bytes of disk a row, and in memory the keys of a
 // 64th of the rows.

@@ -89,7 +89,7 @@ type writer struct {
 func NewCodec(registryURL string) (*Codec, error) {
 	at, err := url.Parse(registryURL)
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" { // err may quote the password
-		return nil, errors.New("SCHEMA_REGISTRY_URL is no address of a schema registry: want http://host:port or https://user:password@host:port")
+		return nil, errors.New("invalid SCHEMA_REGISTRY_URL: want http://host:port or https://user:password@host:port")
 	}
 	opts := []sr.ClientOpt{sr.UserAgent("m7pulse")}
 	if at.User != nil {

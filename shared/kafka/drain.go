@@ -59,7 +59,7 @@ var ErrBehind = errors.New("at work, and more is left: ring again")
 // as a request is in flight, and cuts a handler off at 30 s.
 const coverWait = 15 * time.Second
 
-// Pauses between two sessions, of which the first failed.
+// Pauses between a session that failed and the next.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second

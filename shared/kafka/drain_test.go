@@ -43,7 +43,7 @@ func produce(t *testing.T, cfg kafka.Config, topic string, from, to int) {
 	}
 }
 
-// shelf is a store in memory that can be told to fail.
+// shelf is a store in memory that can be made to fail.
 type shelf struct {
 	mu     sync.Mutex
 	values []string

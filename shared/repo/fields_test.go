@@ -10,7 +10,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/field"
 )
 
-// full is an observation that is valid and of which every field is known.
+// full is a valid observation with every field known.
 func full() Observation {
 	o := Observation{ID: 1, NameWithOwner: "o/n", Owner: "o", Name: "n", OwnerType: "User"}
 	for _, f := range Fields() {

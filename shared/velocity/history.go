@@ -183,7 +183,7 @@ func (h History) Insert(p Point) History {
 	if i < len(h) {
 		return slices.Insert(h, i, p).thin(0)
 	}
-	// A newest point makes a rest superfluous only where the hours are kept no
+	// A newest point makes a rest unnecessary only where the hours are kept no
 	// longer, beside it, and at the far end.
 	from := 0
 	if i > 0 {

@@ -9,7 +9,7 @@ import (
 // first are the values, by their numbers, that a point of the first version has.
 // Of these a packed point says which were not observed, of every later one
 // whether it was: so a history that was packed before a value was added holds
-// nothing of it, and one of zero is told apart.
+// nothing of it, and one of zero is distinct.
 const first uint64 = 1<<15 - 1
 
 // Pack appends the history in its stored form: for each point its time, two
