@@ -15,7 +15,7 @@ functions=(fetch-org aggregate sink-clickhouse sink-iceberg)
 # copy FROM TO copies what a build needs of a folder: no tests, no go.mod.
 copy() {
   mkdir -p "$2"
-  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=githubtest \
+  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=githubtest --exclude=redistest \
     --exclude=go.mod --exclude=go.sum -cf - . | tar -C "$2" -xf -
 }
 
