@@ -115,8 +115,8 @@ func TestViewsOverRepositories(t *testing.T) {
 	p.hasPushesOfManyMonths()
 }
 
-// hasPushesOfManyMonths sends one repository whose last pushes lie in more months,
-// each of which is a partition of a table, than ClickHouse takes in one insert.
+// hasPushesOfManyMonths sends one repository whose last pushes lie in more months
+// (each a partition of a table) than ClickHouse takes in one insert.
 func (p *pulse) hasPushesOfManyMonths() {
 	p.t.Helper()
 	const months = 1_200

@@ -20,7 +20,7 @@ import (
 //	rejoin     the group has taken this member out: its session expired, or a
 //	           rebalance went on without it. A new session joins again.
 //	fenced     another process has taken this one's name, or the broker has ended
-//	           a transaction that took longer than its timeout: both are told by
+//	           a transaction that took longer than its timeout: both come with
 //	           the same errors. A new session would fence that process in turn, so
 //	           it waits until the group has no other member of the name, or for an
 //	           event.
