@@ -6,6 +6,9 @@ const (
 		"which does not say open when. Unknown when none was open or closed ones were reopened on balance."
 	backlogText = "Issues closed over issues opened: the Backlog Management Index, 1 is steady. Unknown when none was opened. " +
 		"The backlog's growth itself is open_issues_delta."
+
+	prsOpenedText  = "Pull requests opened: the change of open, merged and closed together. Net of deleted ones."
+	acceptanceText = "Pull requests merged over those decided, merged or closed: the CHAOSS Change Request Acceptance ratio. Unknown when none was decided."
 )
 
 // issues sets what the two counters of issues tell: opened = Δ(open + closed),
@@ -39,4 +42,23 @@ func (r *reading) mean(value Value, from int64) float64 {
 		}
 	}
 	return sum / n
+}
+
+// pullRequests sets opened = Δ(open + merged + closed) and acceptance =
+// Δmerged / (Δmerged + Δclosed).
+func (r *reading) pullRequests(v *Velocities) {
+	for s := Day; s <= Month; s++ {
+		b := r.bases[s]
+		merged, okMerged := r.now.delta(MergedPRs, b)
+		closed, okClosed := r.now.delta(ClosedPRs, b)
+		if !okMerged || !okClosed {
+			continue
+		}
+		if merged >= 0 && closed >= 0 && merged+closed > 0 {
+			v.SetFloat(PRAcceptanceRatio(s), float64(merged)/float64(merged+closed))
+		}
+		if open, ok := r.now.delta(OpenPRs, b); ok {
+			v.SetInt(PRsOpened(s), open+merged+closed)
+		}
+	}
 }
