@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO ?= go
-MODULES := . shared functions/aggregate functions/fetch-org functions/sink-clickhouse functions/sink-iceberg
-PACKAGES := ./... ./shared/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
+MODULES := . shared infra/local/github functions/aggregate functions/fetch-org functions/sink-clickhouse functions/sink-iceberg
+PACKAGES := ./... ./shared/... ./infra/local/github/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -104,7 +104,7 @@ lint: ## Check formatting, vet, static analysis, tidiness, scripts and the build
 	$(GO) run $(STATICCHECK) $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./...
 	@for m in $(MODULES) infra/check; do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
-	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/... ./infra/... ./replay/... ./shared/...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/... ./infra/... ./infra/local/github/... ./replay/... ./shared/...
 	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh' .ci/run); else echo "SHELLCHECK IS NOT ON PATH: the shell scripts were NOT checked" >&2; fi
 	@$(MAKE) --no-print-directory vuln
 

@@ -16,6 +16,7 @@ require (
 	github.com/m7pulse/m7pulse/functions/fetch-org v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-clickhouse v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-iceberg v0.0.0
+	github.com/m7pulse/m7pulse/infra/local/github v0.0.0
 	github.com/m7pulse/m7pulse/shared v0.0.0
 	github.com/prometheus/client_golang v1.24.1
 	github.com/rclone/gofakes3 v0.0.12
@@ -198,6 +199,8 @@ require (
 )
 
 replace github.com/m7pulse/m7pulse/shared => ./shared
+
+replace github.com/m7pulse/m7pulse/infra/local/github => ./infra/local/github
 
 replace github.com/m7pulse/m7pulse/functions/fetch-org => ./functions/fetch-org
 

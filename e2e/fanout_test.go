@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	"github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/freeport"
@@ -116,23 +116,23 @@ func TestFourReplicasSweepEachOfThirtyOwnersOnce(t *testing.T) {
 	defer state.Close()
 	t.Logf("Redis is %s", state.Kind())
 
-	plan, repos := githubtest.Plan{Seed: 1, Start: time.Now()}, map[string]int64{}
+	plan, repos := github.Plan{Seed: 1, Start: time.Now()}, map[string]int64{}
 	var logins []string
 	var total int
 	for i := range 30 {
-		o := githubtest.OwnerPlan{Login: fmt.Sprintf("owner-%d", i), User: i%5 == 0, Repos: 1 + i%6*7}
+		o := github.OwnerPlan{Login: fmt.Sprintf("owner-%d", i), User: i%5 == 0, Repos: 1 + i%6*7}
 		plan.Owners, logins = append(plan.Owners, o), append(logins, o.Login)
 		repos[o.Login] = int64(o.Repos)
 		total += o.Repos
 	}
-	github, err := githubtest.New(githubtest.Generate(plan), "token-of-a-test")
+	emulator, err := github.New(github.Generate(plan), "token-of-a-test")
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	var replicas []*replica
 	for range 4 {
-		replicas = append(replicas, newReplica(t, github,
+		replicas = append(replicas, newReplica(t, emulator,
 			"KAFKA_BROKERS="+strings.Join(kafka.ListenAddrs(), ","), "SCHEMA_REGISTRY_URL="+registry.URL, "REDIS_URL=redis://"+state.Addr(),
 			"GITHUB_TOKEN=token-of-a-test", "OWNERS="+strings.Join(logins, ","), "PAGE_SIZE=10"))
 	}

@@ -6,25 +6,25 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	"github.com/m7pulse/m7pulse/infra/local/github"
 )
 
 func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	t.Parallel()
-	world := githubtest.NewWorld()
-	facebook := &githubtest.Owner{Login: "facebook", Type: "Organization"}
+	world := github.NewWorld()
+	facebook := &github.Owner{Login: "facebook", Type: "Organization"}
 	for i := range 60 {
-		facebook.Repos = append(facebook.Repos, &githubtest.Repo{ID: int64(9000 + i), Name: fmt.Sprintf("r%d", i), Stars: int64(100 + i), Branch: "main", CreatedAt: world.Owners[0].Repos[0].CreatedAt, PushedAt: world.Owners[0].Repos[0].PushedAt})
+		facebook.Repos = append(facebook.Repos, &github.Repo{ID: int64(9000 + i), Name: fmt.Sprintf("r%d", i), Stars: int64(100 + i), Branch: "main", CreatedAt: world.Owners[0].Repos[0].CreatedAt, PushedAt: world.Owners[0].Repos[0].PushedAt})
 	}
 	world.Owners = append(world.Owners, facebook)
-	emulator, err := githubtest.New(world, "token-of-a-test")
+	emulator, err := github.New(world, "token-of-a-test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	github := httptest.NewServer(emulator)
-	defer github.Close()
+	server := httptest.NewServer(emulator)
+	defer server.Close()
 
-	p := newPulse(t, "GITHUB_TOKEN=token-of-a-test", "GITHUB_GRAPHQL_URL="+github.URL, "OWNERS=acme,jane")
+	p := newPulse(t, "GITHUB_TOKEN=token-of-a-test", "GITHUB_GRAPHQL_URL="+server.URL, "OWNERS=acme,jane")
 	out := p.run("up", "--detach")
 	for _, want := range []string{"facebook/r59", "complete", "unknown_owner", "the next sweep is due"} {
 		if !strings.Contains(out, want) {

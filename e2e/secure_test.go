@@ -29,7 +29,7 @@ import (
 	"github.com/rclone/gofakes3/s3mem"
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	"github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/shared/freeport"
@@ -208,7 +208,7 @@ func TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown(t *testing.T) 
 		return secrets[name]
 	}
 	token := "ghp_" + secret("token")
-	emulator, err := githubtest.New(githubtest.NewWorld(), token)
+	emulator, err := github.New(github.NewWorld(), token)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	"github.com/m7pulse/m7pulse/infra/local/github"
 )
 
 type emulatorCommand struct {
@@ -29,22 +29,22 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	world := githubtest.Generate(githubtest.Plan{
+	world := github.Generate(github.Plan{
 		Seed: c.Seed, Owners: owners, Start: time.Now(),
-		Life: githubtest.Life{Created: 1, Deleted: .5, Renamed: .5, Transferred: .1, Archived: .5, Hidden: .2, Pushed: 100},
+		Life: github.Life{Created: 1, Deleted: .5, Renamed: .5, Transferred: .1, Archived: .5, Hidden: .2, Pushed: 100},
 	})
-	github, err := githubtest.New(world, c.Token)
+	emulator, err := github.New(world, c.Token)
 	if err != nil {
 		return err
 	}
 	if !c.Instant {
-		github.SetTiming(githubtest.Measured())
+		emulator.SetTiming(github.Measured())
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	server := &http.Server{Handler: github, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: emulator, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
 		closing, cancel := context.WithTimeout(context.Background(), 15*time.Second)
@@ -67,17 +67,17 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 
 // plan shares the repositories out among the owners that were given no number:
 // the first gets most, each next one less.
-func (c *emulatorCommand) plan() ([]githubtest.OwnerPlan, error) {
+func (c *emulatorCommand) plan() ([]github.OwnerPlan, error) {
 	if c.Repos < 0 || c.Repos > 1_000_000 {
 		return nil, fmt.Errorf("--repos %d: want 0 to 1,000,000", c.Repos)
 	}
 	var (
-		owners []githubtest.OwnerPlan
+		owners []github.OwnerPlan
 		open   []int
 		shares float64
 	)
 	for i, entry := range c.Owners {
-		o := githubtest.OwnerPlan{}
+		o := github.OwnerPlan{}
 		name, number, given := strings.Cut(entry, "=")
 		login, kind, _ := strings.Cut(name, ":")
 		if login == "" || kind != "" && kind != "user" {

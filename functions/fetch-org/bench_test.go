@@ -21,7 +21,7 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -48,7 +48,7 @@ func BenchmarkSweep(b *testing.B) {
 					r.sweep()
 					r.nextHour()
 				}
-				r.github.SetTiming(githubtest.Measured())
+				r.github.SetTiming(emulator.Measured())
 				r.sweep()
 			}
 		})
@@ -167,19 +167,19 @@ func newRig(b *testing.B, repos, owners, users int, scale float64) *rig {
 	w := newWorld(b)
 	origin := time.Now()
 	c := newClock(origin, scale)
-	plan := githubtest.Plan{Seed: 1, Start: origin, Life: githubtest.Life{
+	plan := emulator.Plan{Seed: 1, Start: origin, Life: emulator.Life{
 		Created: .1, Deleted: .05, Renamed: .05, Transferred: .02, Archived: .05, Hidden: .02, Pushed: 20,
 	}}
 	var names, tokens []string
 	for i := range owners {
 		names = append(names, fmt.Sprintf("owner-%d", i))
-		plan.Owners = append(plan.Owners, githubtest.OwnerPlan{Login: names[i], Repos: repos / owners})
+		plan.Owners = append(plan.Owners, emulator.OwnerPlan{Login: names[i], Repos: repos / owners})
 	}
 	for i := range users {
 		tokens = append(tokens, fmt.Sprintf("ghp_%d", i))
 	}
 	w.clock = c.now
-	w.serve(githubtest.Generate(plan), tokens...)
+	w.serve(emulator.Generate(plan), tokens...)
 	w.github.SetPace(scale)
 	w.env["GITHUB_TOKEN"] = strings.Join(tokens, ",")
 	w.env["OWNERS"], w.env["PAGE_SIZE"] = strings.Join(names, ","), "25"

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -49,15 +49,15 @@ func storm(t *testing.T, codec *event.Codec, seed uint64) {
 	// A bubble begins in 2000, when GitHub was not there yet.
 	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
 	rng := rand.New(rand.NewPCG(seed, 0))
-	plan := githubtest.Plan{Seed: seed, Start: time.Now(), Life: githubtest.Life{
+	plan := emulator.Plan{Seed: seed, Start: time.Now(), Life: emulator.Life{
 		Created: some(rng, 100), Deleted: some(rng, 50), Renamed: some(rng, 50), Transferred: some(rng, 20),
 		Archived: some(rng, 20), Hidden: some(rng, 20), Pushed: some(rng, 300),
 	}}
 	for i, repos := range []int{rng.IntN(120), rng.IntN(20), 0} {
-		plan.Owners = append(plan.Owners, githubtest.OwnerPlan{Login: fmt.Sprintf("owner-%d", i), User: i == 1, Repos: repos})
+		plan.Owners = append(plan.Owners, emulator.OwnerPlan{Login: fmt.Sprintf("owner-%d", i), User: i == 1, Repos: repos})
 	}
-	world := githubtest.Generate(plan)
-	saml := &githubtest.Owner{Login: "saml", Type: "Organization", Denies: githubtest.SAML}
+	world := emulator.Generate(plan)
+	saml := &emulator.Owner{Login: "saml", Type: "Organization", Denies: emulator.SAML}
 	world.Owners = append(world.Owners, saml)
 	c := startCluster(t, codec, world, rng, map[string]string{
 		"GITHUB_TOKEN": "token-1,token-2,token-3", "OWNERS": "owner-0 owner-1 owner-2 saml nobody",
@@ -67,7 +67,7 @@ func storm(t *testing.T, codec *event.Codec, seed uint64) {
 	c.github.Grant("token-2", "alice")
 	c.github.Grant("token-3", "bob")
 	c.github.SetSkew(time.Duration(rng.IntN(7)-3) * time.Second)
-	c.github.SetWeather(&githubtest.Weather{
+	c.github.SetWeather(&emulator.Weather{
 		Seed: seed, Killed: some(rng, .1), Unavailable: some(rng, .1), TimedOut: some(rng, .05), Secondary: some(rng, .03), Spent: some(rng, .02),
 		Starved: some(rng, .1), Blank: some(rng, .1), Cut: some(rng, .05), Slow: some(rng, .05), Garbage: some(rng, .05), Maintenance: some(rng, .02), Reset: some(rng, .05), Odd: .1,
 		Storms: time.Duration(some(rng, 20)) * time.Minute,
@@ -193,7 +193,7 @@ func (c *cluster) account() {
 
 // judge holds what is in Kafka against the emulator's record of its world. The
 // last sweep of the owners in calm has to be complete.
-func judge(t *testing.T, codec *event.Codec, github *githubtest.Server, base, sweeps []*kgo.Record, calm ...string) {
+func judge(t *testing.T, codec *event.Codec, github *emulator.Server, base, sweeps []*kgo.Record, calm ...string) {
 	t.Helper()
 	type part struct{ sweep, owner string }
 	seen := map[part]map[int64]bool{}
@@ -268,7 +268,7 @@ func judge(t *testing.T, codec *event.Codec, github *githubtest.Server, base, sw
 
 // had says whether a repository had the stars that it is said to have had, at
 // the time or while GitHub may have worked on the answer.
-func had(github *githubtest.Server, o event.RepoObserved) bool {
+func had(github *emulator.Server, o event.RepoObserved) bool {
 	for back := range 40 {
 		if github.Stars(o.ID, o.ObservedAt.Add(-time.Duration(back)*time.Second)) == o.Stars {
 			return true

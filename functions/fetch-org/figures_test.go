@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -48,18 +48,18 @@ type figure struct {
 func (f figure) measure(t *testing.T, codec *event.Codec) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	time.Sleep(time.Until(start))
-	plan := githubtest.Plan{Seed: 1, Start: start, Life: githubtest.Life{
+	plan := emulator.Plan{Seed: 1, Start: start, Life: emulator.Life{
 		Created: .1, Deleted: .05, Renamed: .05, Transferred: .02, Archived: .05, Hidden: .02, Pushed: 20,
 	}}
 	var logins, tokens []string
 	for i := range f.owners {
 		logins = append(logins, fmt.Sprintf("owner-%d", i))
-		plan.Owners = append(plan.Owners, githubtest.OwnerPlan{Login: logins[i], Repos: f.repos / f.owners})
+		plan.Owners = append(plan.Owners, emulator.OwnerPlan{Login: logins[i], Repos: f.repos / f.owners})
 	}
 	for i := range f.users {
 		tokens = append(tokens, fmt.Sprintf("token-%d", i))
 	}
-	c := startCluster(t, codec, githubtest.Generate(plan), rand.New(rand.NewPCG(1, 0)), map[string]string{
+	c := startCluster(t, codec, emulator.Generate(plan), rand.New(rand.NewPCG(1, 0)), map[string]string{
 		"KAFKA_BROKERS": "localhost:9092", "GITHUB_GRAPHQL_URL": "http://" + githubAddress,
 		"GITHUB_TOKEN": strings.Join(tokens, ","), "OWNERS": strings.Join(logins, ","),
 	})

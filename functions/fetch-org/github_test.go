@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -29,9 +29,9 @@ func TestAnUnknownOwnerIsInTheLedger(t *testing.T) {
 func TestAnOwnerThatVanishesIsIncomplete(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Observe(func(q emulator.Request) {
 		if q.After != "" {
-			w.github.Change(func(g *githubtest.World) { g.Owners = g.Owners[1:] })
+			w.github.Change(func(g *emulator.World) { g.Owners = g.Owners[1:] })
 			w.github.Observe(nil)
 		}
 	})
@@ -47,7 +47,7 @@ func TestANullNodeIsUnansweredNotZero(t *testing.T) {
 	w := newWorld(t)
 	w.hurry(20)
 	s := w.start()
-	w.github.Change(func(g *githubtest.World) { g.Owner("acme").Repos[3].Unanswered = true })
+	w.github.Change(func(g *emulator.World) { g.Owner("acme").Repos[3].Unanswered = true })
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestALimitThatGitHubAnswersIsObeyed(t *testing.T) {
 func TestRetryAfterIsObeyed(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Fail(nil, nil, githubtest.Secondary(2*time.Minute))
+	w.github.Fail(nil, nil, emulator.Secondary(2*time.Minute))
 	before := w.now()
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestAPageThatGitHubFailsOfIsAskedForAgain(t *testing.T) {
 	w := newWorld(t)
 	w.hurry(4)
 	s := w.start()
-	w.github.Fail(nil, githubtest.Killed, nil, githubtest.TimedOut, githubtest.Garbage)
+	w.github.Fail(nil, emulator.Killed, nil, emulator.TimedOut, emulator.Garbage)
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestAFailingGitHubIsLeftToTheNextWake(t *testing.T) {
 	w.hurry(20)
 	s := w.start()
 	for range 20 {
-		w.github.Fail(githubtest.Killed)
+		w.github.Fail(emulator.Killed)
 	}
 	began := w.now()
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
@@ -205,7 +205,7 @@ func TestForbiddenAccessIsInTheLedger(t *testing.T) {
 	s := w.start()
 	w.github.Fail(nil, nil)
 	for range 30 {
-		w.github.Fail(githubtest.Forbidden)
+		w.github.Fail(emulator.Forbidden)
 	}
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
@@ -249,12 +249,12 @@ func TestTheCheckpointStaysUntilKafkaHasThePage(t *testing.T) {
 }
 
 func TestAForbiddenOwnerAndARefusedTokenLeaveTheOthersAlone(t *testing.T) {
-	for name, denial := range map[string]*githubtest.Denial{"SAML": githubtest.SAML, "classic": githubtest.ClassicTokens, "IP allow list": githubtest.IPAllowList} {
+	for name, denial := range map[string]*emulator.Denial{"SAML": emulator.SAML, "classic": emulator.ClassicTokens, "IP allow list": emulator.IPAllowList} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.env["OWNERS"] = "acme jane nobody"
 			w.env["GITHUB_TOKEN"] = "ghp_revoked," + tokenA
-			w.github.Change(func(g *githubtest.World) { g.Owner("acme").Denies = denial })
+			w.github.Change(func(g *emulator.World) { g.Owner("acme").Denies = denial })
 			w.hurry(60)
 			s := w.start()
 			w.tick(s, "sweep")

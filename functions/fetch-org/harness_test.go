@@ -18,7 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -32,7 +32,7 @@ type world struct {
 	t       testing.TB
 	kafka   *kfake.Cluster
 	redis   *miniredis.Miniredis
-	github  *githubtest.Server
+	github  *emulator.Server
 	env     map[string]string
 	codec   *event.Codec
 	log     *safeBuffer
@@ -56,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	github, err := githubtest.New(githubtest.NewWorld(), tokenA, tokenB)
+	github, err := emulator.New(emulator.NewWorld(), tokenA, tokenB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,9 +76,9 @@ func newWorld(t testing.TB) *world {
 }
 
 // serve replaces GitHub by one with another world.
-func (w *world) serve(g *githubtest.World, tokens ...string) {
+func (w *world) serve(g *emulator.World, tokens ...string) {
 	w.t.Helper()
-	github, err := githubtest.New(g, tokens...)
+	github, err := emulator.New(g, tokens...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

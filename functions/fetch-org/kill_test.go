@@ -17,7 +17,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -89,10 +89,10 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	const scale = 60
 	origin := time.Now()
 	w.clock, w.scale = newClock(origin, scale).now, scale
-	w.serve(githubtest.Generate(githubtest.Plan{Seed: *chaosSeed, Start: origin, Life: githubtest.Life{Created: 30, Deleted: 20, Renamed: 30, Transferred: 10, Pushed: 100},
-		Owners: []githubtest.OwnerPlan{{Login: "owner-0", Repos: 150}, {Login: "owner-1", User: true, Repos: 10}}}), tokenA, tokenB)
+	w.serve(emulator.Generate(emulator.Plan{Seed: *chaosSeed, Start: origin, Life: emulator.Life{Created: 30, Deleted: 20, Renamed: 30, Transferred: 10, Pushed: 100},
+		Owners: []emulator.OwnerPlan{{Login: "owner-0", Repos: 150}, {Login: "owner-1", User: true, Repos: 10}}}), tokenA, tokenB)
 	w.github.SetPace(scale)
-	w.github.SetTiming(githubtest.Measured())
+	w.github.SetTiming(emulator.Measured())
 	for name, value := range map[string]string{
 		"OWNERS": "owner-0 owner-1", "GITHUB_TOKEN": tokenA + "," + tokenB, "PAGE_SIZE": "10",
 		"CLOCK_SCALE": fmt.Sprint(scale), "CLOCK_ORIGIN": origin.Format(time.RFC3339Nano),

@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // sweepTwice has all swept, changes the world, and has all swept again an hour
 // later.
-func (w *world) sweepTwice(s *sweeper, between func(*githubtest.World)) {
+func (w *world) sweepTwice(s *sweeper, between func(*emulator.World)) {
 	w.t.Helper()
 	w.tick(s, "sweep")
 	w.deliver(s)
@@ -36,21 +36,21 @@ func counts(l event.OwnerSwept) string {
 		l.Status, show(l.Expected), l.Seen, show(l.New), show(l.Renamed), show(l.Gone), l.Unanswered)
 }
 
-func repoOf(o *githubtest.Owner, name string) *githubtest.Repo {
-	return o.Repos[slices.IndexFunc(o.Repos, func(r *githubtest.Repo) bool { return r.Name == name })]
+func repoOf(o *emulator.Owner, name string) *emulator.Repo {
+	return o.Repos[slices.IndexFunc(o.Repos, func(r *emulator.Repo) bool { return r.Name == name })]
 }
 
 func TestTheLedgerSaysWhatIsNewRenamedAndGone(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.sweepTwice(s, func(g *githubtest.World) {
+	w.sweepTwice(s, func(g *emulator.World) {
 		acme, jane := g.Owner("acme"), g.Owner("jane")
 		repoOf(acme, "repo-1").Name = "another-name"
 		moved := repoOf(acme, "repo-2")
-		acme.Repos = slices.DeleteFunc(acme.Repos, func(r *githubtest.Repo) bool { return r.Name == "repo-0" || r == moved })
+		acme.Repos = slices.DeleteFunc(acme.Repos, func(r *emulator.Repo) bool { return r.Name == "repo-0" || r == moved })
 		jane.Repos = append(jane.Repos, moved)
 		repoOf(acme, "repo-3").Private = true
-		acme.Repos = append(acme.Repos, &githubtest.Repo{ID: 5001, Name: "young", Branch: "main", CreatedAt: w.now(), PushedAt: w.now()})
+		acme.Repos = append(acme.Repos, &emulator.Repo{ID: 5001, Name: "young", Branch: "main", CreatedAt: w.now(), PushedAt: w.now()})
 	})
 	lines := w.ledger()
 	for owner, want := range map[string][]string{ // one that moved is new where it came
@@ -89,7 +89,7 @@ func namesOf(all []event.RepoObserved) (names []string) {
 func TestWhatIsGoneIsToldOnce(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.sweepTwice(s, func(g *githubtest.World) { acme := g.Owner("acme"); acme.Repos = acme.Repos[1:] })
+	w.sweepTwice(s, func(g *emulator.World) { acme := g.Owner("acme"); acme.Repos = acme.Repos[1:] })
 	w.pass(time.Hour)
 	w.tick(s, "sweep")
 	w.deliver(s)
@@ -103,7 +103,7 @@ func TestWhatIsGoneIsToldOnce(t *testing.T) {
 func TestWithoutAMemoryNobodyLooked(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.sweepTwice(s, func(*githubtest.World) { w.redis.FlushAll() })
+	w.sweepTwice(s, func(*emulator.World) { w.redis.FlushAll() })
 	for i, l := range w.ledger()["Acme"] {
 		if got := counts(l); got != "complete: expected 7, seen 7, new null, renamed null, gone null, unanswered 0" {
 			t.Errorf("sweep %d: %s", i+1, got)
@@ -114,7 +114,7 @@ func TestWithoutAMemoryNobodyLooked(t *testing.T) {
 func TestANullNodeIsAskedForByID(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Fail(nil, nil, githubtest.Blank(1)) // whose token, what owner, the first page
+	w.github.Fail(nil, nil, emulator.Blank(1)) // whose token, what owner, the first page
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
@@ -133,12 +133,12 @@ func TestANullNodeIsAskedForByID(t *testing.T) {
 func TestADeletedRepositoryIsNotUnanswered(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Fail(nil, nil, githubtest.Blank(1))
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Fail(nil, nil, emulator.Blank(1))
+	w.github.Observe(func(q emulator.Request) {
 		if q.Operation == "organization" && q.After != "" {
-			w.github.Change(func(g *githubtest.World) {
+			w.github.Change(func(g *emulator.World) {
 				acme := g.Owner("acme")
-				acme.Repos = slices.DeleteFunc(acme.Repos, func(r *githubtest.Repo) bool { return r.ID == 1001 })
+				acme.Repos = slices.DeleteFunc(acme.Repos, func(r *emulator.Repo) bool { return r.ID == 1001 })
 			})
 			w.github.Observe(nil)
 		}
@@ -154,10 +154,10 @@ func TestADeletedRepositoryIsNotUnanswered(t *testing.T) {
 func TestARepositoryThatComesBehindTheCursorIsSeen(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Observe(func(q emulator.Request) {
 		if q.Operation == "organization" && q.After != "" {
-			w.github.Change(func(g *githubtest.World) { repoOf(g.Owner("acme"), "repo-7").Private = false })
-			w.github.Change(func(g *githubtest.World) {
+			w.github.Change(func(g *emulator.World) { repoOf(g.Owner("acme"), "repo-7").Private = false })
+			w.github.Change(func(g *emulator.World) {
 				repoOf(g.Owner("acme"), "repo-7").CreatedAt = time.Date(2014, 1, 1, 0, 0, 0, 0, time.UTC)
 			})
 			w.github.Observe(nil)
@@ -175,7 +175,7 @@ func TestWhatHasNotChangedIsCarriedOver(t *testing.T) {
 	w := newWorld(t)
 	s := w.start()
 	var second time.Time
-	w.sweepTwice(s, func(g *githubtest.World) {
+	w.sweepTwice(s, func(g *emulator.World) {
 		second = w.now()
 		pushed := repoOf(g.Owner("acme"), "repo-1")
 		pushed.PushedAt, pushed.UpdatedAt = w.now(), w.now()
@@ -209,7 +209,7 @@ func TestRepositoriesByNameAreFollowedThroughARename(t *testing.T) {
 	w := newWorld(t)
 	w.env["OWNERS"] = "acme/Repo-1 acme/repo-4 acme/no-such"
 	s := w.start()
-	w.sweepTwice(s, func(g *githubtest.World) { repoOf(g.Owner("acme"), "repo-1").Name = "another-name" })
+	w.sweepTwice(s, func(g *emulator.World) { repoOf(g.Owner("acme"), "repo-1").Name = "another-name" })
 	lines := w.ledger()["Acme"]
 	for i, want := range []string{
 		"incomplete: expected 3, seen 2, new null, renamed null, gone null, unanswered 0",
@@ -230,7 +230,7 @@ func TestExcludedRepositoriesAreNeitherObservedNorMissed(t *testing.T) {
 	if err := s.owners.Add(t.Context(), Owner{Login: "acme", Exclude: []string{"repo-[0-2]"}}); err != nil {
 		t.Fatal(err)
 	}
-	w.sweepTwice(s, func(*githubtest.World) {})
+	w.sweepTwice(s, func(*emulator.World) {})
 	for i, want := range []string{"complete: expected 4, seen 4, new null", "complete: expected 4, seen 4, new 0, renamed 0, gone 0"} {
 		if got := counts(w.ledger()["Acme"][i]); !strings.HasPrefix(got, want) {
 			t.Errorf("sweep %d: %s, want %s", i+1, got, want)

@@ -13,7 +13,7 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -54,9 +54,9 @@ func (w *world) spaced() {
 
 func TestContinuationsAreNotRequestedFasterThanTheyCanBeServed(t *testing.T) {
 	for name, setUp := range map[string]func(w *world){
-		"a pause that is nearly over": func(w *world) { w.github.Fail(nil, nil, githubtest.Secondary(12*time.Second)) },
+		"a pause that is nearly over": func(w *world) { w.github.Fail(nil, nil, emulator.Secondary(12*time.Second)) },
 		"no room for another query": func(w *world) {
-			w.github.Observe(func(q githubtest.Request) {
+			w.github.Observe(func(q emulator.Request) {
 				if q.Operation != "repositoryOwner" {
 					return
 				}
@@ -123,29 +123,29 @@ func TestOddLimitsAreWaitedFor(t *testing.T) {
 		return h
 	}
 	in := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
-	for name, fault := range map[string]githubtest.Fault{
-		"abuse detection":                githubtest.Limited(http.StatusForbidden, nil, abuse),
-		"abuse detection, status 200":    githubtest.Limited(http.StatusOK, nil, abuse),
-		"secondary, status 400":          githubtest.Limited(http.StatusBadRequest, nil, secondary),
-		"secondary, among the errors":    githubtest.LimitedError("", secondary),
-		"secondary, a page for people":   githubtest.Limited(http.StatusTooManyRequests, nil, "<html>Whoa there! "+secondary+"</html>"),
-		"too many requests, no words":    githubtest.Limited(http.StatusTooManyRequests, nil, ""),
-		"an unclear 403":                 githubtest.Limited(http.StatusForbidden, nil, "Sorry."),
-		"Retry-After overflows":          githubtest.Limited(http.StatusForbidden, header("Retry-After", "10000000000"), secondary),
-		"Retry-After has 30 digits":      githubtest.Limited(http.StatusForbidden, header("Retry-After", strings.Repeat("9", 30)), secondary),
-		"Retry-After is negative":        githubtest.Limited(http.StatusForbidden, header("Retry-After", "-5"), secondary),
-		"Retry-After is zero":            githubtest.Limited(http.StatusForbidden, header("Retry-After", "0"), secondary),
-		"Retry-After is no number":       githubtest.Limited(http.StatusForbidden, header("Retry-After", "soon"), secondary),
-		"Retry-After is a date":          githubtest.Limited(http.StatusForbidden, header("Retry-After", time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)), secondary),
-		"Retry-After is a past date":     githubtest.Limited(http.StatusForbidden, header("Retry-After", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)), secondary),
-		"Retry-After is a date of 9999":  githubtest.Limited(http.StatusForbidden, header("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"), secondary),
-		"Retry-After in milliseconds":    githubtest.Limited(http.StatusForbidden, header("Retry-After", "60000"), secondary),
-		"the reset is past":              githubtest.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(-time.Hour)), spent),
-		"the reset is in milliseconds":   githubtest.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(10*time.Minute)+"000"), spent),
-		"the reset overflows":            githubtest.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "9223372036854775807"), spent),
-		"the reset is no number":         githubtest.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"), spent),
-		"the date is of the year 1":      githubtest.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(10*time.Minute), "Date", "Mon, 01 Jan 0001 00:00:00 GMT"), spent),
-		"unavailable with a Retry-After": githubtest.Limited(http.StatusServiceUnavailable, header("Retry-After", "120"), "Service unavailable"),
+	for name, fault := range map[string]emulator.Fault{
+		"abuse detection":                emulator.Limited(http.StatusForbidden, nil, abuse),
+		"abuse detection, status 200":    emulator.Limited(http.StatusOK, nil, abuse),
+		"secondary, status 400":          emulator.Limited(http.StatusBadRequest, nil, secondary),
+		"secondary, among the errors":    emulator.LimitedError("", secondary),
+		"secondary, a page for people":   emulator.Limited(http.StatusTooManyRequests, nil, "<html>Whoa there! "+secondary+"</html>"),
+		"too many requests, no words":    emulator.Limited(http.StatusTooManyRequests, nil, ""),
+		"an unclear 403":                 emulator.Limited(http.StatusForbidden, nil, "Sorry."),
+		"Retry-After overflows":          emulator.Limited(http.StatusForbidden, header("Retry-After", "10000000000"), secondary),
+		"Retry-After has 30 digits":      emulator.Limited(http.StatusForbidden, header("Retry-After", strings.Repeat("9", 30)), secondary),
+		"Retry-After is negative":        emulator.Limited(http.StatusForbidden, header("Retry-After", "-5"), secondary),
+		"Retry-After is zero":            emulator.Limited(http.StatusForbidden, header("Retry-After", "0"), secondary),
+		"Retry-After is no number":       emulator.Limited(http.StatusForbidden, header("Retry-After", "soon"), secondary),
+		"Retry-After is a date":          emulator.Limited(http.StatusForbidden, header("Retry-After", time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)), secondary),
+		"Retry-After is a past date":     emulator.Limited(http.StatusForbidden, header("Retry-After", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)), secondary),
+		"Retry-After is a date of 9999":  emulator.Limited(http.StatusForbidden, header("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"), secondary),
+		"Retry-After in milliseconds":    emulator.Limited(http.StatusForbidden, header("Retry-After", "60000"), secondary),
+		"the reset is past":              emulator.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(-time.Hour)), spent),
+		"the reset is in milliseconds":   emulator.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(10*time.Minute)+"000"), spent),
+		"the reset overflows":            emulator.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "9223372036854775807"), spent),
+		"the reset is no number":         emulator.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"), spent),
+		"the date is of the year 1":      emulator.Limited(http.StatusForbidden, header("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", in(10*time.Minute), "Date", "Mon, 01 Jan 0001 00:00:00 GMT"), spent),
+		"unavailable with a Retry-After": emulator.Limited(http.StatusServiceUnavailable, header("Retry-After", "120"), "Service unavailable"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -177,9 +177,9 @@ func TestOddHeadersOfAGoodAnswerDoNotSpoilTheBudget(t *testing.T) {
 	w.hurry(60)
 	s := w.start()
 	w.github.Fail(
-		githubtest.Headers(map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9223372036854775807"}), nil,
-		githubtest.Headers(map[string]string{"X-RateLimit-Remaining": "-7", "X-RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)}),
-		githubtest.Headers(map[string]string{"Date": "Mon, 01 Jan 0001 00:00:00 GMT"}),
+		emulator.Headers(map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9223372036854775807"}), nil,
+		emulator.Headers(map[string]string{"X-RateLimit-Remaining": "-7", "X-RateLimit-Reset": strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)}),
+		emulator.Headers(map[string]string{"Date": "Mon, 01 Jan 0001 00:00:00 GMT"}),
 	)
 	w.tick(s, "sweep")
 	began := w.now()
@@ -200,7 +200,7 @@ func TestOneRefusalDoesNotEndASweep(t *testing.T) {
 			w := newWorld(t)
 			w.hurry(60)
 			s := w.start()
-			w.github.Fail(append(make([]githubtest.Fault, at), githubtest.Unauthorized)...)
+			w.github.Fail(append(make([]emulator.Fault, at), emulator.Unauthorized)...)
 			w.tick(s, "sweep")
 			began := w.now()
 			w.finish(s)
@@ -240,8 +240,8 @@ func TestAnOwnerThatForbidsOneUserIsReadAsAnother(t *testing.T) {
 	w := newWorld(t)
 	w.hurry(60)
 	w.env["GITHUB_TOKEN"] = tokenA + "," + tokenB
-	w.github.Change(func(g *githubtest.World) {
-		g.Owner("acme").Denies, g.Owner("acme").Admits = githubtest.SAML, []string{"user-2"}
+	w.github.Change(func(g *emulator.World) {
+		g.Owner("acme").Denies, g.Owner("acme").Admits = emulator.SAML, []string{"user-2"}
 	})
 	s := w.start()
 	w.tick(s, "sweep")
@@ -278,7 +278,7 @@ func TestAListThatComesRoundAgainEndsWithAReason(t *testing.T) {
 			w.github.Fail(nil)
 			continue
 		}
-		w.github.Fail(githubtest.Round)
+		w.github.Fail(emulator.Round)
 	}
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestAListThatComesRoundOnceIsReadToItsEnd(t *testing.T) {
 	w := newWorld(t)
 	w.hurry(60)
 	s := w.start()
-	w.github.Fail(nil, nil, nil, nil, nil, nil, nil, githubtest.Round)
+	w.github.Fail(nil, nil, nil, nil, nil, nil, nil, emulator.Round)
 	if err := s.Receive(t.Context(), w.requested("acme", w.sweepID())); err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +334,7 @@ func TestAnOddFieldIsNullAndTheRestKept(t *testing.T) {
 			w.hurry(60)
 			w.env["OWNERS"], w.env["PAGE_SIZE"] = "jane", "10"
 			s := w.start()
-			w.github.Fail(nil, nil, githubtest.Odd(map[string]any{name: odd.value}))
+			w.github.Fail(nil, nil, emulator.Odd(map[string]any{name: odd.value}))
 			w.tick(s, "sweep")
 			w.finish(s)
 			l := w.line("jane")
@@ -373,7 +373,7 @@ func TestARepositoryWithoutUsableStarsIsNamedInTheLedger(t *testing.T) {
 	w.env["OWNERS"] = "jane"
 	s := w.start()
 	for range 60 {
-		w.github.Fail(githubtest.Odd(map[string]any{"stargazerCount": -1}))
+		w.github.Fail(emulator.Odd(map[string]any{"stargazerCount": -1}))
 	}
 	w.tick(s, "sweep")
 	w.finish(s)
@@ -410,13 +410,13 @@ func TestATickTriesAFailedOwnerAgain(t *testing.T) {
 	w.pass(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) // the rest is of one hour
 	s := w.start()
 	hour := w.sweepID()
-	w.github.Change(func(g *githubtest.World) { g.Owner("acme").Denies = githubtest.SAML })
+	w.github.Change(func(g *emulator.World) { g.Owner("acme").Denies = emulator.SAML })
 	w.tick(s, "sweep")
 	w.finish(s)
 	if failed, err := s.owners.Failed(t.Context()); err != nil || len(failed) != 1 || failed[0].SweepID != hour || !strings.Contains(failed[0].Reason, "SAML") {
 		t.Errorf("failed: %+v, %v", failed, err)
 	}
-	w.github.Change(func(g *githubtest.World) { g.Owner("acme").Denies = nil })
+	w.github.Change(func(g *emulator.World) { g.Owner("acme").Denies = nil })
 	for range 2 { // what was tried again and ended well is not tried a third time
 		w.pass(time.Minute)
 		w.tick(s, "sweep")

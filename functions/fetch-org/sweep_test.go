@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/lease"
 	"github.com/m7pulse/m7pulse/shared/repo"
@@ -139,7 +139,7 @@ func TestASweepKilledBetweenPagesResumesAtItsCursor(t *testing.T) {
 	first := w.start()
 	w.tick(first, "sweep")
 	dying, kill := context.WithCancel(t.Context())
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Observe(func(q emulator.Request) {
 		if q.Operation == "organization" && w.pagesAsked("acme") == 2 {
 			kill()
 			time.Sleep(50 * time.Millisecond)
@@ -173,7 +173,7 @@ func TestAStoppingFunctionHandsTheRestOver(t *testing.T) {
 	w := newWorld(t)
 	first := w.start()
 	stopped := make(chan error, 1)
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Observe(func(q emulator.Request) {
 		if q.Operation == "organization" && q.After == "" {
 			go func() { stopped <- first.Close(context.Background()) }()
 			for !first.stopping() {
@@ -204,7 +204,7 @@ func TestOfTwoDeliveriesAtOnceOneFetches(t *testing.T) {
 	s := w.start()
 	var second error
 	var once sync.Once
-	w.github.Observe(func(q githubtest.Request) {
+	w.github.Observe(func(q emulator.Request) {
 		if q.Operation == "organization" {
 			once.Do(func() { second = w.start().Receive(t.Context(), w.requested("acme", w.sweepID())) })
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
@@ -38,7 +38,7 @@ type cluster struct {
 	net     kfake.VirtualNetwork
 	kafka   *kfake.Cluster
 	redis   *miniredis.Miniredis
-	github  *githubtest.Server
+	github  *emulator.Server
 	web     *http.Server
 	stop    context.Context // ends with the test
 	running sync.WaitGroup  // sources
@@ -90,7 +90,7 @@ func newCodec(t *testing.T) *event.Codec {
 }
 
 // startCluster starts everything but the function.
-func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng *rand.Rand, env map[string]string) *cluster {
+func startCluster(t *testing.T, codec *event.Codec, world *emulator.World, rng *rand.Rand, env map[string]string) *cluster {
 	c := &cluster{t: t, rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), codec: codec, env: env, services: map[string]*link{"kafka": {}, "redis": {}, "github": {}}, deaf: .05}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.stop = ctx
@@ -101,10 +101,10 @@ func startCluster(t *testing.T, codec *event.Codec, world *githubtest.World, rng
 		t.Fatal(err)
 	}
 	c.redis = miniredis.NewMiniRedis()
-	if c.github, err = githubtest.New(world); err != nil {
+	if c.github, err = emulator.New(world); err != nil {
 		t.Fatal(err)
 	}
-	c.github.SetTiming(githubtest.Measured())
+	c.github.SetTiming(emulator.Measured())
 	listener, err := c.net.Listen("tcp", githubAddress)
 	if err != nil {
 		t.Fatal(err)

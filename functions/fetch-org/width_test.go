@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/m7pulse/m7pulse/functions/fetch-org/githubtest"
+	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -18,8 +18,8 @@ func TestAWidthIsLearntFromEachStart(t *testing.T) {
 			w := width{Repos: start}
 			ask := func() (killed bool, took time.Duration) {
 				took = time.Duration(float64(300*time.Millisecond+each*time.Duration(w.n())) * math.Exp(0.1*rng.NormFloat64()))
-				killed = took > githubtest.KillAfter
-				w = w.learn(w.n(), min(took, githubtest.KillAfter), killed, 100)
+				killed = took > emulator.KillAfter
+				w = w.learn(w.n(), min(took, emulator.KillAfter), killed, 100)
 				return killed, took
 			}
 			for range 300 {
@@ -69,11 +69,11 @@ func TestPointsPerRepository(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.env["PAGE_SIZE"] = "25"
-	plan := githubtest.Plan{Seed: 1, Start: w.now(), Owners: []githubtest.OwnerPlan{{Login: "acme", Repos: 1000}}}
-	w.serve(githubtest.Generate(plan), tokenA)
+	plan := emulator.Plan{Seed: 1, Start: w.now(), Owners: []emulator.OwnerPlan{{Login: "acme", Repos: 1000}}}
+	w.serve(emulator.Generate(plan), tokenA)
 	w.env["OWNERS"] = "acme"
 	s := w.start()
-	w.sweepTwice(s, func(*githubtest.World) {})
+	w.sweepTwice(s, func(*emulator.World) {})
 	for _, q := range w.github.Requests() {
 		if q.Cost > 3 {
 			t.Errorf("a query of %s cost %d points", q.Operation, q.Cost)

@@ -15,7 +15,7 @@ functions=(fetch-org aggregate sink-clickhouse sink-iceberg)
 # copy FROM TO copies what a build needs of a folder: no tests, no go.mod.
 copy() {
   mkdir -p "$2"
-  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=githubtest --exclude=redistest \
+  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=redistest \
     --exclude=go.mod --exclude=go.sum -cf - . | tar -C "$2" -xf -
 }
 
@@ -26,7 +26,7 @@ write_module() {
   (
     cd "$1"
     go mod edit -module=$module
-    for own in shared "${functions[@]/#/functions/}"; do
+    for own in shared infra/local/github "${functions[@]/#/functions/}"; do
       go mod edit -droprequire=$module/"$own" -dropreplace=$module/"$own"
     done
     go mod tidy

@@ -1,4 +1,4 @@
-// Package githubtest is a stand-in for GitHub's GraphQL API: an HTTP handler
+// Package github is a stand-in for GitHub's GraphQL API: an HTTP handler
 // that answers queries from a world of its own. Each query is checked against
 // GitHub's published schema, and answered with GitHub's paging, nulls, errors,
 // points, limits and ways to fail.
@@ -6,7 +6,10 @@
 // It is an emulation, made from what GitHub documents and what its users have
 // measured. It models the types and fields that a sweep may want; a field that
 // GitHub has and the emulator does not is answered 501.
-package githubtest
+//
+// It is a module of its own: `pulse github-emulator` serves it, and the tests of
+// functions/fetch-org, a module that the root requires, ask it.
+package github
 
 import (
 	"context"

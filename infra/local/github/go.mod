@@ -1,0 +1,7 @@
+module github.com/m7pulse/m7pulse/infra/local/github
+
+go 1.26.0
+
+require github.com/vektah/gqlparser/v2 v2.5.33
+
+require github.com/agnivade/levenshtein v1.2.1 // indirect
