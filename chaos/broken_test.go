@@ -88,12 +88,12 @@ var breaches = []breach{
 		faults: "^kill -9 before (TxnOffsetCommit|EndTxn): aggregate",
 	},
 	{
-		name: "poison is passed over", file: "shared/kafka/bury.go",
-		old: []string{"	for i, bad := range poison {\n		r := bad.record\n		if r.Offset"},
-		new: []string{"	for i, bad := range poison[:0] {\n		r := bad.record\n		if r.Offset"},
+		name: "invalid records are passed over", file: "shared/kafka/deadletters.go",
+		old: []string{"	for i, v := range invalid {\n		r := v.record\n		if r.Offset"},
+		new: []string{"	for i, v := range invalid[:0] {\n		r := v.record\n		if r.Offset"},
 	},
 	{
-		name: "dead letters one by one", file: "shared/kafka/bury.go",
+		name: "dead letters one by one", file: "shared/kafka/deadletters.go",
 		old:      []string{"			failed[i] = err\n			written.Done()\n		})\n"},
 		new:      []string{"			failed[i] = err\n			written.Done()\n		})\n		written.Wait()\n"},
 		scenario: throughFlood,
@@ -143,7 +143,7 @@ var breaches = []breach{
 		scenario: throughWidenedOutput,
 	},
 	{
-		name: "a record whose schema is unknown is poison", file: "shared/event/codec.go",
+		name: "a record whose schema is unknown is invalid", file: "shared/event/codec.go",
 		old:    []string{"		ErrUnknownSchema, known.reason, contract.Type)\n"},
 		new:    []string{"		ErrInvalid, known.reason, contract.Type)\n"},
 		faults: "^emptied for a while",

@@ -257,7 +257,7 @@ func (w *world) covered(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done.Reach(target) {
+		if done.Covers(target) {
 			return nil
 		}
 		select {

@@ -49,7 +49,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	drain.Start()
 	err = drain.Await(ctx, func(ctx context.Context) (bool, error) {
 		done, err := kafka.Committed(ctx, cfg.Kafka, Group, event.TopicBaseRepos)
-		return done.Reach(target), err
+		return done.Covers(target), err
 	})
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()

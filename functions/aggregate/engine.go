@@ -247,7 +247,7 @@ func (w *work) pass(ctx context.Context, records []*kgo.Record) error {
 		return err
 	}
 	for _, i := range slices.Concat(unsure...) {
-		invalid, err := kafka.Judge(records[i], w.engine.codec.ObservedInto(ctx, records[i], &w.decoded[i]))
+		invalid, err := kafka.InvalidReason(records[i], w.engine.codec.ObservedInto(ctx, records[i], &w.decoded[i]))
 		if err == nil {
 			err = w.deadLetter(records[i], invalid)
 		}

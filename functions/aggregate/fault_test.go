@@ -110,7 +110,7 @@ func (w *world) settled() bool {
 		return false
 	}
 	done, err := kafka.Committed(context.Background(), w.kafka, aggregate.Group, event.TopicBaseRepos)
-	return err == nil && done.Reach(ends)
+	return err == nil && done.Covers(ends)
 }
 
 // exactly says what is wrong with the rows.

@@ -165,7 +165,7 @@ func (e *engine) waitComputed(ctx context.Context, next map[int32]int64) error {
 		if err != nil {
 			return err
 		}
-		if done.Reach(target) {
+		if done.Covers(target) {
 			return nil
 		}
 		if time.Now().After(deadline) {

@@ -123,7 +123,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("invalid REDIS_URL: %w", err), hot.conn.Close())
 	}
-	letters, err := kafka.NewLetters(cfg.Kafka, stage)
+	letters, err := kafka.NewDeadLetters(cfg.Kafka, stage)
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close(), hot.conn.Close())
 	}

@@ -29,7 +29,7 @@ type repos struct {
 	*store
 	writer  *writer
 	decoder *kafka.Decoder[row]
-	letters *kafka.Letters
+	letters *kafka.DeadLetters
 	wait    int // the marker waits while fewer records than this are unmarked and more follow
 
 	marked     []kafka.Mark
@@ -77,7 +77,7 @@ func (r *repos) Prepare(ctx context.Context, topicID string, b kafka.Block) (kaf
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := r.letters.Bury(ctx, invalid); err != nil {
+		if err := r.letters.Write(ctx, invalid); err != nil {
 			return nil, err
 		}
 		return r.put(ctx, topicID, b, rows)
@@ -98,7 +98,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 		if err := r.add(ctx, "pulse.", rows, series); err != nil {
 			return err
 		}
-		r.decoder.GiveBack(r.pending.add(rows))
+		r.decoder.Recycle(r.pending.add(rows))
 		r.pending.extend(b)
 		if b.More && r.pending.records < r.wait && len(r.pending.state) < waitRepositories {
 			return nil
@@ -110,7 +110,7 @@ func (r *repos) put(ctx context.Context, topicID string, b kafka.Block, rows []*
 			return err
 		}
 		stored = r.pending.block.Next
-		r.decoder.GiveBack(slices.Collect(maps.Values(r.pending.state)))
+		r.decoder.Recycle(slices.Collect(maps.Values(r.pending.state)))
 		r.pending = newPending()
 		return nil
 	})
@@ -185,7 +185,7 @@ type sweeps struct {
 	*store
 	writer  *writer
 	decoder *kafka.Decoder[event.OwnerSwept]
-	letters *kafka.Letters
+	letters *kafka.DeadLetters
 
 	marked []kafka.Mark
 }
@@ -204,7 +204,7 @@ func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (ka
 		return nil, err
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := s.letters.Bury(ctx, invalid); err != nil {
+		if err := s.letters.Write(ctx, invalid); err != nil {
 			return nil, err
 		}
 		return b.Next, s.writer.write(ctx, func(ctx context.Context) (err error) {

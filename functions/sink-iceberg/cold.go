@@ -26,7 +26,7 @@ const stage = "sink-iceberg"
 // offsets behind them, in one atomic step.
 type cold[R any] struct {
 	catalog func(context.Context) (catalog.Catalog, error)
-	letters *kafka.Letters
+	letters *kafka.DeadLetters
 	layout  layout
 	columns []column[R]
 	decoder *kafka.Decoder[R]
@@ -73,7 +73,7 @@ func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (k
 	}
 	b.Records = nil // the rows hold all of it
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := c.letters.Bury(ctx, bad); err != nil {
+		if err := c.letters.Write(ctx, bad); err != nil {
 			return nil, err
 		}
 		return b.Next, c.put(ctx, topicID, b, rows)
@@ -95,7 +95,7 @@ func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows [
 	if err := c.commit(ctx, t, topicID, b, files); err != nil {
 		return err
 	}
-	c.decoder.GiveBack(rows)
+	c.decoder.Recycle(rows)
 	return nil
 }
 

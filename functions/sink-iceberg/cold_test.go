@@ -28,7 +28,7 @@ import (
 type world struct {
 	t       testing.TB
 	codec   *event.Codec
-	letters *kafka.Letters
+	letters *kafka.DeadLetters
 	shelf   *shelf
 	next    map[string]int64 // offsets of the topics, by topic
 }
@@ -48,7 +48,7 @@ func newWorld(t testing.TB) *world {
 	if w.codec, err = event.NewCodec(registry.URL); err != nil {
 		t.Fatal(err)
 	}
-	if w.letters, err = kafka.NewLetters(kafka.Config{Brokers: cluster.ListenAddrs()}, stage); err != nil {
+	if w.letters, err = kafka.NewDeadLetters(kafka.Config{Brokers: cluster.ListenAddrs()}, stage); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.letters.Close)

@@ -120,7 +120,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	if err != nil {
 		return nil, err
 	}
-	letters, err := kafka.NewLetters(cfg.Kafka, stage)
+	letters, err := kafka.NewDeadLetters(cfg.Kafka, stage)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	}, nil
 }
 
-func base(s *shelf, letters *kafka.Letters, codec *event.Codec) kafka.Store {
+func base(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
 	return &cold[event.RepoObserved]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ObservedInto), columns: cols,
@@ -153,7 +153,7 @@ func base(s *shelf, letters *kafka.Letters, codec *event.Codec) kafka.Store {
 	}
 }
 
-func processed(s *shelf, letters *kafka.Letters, codec *event.Codec) kafka.Store {
+func processed(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := processedColumns()
 	return &cold[event.RepoProcessed]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ProcessedInto), columns: cols,
@@ -163,7 +163,7 @@ func processed(s *shelf, letters *kafka.Letters, codec *event.Codec) kafka.Store
 	}
 }
 
-func sweeps(s *shelf, letters *kafka.Letters, codec *event.Codec) kafka.Store {
+func sweeps(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := sweepColumns()
 	return &cold[event.OwnerSwept]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.SweptInto), columns: cols,

@@ -188,6 +188,6 @@ func readTo(ctx context.Context, cfg kafka.Config, topic string, ends kafka.Offs
 	if unsure == nil {
 		return nil
 	}
-	_, err := kafka.Judge(unsure, each(unsure))
+	_, err := kafka.InvalidReason(unsure, each(unsure))
 	return err
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// RingBell tells those who drain a topic that there are new records, which the
-// caller knows to be durable. It returns at once; a bell that cannot be written
-// is logged, for it costs time alone: until the next bell or wake.
+// RingBell writes a bell for a topic, whose new records must be durable already. It
+// returns at once. A bell that cannot be written is only logged: the records are
+// read at the next bell or wake.
 func RingBell(client *kgo.Client, topic string) {
 	bell := event.NewBell(topic)
 	if bell == nil {
@@ -20,24 +20,23 @@ func RingBell(client *kgo.Client, topic string) {
 	}
 	client.Produce(context.Background(), bell, func(_ *kgo.Record, err error) {
 		if err != nil {
-			slog.Warn("no bell: the records wait for the next one, or for a wake", "topic", topic, "error", err)
+			slog.Warn("write a bell: records wait for the next bell or wake", "topic", topic, "error", err)
 		}
 	})
 }
 
-// Heed waits until all is durable that a bell, known by its own place in the topic of
-// bells, may have rung for: what is in the topics by now. It waits at most 15 s. A
-// bell that stands before one that was heeded is answered at once, for its records
-// were in the log earlier.
+// DrainToEnd waits until what is in the topics now is durable, at most 15 s. The bell
+// that asks for it is identified by its position in the topic of bells: one before a
+// bell that was answered is answered at once, for its records are earlier too.
 //
-// With work left, the newest bell is answered with ErrBehind, and the others with
-// nil: one that comes again is enough.
+// If work is left, the newest bell is answered with ErrBehind, and the others with
+// nil: it is enough that one of them is sent again.
 //
-// Bells are read committed, like all that a drain reads, so none is heard before
-// its records can be.
-func (d *Drain) Heed(ctx context.Context, bell Partition, offset int64) error {
+// Bells are read committed, as all records are, so none arrives before its records can
+// be read.
+func (d *Drain) DrainToEnd(ctx context.Context, bell Partition, offset int64) error {
 	rung := Offsets{bell: offset + 1}
-	if done, _ := d.heeded.covers(rung); done {
+	if done, _ := d.answered.covers(rung); done {
 		return nil
 	}
 	d.heard.advance(rung)
@@ -45,12 +44,12 @@ func (d *Drain) Heed(ctx context.Context, bell Partition, offset int64) error {
 	if err != nil {
 		return err
 	}
-	err = d.reach(ctx, ends)
+	err = d.waitCovered(ctx, ends)
 	if errors.Is(err, ErrBehind) && d.heard.snapshot()[bell] > offset+1 {
 		return nil
 	}
 	if err == nil {
-		d.heeded.advance(rung)
+		d.answered.advance(rung)
 	}
 	return err
 }

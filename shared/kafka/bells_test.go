@@ -19,13 +19,13 @@ func bell(offset int64) (kafka.Partition, int64) { return kafka.Partition{Topic:
 
 func TestBellIsAnsweredWhenWhatItRangForIsDurable(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 3, "in"), &shelf{}
+	cfg, s := cluster(t, 3, "in"), &memoryStore{}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
 	for i := range 3 {
 		produce(t, cfg, "in", i*500, (i+1)*500)
 		p, offset := bell(int64(i))
-		if err := d.Heed(t.Context(), p, offset); err != nil {
+		if err := d.DrainToEnd(t.Context(), p, offset); err != nil {
 			t.Fatal(err)
 		}
 		if distinct, _ := s.distinct(); distinct != (i+1)*500 {
@@ -35,7 +35,7 @@ func TestBellIsAnsweredWhenWhatItRangForIsDurable(t *testing.T) {
 }
 
 // What an earlier bell rang for was in the log before a later one was written, so
-// nobody has to be asked.
+// Kafka need not be asked.
 func TestBellThatStandsBeforeAHeededOneIsAnsweredWithoutKafka(t *testing.T) {
 	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in"))
@@ -44,33 +44,33 @@ func TestBellThatStandsBeforeAHeededOneIsAnsweredWithoutKafka(t *testing.T) {
 	}
 	defer c.Close()
 	cfg := kafka.Config{Brokers: c.ListenAddrs()}
-	d := drainInto(t, cfg, &shelf{})
+	d := drainInto(t, cfg, &memoryStore{})
 	defer stop(t, d)
 	produce(t, cfg, "in", 0, 500)
-	heed := func(offset int64) error {
+	answer := func(offset int64) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		p, offset := bell(offset)
-		return d.Heed(ctx, p, offset)
+		return d.DrainToEnd(ctx, p, offset)
 	}
-	if err := heed(5); err != nil {
+	if err := answer(5); err != nil {
 		t.Fatal(err)
 	}
 	c.Close()
 	for _, offset := range []int64{5, 0} {
-		if err := heed(offset); err != nil {
+		if err := answer(offset); err != nil {
 			t.Errorf("bell %d after bell 5: %v", offset, err)
 		}
 	}
-	if err := heed(6); err == nil {
+	if err := answer(6); err == nil {
 		t.Error("bell 6 is answered without a look at the topics")
 	}
 }
 
-// A bell that was answered because the drain is at work is none that was heeded.
+// A bell whose records are not stored yet does not count as answered.
 func TestBellOfWhatIsNotStoredYetIsNotAnsweredFromMemory(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 3, "in"), &shelf{}
+	cfg, s := cluster(t, 3, "in"), &memoryStore{}
 	s.set(errors.New("full"))
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
@@ -78,12 +78,12 @@ func TestBellOfWhatIsNotStoredYetIsNotAnsweredFromMemory(t *testing.T) {
 	p, offset := bell(5)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := d.Heed(ctx, p, offset); err == nil {
+	if err := d.DrainToEnd(ctx, p, offset); err == nil {
 		t.Error("the bell of a drain that fails is answered")
 	}
 	s.set(nil)
 	for end := time.Now().Add(30 * time.Second); ; { // the breaker may be open for 10 s
-		err := d.Heed(t.Context(), p, offset)
+		err := d.DrainToEnd(t.Context(), p, offset)
 		if err == nil {
 			break
 		}
@@ -148,7 +148,7 @@ func BenchmarkBellOfWhatIsStored(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	d, err := kafka.NewStoreDrain("test", kafka.Config{Brokers: c.ListenAddrs()}, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": &shelf{}})
+	d, err := kafka.NewStoreDrain("test", kafka.Config{Brokers: c.ListenAddrs()}, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": &memoryStore{}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -159,19 +159,19 @@ func BenchmarkBellOfWhatIsStored(b *testing.B) {
 		}
 	}()
 	p, last := bell(1 << 20)
-	if err := d.Heed(b.Context(), p, last); err != nil {
+	if err := d.DrainToEnd(b.Context(), p, last); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := d.Heed(b.Context(), p, 7); err != nil {
+		if err := d.DrainToEnd(b.Context(), p, 7); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// held is a store that has a block in hand until the test lets it go.
+// held is a store whose put waits until the test releases it.
 type held struct {
-	shelf
+	memoryStore
 	letGo chan struct{}
 }
 
@@ -182,7 +182,7 @@ func (h *held) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.
 	}, nil
 }
 
-// A bell that is answered 2xx does not come again. While work is left the newest
+// A bell that is answered 2xx is not sent again. While work is left, the newest
 // has to.
 func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
 	cfg, s := cluster(t, 1, "in"), &held{letGo: make(chan struct{})}
@@ -200,21 +200,21 @@ func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
 		defer cancel()
 		return do(ctx)
 	}
-	heed := func(offset int64) error {
+	answer := func(offset int64) error {
 		return soon(func(ctx context.Context) error {
 			p, offset := bell(offset)
-			return d.Heed(ctx, p, offset)
+			return d.DrainToEnd(ctx, p, offset)
 		})
 	}
 	for range 2 {
-		if err := heed(5); !errors.Is(err, kafka.ErrBehind) {
+		if err := answer(5); !errors.Is(err, kafka.ErrBehind) {
 			t.Errorf("the newest bell, with work left: %v, want that it is to come again", err)
 		}
 	}
-	if err := heed(4); err != nil {
+	if err := answer(4); err != nil {
 		t.Errorf("a bell that another has followed, with work left: %v", err)
 	}
-	if err := soon(func(ctx context.Context) error { return d.Ring(ctx, kafka.Partition{Topic: "in"}, 9) }); !errors.Is(err, kafka.ErrBehind) {
+	if err := soon(func(ctx context.Context) error { return d.Cover(ctx, kafka.Partition{Topic: "in"}, 9) }); !errors.Is(err, kafka.ErrBehind) {
 		t.Errorf("a record's own bell, with work left: %v, want that it is to come again", err)
 	}
 	if err := soon(d.Wake); err != nil {
@@ -227,7 +227,7 @@ func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
 	}
 	released()
 	p, offset := bell(5)
-	if err := d.Heed(t.Context(), p, offset); err != nil {
+	if err := d.DrainToEnd(t.Context(), p, offset); err != nil {
 		t.Errorf("the newest bell, with all done: %v", err)
 	}
 }

@@ -12,17 +12,17 @@ import (
 const (
 	// breakerTrips is how many failures in a row open a breaker.
 	breakerTrips = 3
-	// breakerOpen is how long an open breaker keeps everybody from the store.
+	// breakerOpen is how long a breaker stays open.
 	breakerOpen = 10 * time.Second
 )
 
-// ErrOpen: the store has failed time and again, and is left alone for a while.
+// ErrOpen: the store has failed repeatedly, and is not tried for a while.
 var ErrOpen = errors.New("circuit breaker is open")
 
-// breaker guards a drain's store. Closed, all goes to the store. After three
-// failures in a row it opens: bells are refused at once instead of waiting, and
-// the store is left alone for 10 s. Then it is half open: one block is tried,
-// and decides.
+// breaker is the circuit breaker before a drain's store. Closed, every block is tried.
+// After three failures in a row it opens: for 10 s bells are refused at once and the
+// store is not tried. Then it is half open: one block is tried, and its result closes
+// or opens the breaker.
 type breaker struct {
 	circuit *gobreaker.CircuitBreaker[struct{}]
 }
@@ -48,8 +48,8 @@ func (b *breaker) put(store func() error) error {
 	return err
 }
 
-// resume asks a store where it stands. That it answers is no proof that it
-// takes a block; that it does not counts against it.
+// resume asks a store how far it has come. A failure counts as one of a block; a
+// success does not close the breaker, for the store may still be unable to store.
 func (b *breaker) resume(store func() ([]Mark, error)) ([]Mark, error) {
 	if err := b.refuse(); err != nil {
 		return nil, err

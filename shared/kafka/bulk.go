@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// bulkPatience is how long a bulk job goes on trying while nothing succeeds, and
-// blocks do not become smaller.
-const bulkPatience = 2 * time.Minute
+// bulkTimeout is how long a bulk job goes on trying while nothing succeeds and blocks
+// do not become smaller.
+const bulkTimeout = 2 * time.Minute
 
-// DrainAll starts the drain and returns when all that stands in its topics now is
-// durable. It is safe to end and to repeat at any point.
+// DrainAll starts the drain and returns when what is in its topics now is durable. It
+// may be stopped at any point, and is safe to repeat.
 func (d *Drain) DrainAll(ctx context.Context) error {
 	target, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
 	d.Start()
-	return d.Await(ctx, func(context.Context) (bool, error) { return d.Covered().Reach(target), nil })
+	return d.Await(ctx, func(context.Context) (bool, error) { return d.Covered().Covers(target), nil })
 }
 
-// Await returns once done says so. It gives up when done or the drain has been
-// failing for 2 minutes without a break, at blocks of one size.
+// Await returns once done returns true. It gives up when done or the drain has failed
+// for 2 minutes without success, at blocks of one size.
 func (d *Drain) Await(ctx context.Context, done func(context.Context) (bool, error)) error {
 	var failing time.Time
 	last, _ := d.size.limit()
@@ -45,8 +45,8 @@ func (d *Drain) Await(ctx context.Context, done func(context.Context) (bool, err
 			failing = time.Time{}
 		case failing.IsZero():
 			failing = time.Now()
-		case time.Since(failing) > bulkPatience:
-			return fmt.Errorf("gave up after %s: %w", bulkPatience, err)
+		case time.Since(failing) > bulkTimeout:
+			return fmt.Errorf("gave up after %s: %w", bulkTimeout, err)
 		}
 		select {
 		case <-ctx.Done():

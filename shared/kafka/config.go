@@ -19,7 +19,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// Config says where Kafka is and how to enter.
+// Config says where Kafka is and how to log in.
 type Config struct {
 	Brokers   []string `env:"KAFKA_BROKERS" envDefault:"127.0.0.1:9092"`
 	TLS       bool     `env:"KAFKA_TLS"`
@@ -28,7 +28,7 @@ type Config struct {
 	Password  string   `env:"KAFKA_SASL_PASSWORD"`
 }
 
-// Validate says all that is wrong with the configuration.
+// Validate returns all that is wrong with the configuration.
 func (c Config) Validate(context.Context) (errs *apis.FieldError) {
 	if len(c.Brokers) == 0 {
 		errs = errs.Also(apis.ErrMissingField("KAFKA_BROKERS"))
@@ -50,7 +50,7 @@ func (c Config) Validate(context.Context) (errs *apis.FieldError) {
 	return errs
 }
 
-// Options are the client options that the configuration stands for.
+// Options are the options of every client, whether it reads or writes.
 func (c Config) Options() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
@@ -73,10 +73,11 @@ func (c Config) Options() []kgo.Opt {
 	return opts
 }
 
-// NewProducer returns a client that writes: idempotent, acknowledged by all
-// replicas, a record given up after 15 s. more says how it is to differ.
+// NewProducer returns a client that writes: idempotent, acknowledged by all in-sync
+// replicas; a record that is not written after 15 s fails. Options in more take
+// precedence.
 func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
-	client, err := kgo.NewClient(slices.Concat(c.Options(), producing(), more)...)
+	client, err := kgo.NewClient(slices.Concat(c.Options(), producerOptions(), more)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka producer: %w", err)
 	}
@@ -85,12 +86,12 @@ func NewProducer(c Config, more ...kgo.Opt) (*kgo.Client, error) {
 
 // NewTransactor returns a client that writes in transactions under a name. Of
 // two with the same name the later one fences the earlier: from its first
-// transaction on nothing of the other gets through. It writes batches of any size
-// that our topics take, and records of any time, for it sends again what others
-// wrote: kgo would count the time for their delivery from their own. The context of
-// a call bounds it instead.
+// transaction on no write of the other succeeds. It writes batches of any size that
+// our topics take. It has no delivery timeout, since kgo would count that from a
+// record's timestamp, and the records that it sends again keep their old ones: the
+// context of each call is the bound.
 func NewTransactor(c Config, name string) (*kgo.Client, error) {
-	opts := slices.Concat(c.Options(), producing(), []kgo.Opt{
+	opts := slices.Concat(c.Options(), producerOptions(), []kgo.Opt{
 		kgo.TransactionalID(name),
 		kgo.TransactionTimeout(30 * time.Second),
 		kgo.ProducerBatchMaxBytes(event.TopicBatch),
@@ -103,10 +104,10 @@ func NewTransactor(c Config, name string) (*kgo.Client, error) {
 	return client, nil
 }
 
-// producing are the options of every client that writes. The default
-// partitioner hashes the key as Kafka's own does, so every producer agrees on
+// producerOptions are the options of every client that writes. The default
+// partitioner hashes keys as Kafka's own clients do, so every producer agrees on
 // the partition of a repository.
-func producing() []kgo.Opt {
+func producerOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
@@ -117,7 +118,7 @@ func producing() []kgo.Opt {
 	}
 }
 
-// slogger passes the client's warnings on; its chatter stays out of the log.
+// slogger logs the client's warnings and errors; below warning nothing is logged.
 type slogger struct{}
 
 func (slogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }

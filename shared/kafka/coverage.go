@@ -8,11 +8,11 @@ type Partition struct {
 	Number int32
 }
 
-// Offsets are next offsets by partition: all before them is done.
+// Offsets are next offsets by partition: all records before them are done.
 type Offsets map[Partition]int64
 
-// Reach says whether all before the target offsets is done.
-func (o Offsets) Reach(target Offsets) bool {
+// Covers reports whether all records before the target offsets are done.
+func (o Offsets) Covers(target Offsets) bool {
 	for p, next := range target {
 		if o[p] < next {
 			return false
@@ -21,8 +21,8 @@ func (o Offsets) Reach(target Offsets) bool {
 	return true
 }
 
-// Behind counts the records from these offsets up to the ends, control records
-// among them, without those that their partitions no longer have.
+// Behind counts the offsets from these up to the ends, those of control records
+// included, without those that retention has deleted.
 func (o Offsets) Behind(starts, ends Offsets) (records int64) {
 	for p, end := range ends {
 		records += max(0, end-max(o[p], starts[p]))
@@ -30,8 +30,7 @@ func (o Offsets) Behind(starts, ends Offsets) (records int64) {
 	return records
 }
 
-// coverage is how far a drain has come: what it has made durable. Waiters learn
-// of every advance.
+// coverage is offsets that only rise, and that can be waited for.
 type coverage struct {
 	mu      sync.Mutex
 	next    Offsets
@@ -42,7 +41,7 @@ func newCoverage() *coverage {
 	return &coverage{next: Offsets{}, changed: make(chan struct{})}
 }
 
-// advance raises the covered offsets, and says whether it raised any; it never
+// advance raises the covered offsets, and reports whether it raised any. It never
 // lowers one.
 func (c *coverage) advance(to Offsets) (raised bool) {
 	c.mu.Lock()
@@ -61,18 +60,19 @@ func (c *coverage) advance(to Offsets) (raised bool) {
 	return true
 }
 
-// covers says whether all before the target offsets is done, and what to wait
-// on if not.
+// covers reports whether all records before the target offsets are done. If not, the
+// channel is closed at the next advance.
 func (c *coverage) covers(target Offsets) (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.next.Reach(target) {
+	if !c.next.Covers(target) {
 		return false, c.changed
 	}
 	return true, nil
 }
 
-// knows says whether all partitions of the target are drained at all, once any is.
+// knows reports whether every partition of the target is covered to some offset. It
+// is true as long as none at all is.
 func (c *coverage) knows(target Offsets) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,7 +25,7 @@ func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
 	t.Parallel()
 	d := kafka.NewDecoder(func(_ context.Context, r *kgo.Record, n *int) (err error) {
 		if *n, err = strconv.Atoi(string(r.Value)); err != nil {
-			*n = -1 // what a record that fails has left
+			*n = -1 // what a failed record left
 			return event.Invalid("%w", err)
 		}
 		return nil
@@ -46,18 +46,18 @@ func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
 			}
 		}
 		if !reflect.DeepEqual(got, want) || len(bad) != len(values)-len(want) {
-			t.Errorf("got %v and %d of poison of %v", got, len(bad), values)
+			t.Errorf("got %v and %d invalid records of %v", got, len(bad), values)
 		}
 		return rows
 	}
 	first := decode("1", "poison", "2", "3", "poison")
 	second := decode("4", "5")
-	d.GiveBack(first)
-	decode("6", "7", "poison", "8", "9") // longer than what was given back
+	d.Recycle(first)
+	decode("6", "7", "poison", "8", "9") // more than were recycled
 	if *second[0] != 4 || *second[1] != 5 {
 		t.Errorf("rows that were not given back are now %d and %d", *second[0], *second[1])
 	}
-	d.GiveBack(second)
+	d.Recycle(second)
 	decode("poison")
 	decode()
 }
@@ -78,8 +78,8 @@ func TestDecoderKeepsSoManyRowsAndNoMore(t *testing.T) {
 	for _, r := range first {
 		known[r] = true
 	}
-	d.GiveBack(first[:all/2])
-	d.GiveBack(first[all/2:])
+	d.Recycle(first[:all/2])
+	d.Recycle(first[all/2:])
 	again := 0
 	for _, r := range decode() {
 		if known[r] {
@@ -118,6 +118,6 @@ func TestDecoderStopsWhereTheRegistryKnowsNoRecordOfABlock(t *testing.T) {
 	}
 	rows, bad, err := d.Decode(context.Background(), block("unknown", "known", "unknown"))
 	if err != nil || len(rows) != 1 || len(bad) != 2 {
-		t.Errorf("of one: %d rows, %d of poison, %v", len(rows), len(bad), err)
+		t.Errorf("of one: %d rows, %d invalid records, %v", len(rows), len(bad), err)
 	}
 }

@@ -18,20 +18,19 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// Block is what a drain hands over at once: records in the order of each
+// Block is what a drain processes as one unit: records, in order within each
 // partition, and the next offsets once they are durable. Next may be beyond the
 // last record, past control records.
 type Block struct {
 	Records []*kgo.Record
 	First   Offsets // where each partition of the block begins
 	Next    Offsets
-	More    bool // another block is sure to follow: the log goes on behind this one
+	More    bool // another block is sure to follow: the log has more records
 }
 
-// Bounds limit a block. It is handed over when it is full, when it is Age old,
-// when nothing more has come for Quiet, or, with Age 0, as soon as there is
-// nothing more to read at once. One that is not done within Limit fails, and is
-// tried again smaller.
+// Bounds limit a block. It is processed when it is full, when it is Age old, when
+// nothing more has come for Quiet, or, with Age 0, as soon as a fetch returns
+// nothing. A block that takes longer than Limit fails, and is tried again smaller.
 type Bounds struct {
 	Records int
 	Bytes   int
@@ -40,42 +39,42 @@ type Bounds struct {
 	Limit   time.Duration // 0: 20 s
 }
 
-// blockLimit is how long a block may take where its bounds do not say: less than
+// blockLimit is how long a block may take unless its bounds say otherwise: less than
 // a transaction may stay open, and less than Knative gives a request.
 const blockLimit = 20 * time.Second
 
 func (b Bounds) limit() time.Duration { return cmp.Or(b.Limit, blockLimit) }
 
-// ErrFatal marks an error that only a person can mend: the drain stops and says
-// so instead of trying again.
+// ErrFatal marks an error that only a person can fix: the drain stops and reports it
+// instead of trying again.
 var ErrFatal = errors.New("stopped")
 
-// ErrBehind answers a bell that was waited for as long as a request may last: the
-// drain is at work, and more is left. The bell is to ring again, so that the work
-// goes on whether or not another one comes.
-var ErrBehind = errors.New("at work, and more is left: ring again")
+// ErrBehind answers a bell when the drain is making progress but has not got there
+// within the time a request may take. The bell has to be sent again, so that a pod is
+// kept until the work is done, whether or not another bell comes.
+var ErrBehind = errors.New("still draining: ring again")
 
-// How long a bell or a wake waits to be covered. Knative keeps the pod as long
-// as a request is in flight, and cuts a handler off at 30 s.
+// coverWait is how long a bell or a wake waits to be covered. Knative keeps the pod
+// as long as a request is in flight, and cuts a handler off at 30 s.
 const coverWait = 15 * time.Second
 
 // Pauses between a session that failed and the next.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
-	openPause  = 500 * time.Millisecond // to look whether the breaker still is open
-	idlePause  = time.Second            // to look whether a session that follows a failed one has nothing to do
-	placePause = 5 * time.Second        // to look whether the process that took this one's place still has it
+	openPause  = 500 * time.Millisecond // between two checks whether the breaker is still open
+	idlePause  = time.Second            // between two checks whether a session after a failed one has nothing to do
+	takenPause = 5 * time.Second        // between two checks whether another process still has this one's member name
 )
 
 // session is one run of a drain's loop, from the last durable offsets on until
 // the drain stops or something fails.
 type session struct {
-	reading context.Context // ends when the drain stops: no block is begun any more
-	working context.Context // ends when there is no time left for the block in hand
+	reading context.Context // ends when the drain stops: no new block is begun
+	working context.Context // ends when there is no time left for the current block
 	size    *blockSize
-	durable func(Offsets) // is called with what has become durable
-	begun   func()        // is called once everything is there that the loop needs to begin
+	durable func(Offsets) // is called with the offsets that have become durable
+	started func()        // is called once the loop can read
 }
 
 // Drain reads topics from the offsets of its last durable step and makes block
@@ -84,28 +83,28 @@ type session struct {
 type Drain struct {
 	Name string // for the log
 
-	client  *kgo.Client // for asking and producing, not for the loop
+	client  *kgo.Client // for bells, posted records and admin requests; the loop has its own
 	admin   *kadm.Client
 	topics  []string // that are drained
 	outputs []string // that are written to, besides dead letters
 	share   Share
 	loop    func(session) error
-	taken   func(context.Context) bool // says whether another process has this one's place; nil: nobody can
+	taken   func(context.Context) bool // whether another process has this one's member name; nil: names are not shared
 	size    *blockSize
 
-	breaker *breaker
-	covered *coverage
-	heard   *coverage          // of the topics of bells: see Heed
-	heeded  *coverage          // of the topics of bells, and at most heard
-	nudge   chan struct{}      // ends a pause early
-	unknown chan struct{}      // a bell has come of a partition that is not drained
-	stop    context.CancelFunc // ends reading
-	abandon context.CancelFunc // ends the block in hand too
-	stopped <-chan struct{}    // closed once the drain begins to stop
-	done    chan struct{}      // closed once it has ended
+	breaker     *breaker
+	covered     *coverage
+	heard       *coverage          // the newest bells, by partition: see DrainToEnd
+	answered    *coverage          // the newest bells whose records are durable; at most heard
+	retryNow    chan struct{}      // ends a pause early
+	unassigned  chan struct{}      // a bell has come for a partition that is not drained
+	stop        context.CancelFunc // ends reading
+	cancelBlock context.CancelFunc // ends the current block too
+	stopped     <-chan struct{}    // closed once the drain begins to stop
+	done        chan struct{}      // closed once it has ended
 
 	mu      sync.Mutex
-	failure error         // of the last session; nil while one goes well
+	failure error         // of the last session; nil once one has made progress
 	pause   time.Duration // before the next session, should this one fail
 }
 
@@ -116,45 +115,46 @@ func newDrain(name string, cfg Config, topics []string, bounds Bounds) (*Drain, 
 	}
 	return &Drain{
 		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, size: newBlockSize(bounds.Records), pause: firstPause,
-		breaker: newBreaker(name), covered: newCoverage(), heard: newCoverage(), heeded: newCoverage(), nudge: make(chan struct{}, 1), unknown: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: newBreaker(name), covered: newCoverage(), heard: newCoverage(), answered: newCoverage(), retryNow: make(chan struct{}, 1), unassigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
-// Start begins to drain and returns at once.
+// Start starts the drain and returns at once. Stop ends it.
 func (d *Drain) Start() {
-	working, abandon := context.WithCancel(context.Background())
+	working, cancelBlock := context.WithCancel(context.Background())
 	reading, stop := context.WithCancel(working)
-	d.stop, d.abandon, d.stopped = stop, abandon, reading.Done()
+	d.stop, d.cancelBlock, d.stopped = stop, cancelBlock, reading.Done()
 	go d.run(reading, working)
 }
 
-// stopReserve is the part of the time to stop that is left to give up the block
-// in hand.
+// stopReserve is the part of the time to stop that is kept for cancelling the
+// current block.
 const stopReserve = 700 * time.Millisecond
 
-// Stop ends the drain after the block in hand. When ctx leaves no time for that,
-// the block is given up 0.7 s before that, or after a third of it: it is not lost, for its
-// offsets become durable with it. An error says that the drain is still at work.
+// Stop ends the drain after the current block. If that is not done 0.7 s before the
+// deadline of ctx, or after a third of the time where there is less, the block is
+// cancelled. Nothing is lost: its offsets become durable only together with it. An
+// error means that the drain is still running.
 func (d *Drain) Stop(ctx context.Context) error {
 	defer d.client.Close()
 	if d.stop == nil { // it was never started
 		return nil
 	}
-	defer d.abandon()
+	defer d.cancelBlock()
 	d.stop()
-	patience := ctx
+	finishing := ctx
 	if deadline, ok := ctx.Deadline(); ok {
 		reserve := min(stopReserve, time.Until(deadline)*2/3)
 		var cancel context.CancelFunc
-		patience, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		finishing, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 		defer cancel()
 	}
 	select {
 	case <-d.done:
 		return nil
-	case <-patience.Done():
+	case <-finishing.Done():
 	}
-	d.abandon()
+	d.cancelBlock()
 	select {
 	case <-d.done:
 		return nil
@@ -170,11 +170,11 @@ func (d *Drain) run(reading, working context.Context) {
 		if reading.Err() != nil {
 			return
 		}
-		if errors.Is(err, errWidened) {
-			slog.Info("drain begins anew", "drain", d.Name, "reason", err)
+		if errors.Is(err, errPartitionsAdded) {
+			slog.Info("session ended: partitions were added", "drain", d.Name)
 			continue
 		}
-		if errors.Is(err, ErrOpen) { // why it opened is known, and said
+		if errors.Is(err, ErrOpen) { // the error that opened it has been logged
 			select {
 			case <-reading.Done():
 				return
@@ -182,7 +182,7 @@ func (d *Drain) run(reading, working context.Context) {
 			}
 			continue
 		}
-		pause := d.fail(err)
+		pause := d.failed(err)
 		if errors.Is(err, ErrFatal) {
 			slog.Error("drain stopped", "drain", d.Name, "error", err)
 			return
@@ -195,22 +195,22 @@ func (d *Drain) run(reading, working context.Context) {
 	}
 }
 
-// rest waits before the session that follows one that failed: for a pause, and one
-// that was fenced until its place is free. An event ends it early. It says whether
-// there is to be another session.
+// rest waits before the session that follows a failed one: for a pause and, if the
+// session was fenced, until no other process has its member name. An event ends the
+// wait early. It reports whether there is to be another session.
 func (d *Drain) rest(ctx context.Context, pause time.Duration, wasFenced bool) bool {
 	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-d.nudge:
+		case <-d.retryNow:
 			return true
 		case <-time.After(pause):
 		}
 		if !wasFenced || d.taken == nil || !d.taken(ctx) {
 			return ctx.Err() == nil
 		}
-		pause = placePause
+		pause = takenPause
 	}
 }
 
@@ -228,10 +228,10 @@ func (d *Drain) session(reading, working context.Context) error {
 		reading: reading, working: working, size: d.size,
 		durable: func(next Offsets) {
 			if d.covered.advance(next) {
-				d.well()
+				d.succeeded()
 			}
 		},
-		begun: sync.OnceFunc(func() {
+		started: sync.OnceFunc(func() {
 			if d.Err() != nil {
 				idle.Go(func() { d.awaitIdle(alive) })
 			}
@@ -243,9 +243,9 @@ func (d *Drain) session(reading, working context.Context) error {
 	return err
 }
 
-// checkTopics refuses topics that take smaller batches than our producers write:
-// valid records would be lost on the way. A broker that does not say what a topic
-// takes is not waited for.
+// checkTopics refuses topics that accept smaller batches than our producers write:
+// they would reject valid records. If the configuration cannot be read, the topics
+// pass.
 func (d *Drain) checkTopics(ctx context.Context) error {
 	topics := slices.Concat(d.topics, d.outputs)
 	for _, topic := range d.topics {
@@ -263,15 +263,15 @@ func (d *Drain) checkTopics(ctx context.Context) error {
 				continue
 			}
 			if most, err := strconv.Atoi(c.MaybeValue()); err == nil && most < event.MaxBatch {
-				return fmt.Errorf("%w: topic %s takes batches of %d bytes only: set its max.message.bytes to %d or more", ErrFatal, topic.Name, most, event.MaxBatch)
+				return fmt.Errorf("%w: topic %s accepts batches of at most %d bytes: set its max.message.bytes to %d or more", ErrFatal, topic.Name, most, event.MaxBatch)
 			}
 		}
 	}
 	return nil
 }
 
-// awaitIdle notes that a session goes well that has nothing to do: where no
-// record comes, none becomes durable.
+// awaitIdle clears the failure once a session turns out to have nothing to do: where
+// no record comes, none becomes durable.
 func (d *Drain) awaitIdle(ctx context.Context) {
 	for {
 		select {
@@ -284,21 +284,21 @@ func (d *Drain) awaitIdle(ctx context.Context) {
 			continue
 		}
 		if done, _ := d.covered.covers(ends); done && ctx.Err() == nil {
-			d.well()
+			d.succeeded()
 			return
 		}
 	}
 }
 
-// well notes that a session goes well.
-func (d *Drain) well() {
+// succeeded records that a session has made progress.
+func (d *Drain) succeeded() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failure, d.pause = nil, firstPause
 }
 
-// fail notes what a session failed with, and returns the pause before the next.
-func (d *Drain) fail(err error) (pause time.Duration) {
+// failed records what a session failed with, and returns the pause before the next.
+func (d *Drain) failed(err error) (pause time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pause = d.pause
@@ -306,37 +306,39 @@ func (d *Drain) fail(err error) (pause time.Duration) {
 	return pause
 }
 
-// Err is what the drain's last session failed with, or nil while one goes well.
+// Err returns what the drain's last session failed with, or nil if one has made
+// progress since.
 func (d *Drain) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failure
 }
 
-// Breaker is the state of the circuit breaker before the drain's store: closed,
-// half-open or open. A drain that transacts has none that ever opens.
+// Breaker returns the state of the circuit breaker before the drain's store: closed,
+// half-open or open. That of a transacting drain never opens.
 func (d *Drain) Breaker() string { return d.breaker.state() }
 
-// Covered is how far the drain has made its topics durable since it started.
+// Covered returns how far the drain has made its topics durable since it started.
 func (d *Drain) Covered() Offsets { return d.covered.snapshot() }
 
-// Ring waits until the record that rang is durable, at most 15 s. Then it errs with
-// ErrBehind if the drain is at work, and else with what the drain fails with.
-func (d *Drain) Ring(ctx context.Context, p Partition, offset int64) error {
-	return d.reach(ctx, Offsets{p: offset + 1})
+// Cover waits until the record at an offset is durable, at most 15 s. After that it
+// returns ErrBehind if the drain is making progress, and else the drain's last error.
+func (d *Drain) Cover(ctx context.Context, p Partition, offset int64) error {
+	return d.waitCovered(ctx, Offsets{p: offset + 1})
 }
 
-// Wake drains up to what stands in the topics now, at most 15 s long. It errs when
-// the drain is failing, not when more is left: the next wake comes by itself.
+// Wake waits until what is in the topics now is durable, at most 15 s. That more is
+// left then is no error, since the next wake comes by itself; that the drain is
+// failing is one.
 func (d *Drain) Wake(ctx context.Context) error {
 	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
-	return unlessBehind(d.reach(ctx, ends))
+	return unlessBehind(d.waitCovered(ctx, ends))
 }
 
-// unlessBehind is for a caller that need not come again while the drain is at work.
+// unlessBehind drops ErrBehind, for a caller that need not be sent again.
 func unlessBehind(err error) error {
 	if errors.Is(err, ErrBehind) {
 		return nil
@@ -344,14 +346,14 @@ func unlessBehind(err error) error {
 	return err
 }
 
-// ends are those of the partitions that are this drain's to do, and hold records.
+// ends are those of the partitions in this drain's share that hold records.
 func (d *Drain) ends(ctx context.Context) (Offsets, error) {
 	ends, err := remainingOf(ctx, d.admin, d.topics...)
 	maps.DeleteFunc(ends, func(p Partition, _ int64) bool { return !d.share.has(p.Number) })
 	return ends, err
 }
 
-func (d *Drain) reach(ctx context.Context, target Offsets) error {
+func (d *Drain) waitCovered(ctx context.Context, target Offsets) error {
 	ctx, cancel := context.WithTimeout(ctx, coverWait)
 	defer cancel()
 	if done, _ := d.covered.covers(target); !done && d.Err() != nil {
@@ -359,13 +361,13 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 			return fmt.Errorf("drain of %s: %w: %w", d.Name, err, d.Err())
 		}
 		select {
-		case d.nudge <- struct{}{}:
+		case d.retryNow <- struct{}{}:
 		default:
 		}
 	}
 	if !d.covered.knows(target) {
 		select {
-		case d.unknown <- struct{}{}:
+		case d.unassigned <- struct{}{}:
 		default:
 		}
 	}
@@ -377,7 +379,7 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 		select {
 		case <-changed:
 			continue
-		case <-time.After(time.Second): // look whether the drain has begun to fail
+		case <-time.After(time.Second): // the drain may have stopped with a fatal error
 		case <-d.stopped:
 			return d.answer()
 		case <-ctx.Done():
@@ -389,7 +391,7 @@ func (d *Drain) reach(ctx context.Context, target Offsets) error {
 	}
 }
 
-// answer is what a bell gets that is not waited for any longer.
+// answer is what a bell gets when the wait for it is over.
 func (d *Drain) answer() error {
 	err := d.Err()
 	if err == nil {
@@ -398,13 +400,13 @@ func (d *Drain) answer() error {
 	return fmt.Errorf("drain of %s: %w", d.Name, err)
 }
 
-// Publish produces a record that was posted by hand to the topic that this
-// drain reads, and waits for it as for a bell: there is no second path. That more is
-// left is no error: the record is safe in Kafka.
+// Publish writes a record that was posted by hand to the topic that this drain reads,
+// and waits for it as for a bell: there is one path to the store. That it is not
+// stored after 15 s is no error: the record is durable in Kafka.
 func (d *Drain) Publish(ctx context.Context, r *kgo.Record) error {
 	if err := d.client.ProduceSync(ctx, r).FirstErr(); err != nil {
 		return fmt.Errorf("produce to %s: %w", r.Topic, err)
 	}
 	RingBell(d.client, r.Topic) // others read it too
-	return unlessBehind(d.Ring(ctx, Partition{r.Topic, r.Partition}, r.Offset))
+	return unlessBehind(d.Cover(ctx, Partition{r.Topic, r.Partition}, r.Offset))
 }

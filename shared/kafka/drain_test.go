@@ -43,17 +43,17 @@ func produce(t *testing.T, cfg kafka.Config, topic string, from, to int) {
 	}
 }
 
-// shelf is a store in memory that can be made to fail.
-type shelf struct {
+// memoryStore is a store in memory that can be made to fail.
+type memoryStore struct {
 	mu     sync.Mutex
 	values []string
 	marks  map[int32]kafka.Mark
 	fail   error
 	puts   int
-	waits  func() // what happens before it can tell where it stands
+	waits  func() // is called before Resume returns
 }
 
-func (s *shelf) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
+func (s *memoryStore) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
 	if s.waits != nil {
 		s.waits()
 	}
@@ -66,11 +66,11 @@ func (s *shelf) Resume(context.Context, string, []int32) ([]kafka.Mark, error) {
 	return out, nil
 }
 
-func (s *shelf) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+func (s *memoryStore) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
 	return func(context.Context) (kafka.Offsets, error) { return b.Next, s.put(topicID, b) }, nil
 }
 
-func (s *shelf) put(topicID string, b kafka.Block) error {
+func (s *memoryStore) put(topicID string, b kafka.Block) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.puts++
@@ -89,11 +89,11 @@ func (s *shelf) put(topicID string, b kafka.Block) error {
 	return nil
 }
 
-func (s *shelf) set(err error) { s.mu.Lock(); s.fail = err; s.mu.Unlock() }
+func (s *memoryStore) set(err error) { s.mu.Lock(); s.fail = err; s.mu.Unlock() }
 
-func (s *shelf) tries() int { s.mu.Lock(); defer s.mu.Unlock(); return s.puts }
+func (s *memoryStore) tries() int { s.mu.Lock(); defer s.mu.Unlock(); return s.puts }
 
-func (s *shelf) distinct() (distinct, all int) {
+func (s *memoryStore) distinct() (distinct, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := map[string]bool{}
@@ -103,7 +103,7 @@ func (s *shelf) distinct() (distinct, all int) {
 	return len(seen), len(s.values)
 }
 
-func drainInto(t *testing.T, cfg kafka.Config, s *shelf) *kafka.Drain {
+func drainInto(t *testing.T, cfg kafka.Config, s *memoryStore) *kafka.Drain {
 	t.Helper()
 	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
 	if err != nil {
@@ -124,7 +124,7 @@ func stop(t *testing.T, d *kafka.Drain) {
 
 func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 3, "in"), &shelf{}
+	cfg, s := cluster(t, 3, "in"), &memoryStore{}
 	for i := range 3 {
 		produce(t, cfg, "in", i*1000, (i+1)*1000)
 		d := drainInto(t, cfg, s)
@@ -138,9 +138,9 @@ func TestStoreDrainGoesOnWhereItsStoreStands(t *testing.T) {
 	}
 }
 
-// hoarder is a store that holds blocks back while more are said to follow.
+// hoarder is a store that holds blocks back while more are to follow.
 type hoarder struct {
-	shelf
+	memoryStore
 	held kafka.Offsets
 	more int // blocks that were held back
 }
@@ -183,9 +183,9 @@ func TestBlocksThatAStoreHoldsBackAreCoveredByTheLast(t *testing.T) {
 
 func TestSharesDrainTheirPartitionsSideBySide(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 5, "in"), &shelf{}
+	cfg, s := cluster(t, 5, "in"), &memoryStore{}
 	produce(t, cfg, "in", 0, 3000)
-	for _, text := range []string{"0/2", "1/2", "1/2"} { // one is run again
+	for _, text := range []string{"0/2", "1/2", "1/2"} { // one is repeated
 		var share kafka.Share
 		if err := share.UnmarshalText([]byte(text)); err != nil {
 			t.Fatal(err)
@@ -221,11 +221,11 @@ func TestShareThatIsNoneIsRefused(t *testing.T) {
 
 func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 1, "in"), &shelf{}
+	cfg, s := cluster(t, 1, "in"), &memoryStore{}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
 	produce(t, cfg, "in", 0, 10)
-	if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 9); err != nil {
+	if err := d.Cover(context.Background(), kafka.Partition{Topic: "in"}, 9); err != nil {
 		t.Fatal(err)
 	}
 	if distinct, _ := s.distinct(); distinct != 10 {
@@ -234,7 +234,7 @@ func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
 	// The same bell again, and an older one, are answered at once.
 	began := time.Now()
 	for offset := range int64(10) {
-		if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, offset); err != nil {
+		if err := d.Cover(context.Background(), kafka.Partition{Topic: "in"}, offset); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -245,14 +245,14 @@ func TestBellIsAnsweredOnceItsRecordIsStored(t *testing.T) {
 
 func TestBellErrsWhileTheStoreFailsAndIsMadeUpForAfterwards(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 1, "in"), &shelf{}
+	cfg, s := cluster(t, 1, "in"), &memoryStore{}
 	s.set(errors.New("disk full"))
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
 	produce(t, cfg, "in", 0, 10)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := d.Ring(ctx, kafka.Partition{Topic: "in"}, 9); err == nil || !strings.Contains(err.Error(), "disk full") {
+	if err := d.Cover(ctx, kafka.Partition{Topic: "in"}, 9); err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("%v: want the store's error", err)
 	}
 	s.set(nil)
@@ -271,7 +271,7 @@ func TestBellErrsWhileTheStoreFailsAndIsMadeUpForAfterwards(t *testing.T) {
 func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in")
-	s := &shelf{}
+	s := &memoryStore{}
 	s.set(errors.New("clickhouse is away"))
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
@@ -284,7 +284,7 @@ func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	began, tried := time.Now(), s.tries()
-	if err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 3); !errors.Is(err, kafka.ErrOpen) || time.Since(began) > time.Second {
+	if err := d.Cover(context.Background(), kafka.Partition{Topic: "in"}, 3); !errors.Is(err, kafka.ErrOpen) || time.Since(began) > time.Second {
 		t.Errorf("%v after %s: want a refusal at once", err, time.Since(began))
 	}
 	if tried != 3 {
@@ -304,7 +304,7 @@ func TestOpenBreakerRefusesBellsAtOnceAndClosesAgainByItself(t *testing.T) {
 
 func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 1, "in"), &shelf{}
+	cfg, s := cluster(t, 1, "in"), &memoryStore{}
 	produce(t, cfg, "in", 0, 100)
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
@@ -320,7 +320,7 @@ func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	produce(t, cfg, "in", 100, 1000)
-	// What a client knows of a topic is some seconds old: a wake before that sees
+	// A client caches metadata for some seconds: a wake before that sees
 	// the old partitions only.
 	for deadline := time.Now().Add(30 * time.Second); len(d.Covered()) < 4 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if err := d.Wake(context.Background()); err != nil {
@@ -345,7 +345,7 @@ func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
 func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in")
-	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}
+	s := &memoryStore{marks: map[int32]kafka.Mark{0: {TopicID: strings.Repeat("0", 32), Next: 5}}}
 	refused(t, cfg, s, "was recreated")
 }
 
@@ -357,7 +357,7 @@ func TestLogThatLostRecordsStopsTheDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
+	s := &memoryStore{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
 	refused(t, cfg, s, "has lost records")
 }
 
@@ -385,10 +385,10 @@ func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
 		answer.Topics = []kmsg.ListOffsetsResponseTopic{{Topic: "in"}}
 		return answer, nil, true
 	})
-	s := &shelf{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
+	s := &memoryStore{marks: map[int32]kafka.Mark{0: {TopicID: id, Next: 5}}}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
-	if err := d.Ring(t.Context(), kafka.Partition{Topic: "in"}, 9); err != nil {
+	if err := d.Cover(t.Context(), kafka.Partition{Topic: "in"}, 9); err != nil {
 		t.Fatal(err)
 	}
 	if distinct, all := s.distinct(); distinct != 5 || all != 5 {
@@ -396,8 +396,8 @@ func TestOffsetsThatAreNotToldAreNoLostRecords(t *testing.T) {
 	}
 }
 
-// A store that has to wait for the writer before it stands further than the log
-// did when the wait began.
+// A store that waits for another writer may be further than the log was when the
+// wait began.
 func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in")
@@ -406,7 +406,7 @@ func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shelf{}
+	s := &memoryStore{}
 	s.waits = func() {
 		s.waits = nil
 		produce(t, cfg, "in", 10, 15)
@@ -414,7 +414,7 @@ func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
 	}
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
-	if err := d.Ring(t.Context(), kafka.Partition{Topic: "in"}, 14); err != nil {
+	if err := d.Cover(t.Context(), kafka.Partition{Topic: "in"}, 14); err != nil {
 		t.Fatal(err)
 	}
 	if _, all := s.distinct(); all != 0 {
@@ -422,11 +422,11 @@ func TestAWriterBeforeThatGoesOnStoringIsNoLostLog(t *testing.T) {
 	}
 }
 
-func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {
+func refused(t *testing.T, cfg kafka.Config, s *memoryStore, why string) {
 	t.Helper()
 	d := drainInto(t, cfg, s)
 	defer stop(t, d)
-	err := d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 100)
+	err := d.Cover(context.Background(), kafka.Partition{Topic: "in"}, 100)
 	if !errors.Is(err, kafka.ErrFatal) || !strings.Contains(err.Error(), why) {
 		t.Errorf("%v: want it stopped, for %s", err, why)
 	}
@@ -437,7 +437,7 @@ func refused(t *testing.T, cfg kafka.Config, s *shelf, why string) {
 
 func TestRecordsDeletedBeforeTheyWereStoredAreAGapNotAnEnd(t *testing.T) {
 	t.Parallel()
-	cfg, s := cluster(t, 1, "in"), &shelf{}
+	cfg, s := cluster(t, 1, "in"), &memoryStore{}
 	produce(t, cfg, "in", 0, 10)
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -463,12 +463,12 @@ func TestRecordsDeletedBeforeTheyWereStoredAreAGapNotAnEnd(t *testing.T) {
 	}
 }
 
-// doubling emits every record twice, and counts what it settled.
+// doubling emits every record twice, and counts what it has done after commits.
 type doubling struct {
-	mu      sync.Mutex
-	settled map[string]int // times that each value was settled
-	before  error          // once, after half of a block was emitted
-	after   error          // once, after a commit
+	mu        sync.Mutex
+	committed map[string]int // times that afterCommit was called with each value
+	before    error          // once, after half of a block was emitted
+	after     error          // once, after a commit
 }
 
 func (x *doubling) transform(_ context.Context, b kafka.Block, emit func(*kgo.Record)) (func(context.Context) error, error) {
@@ -491,7 +491,7 @@ func (x *doubling) transform(_ context.Context, b kafka.Block, emit func(*kgo.Re
 			return err
 		}
 		for _, r := range b.Records {
-			x.settled[string(r.Value)]++
+			x.committed[string(r.Value)]++
 		}
 		return nil
 	}, nil
@@ -525,7 +525,7 @@ func records(t *testing.T, cfg kafka.Config, topic string) (all []*kgo.Record) {
 	return all
 }
 
-// wake drains all that stands in the topics now, however often the drain fails.
+// wake drains what is in the topics now, however often the drain fails.
 func wake(t *testing.T, d *kafka.Drain) {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
@@ -542,7 +542,7 @@ func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
 	f := func(name string, before, after error) {
 		t.Run(name, func(t *testing.T) {
 			cfg := cluster(t, 3, "in", "out")
-			x := &doubling{settled: map[string]int{}, before: before, after: after}
+			x := &doubling{committed: map[string]int{}, before: before, after: after}
 			produce(t, cfg, "in", 0, 1000)
 			for range 2 {
 				d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, x.transform)
@@ -564,15 +564,15 @@ func TestTransactionCommitsOutputAndOffsetsTogether(t *testing.T) {
 			}
 			want := 1000
 			if after != nil {
-				want = 900 // a block whose settling failed is not settled again
+				want = 900 // afterCommit is not called again where it failed
 			}
-			for v, n := range x.settled {
+			for v, n := range x.committed {
 				if n != 1 {
-					t.Errorf("value %s was settled %d times", v, n)
+					t.Errorf("value %s was passed to afterCommit %d times", v, n)
 				}
 			}
-			if n := len(x.settled); n < want || n == 1000 && after != nil {
-				t.Errorf("%d values were settled, want %d", n, want)
+			if n := len(x.committed); n < want || n == 1000 && after != nil {
+				t.Errorf("%d values were passed to afterCommit, want %d", n, want)
 			}
 			if x.before != nil || x.after != nil {
 				t.Error("nothing failed")

@@ -9,22 +9,21 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// class is what an error of Kafka, or of its client, asks of a drain. The client
-// tries again by itself what it can; what it returns ends a session, and the
-// class says what is to follow.
+// class is how a drain reacts to an error of Kafka or its client. The client itself
+// retries what it can; an error that it returns ends the session.
 //
-//	retriable  a broker, a coordinator or the network is away; authorization too,
-//	           which somebody may grant meanwhile. A new session, after a pause.
-//	abortable  the transaction cannot be committed, its producer can go on. A new
-//	           session, which reads from the offsets that are committed.
-//	rejoin     the group has taken this member out: its session expired, or a
-//	           rebalance went on without it. A new session joins again.
-//	fenced     another process has taken this one's name, or the broker has ended
-//	           a transaction that took longer than its timeout: both come with
-//	           the same errors. A new session would fence that process in turn, so
-//	           it waits until the group has no other member of the name, or for an
+//	retriable  a broker, a coordinator or the network is down, or a permission is
+//	           missing, which may be granted meanwhile. A new session, after a pause.
+//	abortable  the transaction cannot be committed, but its producer can go on. A
+//	           new session, from the committed offsets.
+//	rejoin     the group has removed this member: its session expired, or a
+//	           rebalance completed without it. A new session joins again.
+//	fenced     another process has taken this one's name, or the broker has aborted
+//	           a transaction that took longer than its timeout: the errors are the
+//	           same. A new session would fence that process in turn, so the next
+//	           one waits until the group has no other member of the name, or for an
 //	           event.
-//	fatal      the broker refuses a setting of ours: no new session will do.
+//	fatal      the broker rejects one of our settings: a new session cannot help.
 //
 // Sources: the error codes in Kafka's protocol, and what franz-go documents of
 // GroupTransactSession.End, Client.EndTransaction and ErrGroupSession.
@@ -38,8 +37,7 @@ const (
 	fatal
 )
 
-// classOf finds the class of an error. What is in no list is retriable: a pause
-// harms nobody.
+// classOf returns the class of an error. One that is not listed is retriable.
 func classOf(err error) class {
 	for c, errs := range map[class][]error{
 		fatal: {
@@ -65,9 +63,9 @@ func classOf(err error) class {
 	return retriable
 }
 
-// ofRecord says whether an error is the fault of one record, or of what follows
-// from it: it comes again whenever that record does.
-func ofRecord(err error) bool {
+// causedByRecord reports whether an error is caused by one record or its output: it
+// occurs again whenever that record is processed.
+func causedByRecord(err error) bool {
 	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, event.ErrInvalid} {
 		if errors.Is(err, e) {
 			return true
@@ -76,6 +74,6 @@ func ofRecord(err error) bool {
 	return false
 }
 
-// tooSlow says whether a block failed because its records were not written in
-// their time.
-func tooSlow(err error) bool { return errors.Is(err, kgo.ErrRecordTimeout) }
+// timedOut reports whether a block failed because its output was not written before
+// the delivery timeout.
+func timedOut(err error) bool { return errors.Is(err, kgo.ErrRecordTimeout) }

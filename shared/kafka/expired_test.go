@@ -11,8 +11,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor: nobody can commit anything
-// of it any more.
+// TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor: no offset of it can
+// be committed any more.
 func TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
 	if err != nil {
@@ -25,7 +25,7 @@ func TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor(t *testing.T) {
 	if err := c.DeleteRecords("in", 0, 10); err != nil {
 		t.Fatal(err)
 	}
-	x := &doubling{settled: map[string]int{}}
+	x := &doubling{committed: map[string]int{}}
 	d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g"}, x.transform, "out")
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// gatherer collects what a client fetches into one block a topic.
+// gatherer collects what a client fetches into one block for each topic.
 type gatherer struct {
 	client *kgo.Client
 	bounds Bounds
@@ -21,7 +21,7 @@ func newGatherer(client *kgo.Client, bounds Bounds, size *blockSize) *gatherer {
 }
 
 // next returns at least one block, within the bounds. When ctx ends it returns
-// what it has, if anything, so that the work is not lost.
+// what it has, if anything, so that what was fetched is still processed.
 func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	blocks := map[string]*Block{}
 	readable := Offsets{} // the ends of what can be read
@@ -67,7 +67,7 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	}
 	for _, b := range blocks {
 		if reduced {
-			break // nothing is to wait for more, and so become large again
+			break // a store that waits for more records would make its blocks large again
 		}
 		for p, next := range b.Next {
 			b.More = b.More || next < readable[p]
@@ -76,8 +76,8 @@ func (g *gatherer) next(ctx context.Context) (map[string]*Block, error) {
 	return blocks, nil
 }
 
-// add takes a record into the block and returns its weight in bytes. A control
-// record only moves the offset.
+// add adds a record to the block and returns its size in bytes. A control record
+// only advances the offset.
 func (b *Block) add(r *kgo.Record) int {
 	p := Partition{r.Topic, r.Partition}
 	if _, ok := b.First[p]; !ok {
@@ -91,7 +91,8 @@ func (b *Block) add(r *kgo.Record) int {
 	return len(r.Key) + len(r.Value)
 }
 
-// fetchError is what a poll failed of; the end of its own time is no failure.
+// fetchError returns the first error of a poll. That the poll's own time is over is
+// not an error.
 func fetchError(fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {

@@ -19,9 +19,9 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// slow is a store that takes too long for more than a few records.
+// slow is a store that takes too long for blocks of more than a few records.
 type slow struct {
-	shelf
+	memoryStore
 	most    atomic.Int64
 	largest atomic.Int64 // of what was stored
 }
@@ -162,40 +162,40 @@ func TestOutputThatCannotBeWrittenBuriesItsInput(t *testing.T) {
 	}
 }
 
-// poisonous is a store for which every record is poison.
-type poisonous struct {
-	shelf
-	letters *kafka.Letters
+// rejecting is a store to which every record is invalid.
+type rejecting struct {
+	memoryStore
+	letters *kafka.DeadLetters
 	decoder *kafka.Decoder[string]
 }
 
-func (p *poisonous) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+func (p *rejecting) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
 	_, bad, err := p.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := p.letters.Bury(ctx, bad); err != nil {
+		if err := p.letters.Write(ctx, bad); err != nil {
 			return nil, err
 		}
 		return b.Next, p.put(topicID, b)
 	}, nil
 }
 
-func newPoisonous(t *testing.T, cfg kafka.Config) *poisonous {
+func newRejecting(t *testing.T, cfg kafka.Config) *rejecting {
 	t.Helper()
-	letters, err := kafka.NewLetters(cfg, "test")
+	letters, err := kafka.NewDeadLetters(cfg, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(letters.Close)
-	return &poisonous{letters: letters, decoder: kafka.NewDecoder(func(context.Context, *kgo.Record, *string) error { return event.Invalid("poison") })}
+	return &rejecting{letters: letters, decoder: kafka.NewDecoder(func(context.Context, *kgo.Record, *string) error { return event.Invalid("refused") })}
 }
 
-func TestPoisonIsWrittenOnceHoweverOftenItsBlockIsTried(t *testing.T) {
+func TestDeadLetterIsWrittenOnceHoweverOftenItsBlockIsTried(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in", "in.dlq")
-	s := newPoisonous(t, cfg)
+	s := newRejecting(t, cfg)
 	produce(t, cfg, "in", 0, 50)
 	s.set(errors.New("the disk is full"))
 	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
@@ -225,9 +225,9 @@ func TestPoisonIsWrittenOnceHoweverOftenItsBlockIsTried(t *testing.T) {
 	}
 }
 
-// A broker that takes 20 ms for a request leaves no time to wait for each letter
-// by itself.
-func TestFloodOfPoisonIsWrittenTogether(t *testing.T) {
+// A broker that takes 20 ms for a request leaves no time to wait for each dead
+// letter by itself.
+func TestFloodOfDeadLettersIsWrittenTogether(t *testing.T) {
 	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "in.dlq"))
 	if err != nil {
@@ -235,7 +235,7 @@ func TestFloodOfPoisonIsWrittenTogether(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	cfg := kafka.Config{Brokers: c.ListenAddrs()}
-	s := newPoisonous(t, cfg)
+	s := newRejecting(t, cfg)
 	produce(t, cfg, "in", 0, 2000)
 	requests := 0
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -270,10 +270,10 @@ func TestTopicThatTakesLessThanIsWrittenStopsTheDrain(t *testing.T) {
 	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("500000")}, "in"); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, cfg, &shelf{}, "max.message.bytes")
+	refused(t, cfg, &memoryStore{}, "max.message.bytes")
 }
 
-// once answers the first request of a kind with an error, and lets all others be.
+// once answers the first request of a kind with an error, and no other.
 func once(c *kfake.Cluster, key int16, answer func(kmsg.Request) kmsg.Response) *atomic.Int32 {
 	var answered atomic.Int32
 	c.ControlKey(key, func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -321,7 +321,7 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 			cfg := kafka.Config{Brokers: c.ListenAddrs()}
 			produce(t, cfg, "in", 0, 10)
 			answered := once(c, key, answer)
-			x := &doubling{settled: map[string]int{}}
+			x := &doubling{committed: map[string]int{}}
 			d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: member}, x.transform)
 			if err != nil {
 				t.Fatal(err)
@@ -337,7 +337,7 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 			case goesOn:
 				for deadline := time.Now().Add(20 * time.Second); answered.Load() == 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 				}
-				produce(t, cfg, "in", 10, 20) // what comes after the error
+				produce(t, cfg, "in", 10, 20) // records after the error
 				patience := 20 * time.Second
 				if member == "" { // a transaction that it left open ends with its timeout of 30 s
 					patience = 40 * time.Second
@@ -375,14 +375,14 @@ func TestEveryClassOfErrorIsAnsweredInItsOwnWay(t *testing.T) {
 	f("fatal", "0", joins, join(kerr.InvalidSessionTimeout), stops)
 }
 
-// TestProcessWhosePlaceWasTakenWaitsUntilItIsFree: to begin a new session would
-// fence the process that has taken its place.
-func TestProcessWhosePlaceWasTakenWaitsUntilItIsFree(t *testing.T) {
+// TestProcessWhoseMemberNameWasTakenWaitsUntilItIsFree: a new session would
+// fence the process that has it now.
+func TestProcessWhoseMemberNameWasTakenWaitsUntilItIsFree(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in", "out")
 	in := kafka.Partition{Topic: "in"}
 	produce(t, cfg, "in", 0, 10)
-	x := &doubling{settled: map[string]int{}}
+	x := &doubling{committed: map[string]int{}}
 	begun, release := make(chan struct{}), make(chan struct{})
 	var blocks atomic.Int32
 	start := func(transform kafka.Transform) *kafka.Drain {
@@ -415,7 +415,7 @@ func TestProcessWhosePlaceWasTakenWaitsUntilItIsFree(t *testing.T) {
 	until("the second has taken over", func() bool { return second.Covered()[in] >= 10 })
 	close(release)
 	until("the first has failed", func() bool { return first.Err() != nil })
-	for n := 10; n < 40; n += 10 { // for longer than the pauses between sessions that fail
+	for n := 10; n < 40; n += 10 { // for longer than the pauses between failing sessions
 		produce(t, cfg, "in", n, n+10)
 		until("the second goes on", func() bool { return second.Covered()[in] >= int64(n+10) })
 		time.Sleep(time.Second)
@@ -466,9 +466,9 @@ func TestDrainOfAnIdleTopicIsNotFailingForLong(t *testing.T) {
 	until(false)
 }
 
-// stuck is a store that is at work until its context ends.
+// stuck is a store whose puts last until their context ends.
 type stuck struct {
-	shelf
+	memoryStore
 	begun chan struct{}
 	ended atomic.Bool
 }
@@ -493,7 +493,7 @@ func TestStopGivesTheBlockInHandUpWhenThereIsNoTimeForIt(t *testing.T) {
 	d.Start()
 	<-s.begun
 	bell := make(chan error, 1)
-	go func() { bell <- d.Ring(context.Background(), kafka.Partition{Topic: "in"}, 9) }()
+	go func() { bell <- d.Cover(context.Background(), kafka.Partition{Topic: "in"}, 9) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	if err := d.Stop(ctx); err != nil {

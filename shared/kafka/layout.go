@@ -12,30 +12,30 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// layout says over how many partitions a stage spreads the keys of each of its
+// layout is over how many partitions a stage spreads the keys of each of its
 // outputs.
 //
 // All records of a key must be in one partition, for only there do all readers read
-// them in one order, and readers keep the first row of an observation. A partition
-// follows from the key and the number of partitions, so a topic that is given more
-// of them would have what comes next of a key in another one than what came before.
-// A stage therefore goes on with the number that the topic had when its group first
-// wrote to it: the rest of the partitions stay empty.
+// them in the same order, and readers keep the first row of an observation. The
+// partition depends on the key and the number of partitions, so once partitions were
+// added to a topic, the next record of a key would be in another partition than those
+// before. A stage therefore goes on with the number that the topic had when its group
+// first wrote to it, and leaves the added partitions empty.
 //
-// A layout is committed with the offsets, as their metadata, and so is known for
-// exactly as long as they are. Only what two members write at once before the first
+// A layout is committed with the offsets, as their metadata, and so is kept exactly as
+// long as they are. Only what two members write at the same time before the first
 // commit of their group may be laid out differently.
 type layout map[string]spread // by topic
 
-// spread is the layout of one topic. One that was recreated, under another id,
-// begins anew.
+// spread is the layout of one topic. A topic that was recreated has another id, and
+// gets a new layout.
 type spread struct {
 	TopicID    string `json:"topic_id"` // 32 hex digits
 	Partitions int    `json:"partitions"`
 }
 
-// learn finds the layout of the outputs in what the group has committed, or, where
-// nothing is known, as the topics are.
+// learn reads the layout of the outputs from what the group has committed, or, if it
+// has committed none, from the topics as they are now.
 func (l layout) learn(ctx context.Context, admin *kadm.Client, committed kadm.OffsetResponses, outputs []string) error {
 	if len(outputs) == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (l layout) learn(ctx context.Context, admin *kadm.Client, committed kadm.Of
 		keeps := has
 		committed.Each(func(o kadm.OffsetResponse) {
 			var known layout
-			if o.At < 0 || json.Unmarshal([]byte(o.Metadata), &known) != nil { // it is the client's own
+			if o.At < 0 || json.Unmarshal([]byte(o.Metadata), &known) != nil { // metadata that the client wrote
 				return
 			}
 			if s, ok := known[topic]; ok && s.TopicID == has.TopicID && s.Partitions > 0 {
@@ -61,7 +61,7 @@ func (l layout) learn(ctx context.Context, admin *kadm.Client, committed kadm.Of
 			}
 		})
 		if keeps != has {
-			slog.Info("a topic was given more partitions than it had at first: its records keep to those",
+			slog.Info("partitions were added to an output: records go to the first ones only",
 				"topic", topic, "partitions", has.Partitions, "used", keeps.Partitions)
 		}
 		l[topic] = keeps

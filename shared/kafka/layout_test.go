@@ -12,8 +12,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// copying has a stage copy all that is in a topic to another, in sessions of its
-// own, and returns in which partitions of it each key is.
+// copying makes a stage copy one topic to another, in sessions of its
+// own, and returns the partitions that each key is in.
 func copying(t *testing.T, cfg kafka.Config) map[string]map[int32]bool {
 	t.Helper()
 	d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g"},
@@ -81,7 +81,7 @@ func TestKeyKeepsItsPartitionOfAnOutputThatIsWidened(t *testing.T) {
 	const keys = 40
 	keyed(t, cfg, "in", keys)
 	copying(t, cfg)
-	for range 2 { // what is known of the layout is known after the next session too
+	for range 2 { // the layout is still known after the next session
 		for _, topic := range []string{"in", "out"} {
 			if answers, err := kadm.NewClient(client).CreatePartitions(t.Context(), 2, topic); err != nil || answers.Error() != nil {
 				t.Fatal(err, answers.Error())
@@ -100,7 +100,7 @@ func TestKeyKeepsItsPartitionOfAnOutputThatIsWidened(t *testing.T) {
 	}
 }
 
-// A topic that was recreated is laid out as it is.
+// A topic that was recreated gets a new layout.
 func TestOutputThatWasMadeAgainIsUsedWhole(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))
 	if err != nil {

@@ -34,7 +34,7 @@ func TopicID(ctx context.Context, cfg Config, topic string) (string, error) {
 	return hex.EncodeToString(id[:]), nil
 }
 
-// Ends are the offsets behind the last stable record of every partition.
+// Ends returns the last stable offset of every partition.
 func Ends(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -57,8 +57,8 @@ func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offsets,
 	return ends, nil
 }
 
-// Starts are the offsets of the first record that every partition still has; of one
-// that has none, its end.
+// Starts returns the offset of the first record that every partition still has, or,
+// of one that has none, its end.
 func Starts(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -81,8 +81,8 @@ func startsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offset
 	return starts, nil
 }
 
-// Remaining are the ends of those partitions that hold records. Of one whose records
-// have all been deleted there is nothing to reach, however far anybody is in it.
+// Remaining returns the last stable offsets of those partitions that hold records. One
+// whose records have all been deleted has nothing left to read.
 func Remaining(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -108,8 +108,8 @@ func remainingOf(ctx context.Context, admin *kadm.Client, topics ...string) (Off
 	return ends, nil
 }
 
-// Truncated says whether a topic has lost records that it once had: to its
-// retention, or to somebody who deleted them.
+// Truncated reports whether records of a topic have been deleted, by its retention or
+// by hand.
 func Truncated(ctx context.Context, cfg Config, topic string) (bool, error) {
 	starts, err := Starts(ctx, cfg, topic)
 	for _, start := range starts {
@@ -120,8 +120,8 @@ func Truncated(ctx context.Context, cfg Config, topic string) (bool, error) {
 	return false, err
 }
 
-// Committed is how far a consumer group has come in a topic; a partition it has
-// committed nothing of is not in it.
+// Committed returns the offsets that a consumer group has committed of a topic.
+// Partitions without one are left out.
 func Committed(ctx context.Context, cfg Config, group, topic string) (Offsets, error) {
 	client, err := kgo.NewClient(cfg.Options()...)
 	if err != nil {
@@ -133,7 +133,7 @@ func Committed(ctx context.Context, cfg Config, group, topic string) (Offsets, e
 
 func committedBy(ctx context.Context, admin *kadm.Client, group, topic string) (Offsets, error) {
 	committed, err := offsetsOf(ctx, admin, group, topic)
-	return done(committed), err
+	return nextOffsets(committed), err
 }
 
 // offsetsOf is what a group has committed of a topic.
@@ -148,8 +148,8 @@ func offsetsOf(ctx context.Context, admin *kadm.Client, group, topic string) (ka
 	return committed, nil
 }
 
-// done are the next offsets by what was committed.
-func done(committed kadm.OffsetResponses) Offsets {
+// nextOffsets converts committed offsets; partitions without one are left out.
+func nextOffsets(committed kadm.OffsetResponses) Offsets {
 	next := Offsets{}
 	committed.Each(func(o kadm.OffsetResponse) {
 		if o.Err == nil && o.At >= 0 {
@@ -159,12 +159,13 @@ func done(committed kadm.OffsetResponses) Offsets {
 	return next
 }
 
-// readChunk bounds what ReadRange hands over at once.
+// readChunk is the most records that ReadRange passes on at once.
 const readChunk = 5_000
 
 // ReadRange reads the committed records of a partition from one offset up to
-// another, which must not lie beyond the log's last stable offset, in order and
-// in chunks. each gets a chunk, which may be empty, and the offset behind it.
+// another, which must not be beyond the last stable offset, in order and in chunks of
+// at most 5000. each is called with a chunk, which may be empty, and the offset after
+// it.
 func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, each func(records []*kgo.Record, next int64) error) error {
 	start, err := startOf(ctx, cfg, p)
 	if err != nil {
@@ -210,7 +211,7 @@ func ReadRange(ctx context.Context, cfg Config, p Partition, from, to int64, eac
 	return nil
 }
 
-// startOf is the offset of the first record that a partition still has.
+// startOf returns the offset of the first record that a partition still has.
 func startOf(ctx context.Context, cfg Config, p Partition) (int64, error) {
 	starts, err := Starts(ctx, cfg, p.Topic)
 	if err != nil {
@@ -223,10 +224,11 @@ func startOf(ctx context.Context, cfg Config, p Partition) (int64, error) {
 	return start, nil
 }
 
-// ErrMissing says that the log does not hold a record: any more, or not yet.
-var ErrMissing = errors.New("the log does not hold it")
+// ErrMissing: a record is not in the log, because it was deleted or is not written
+// yet.
+var ErrMissing = errors.New("record is not in the log")
 
-// ReadAt reads one committed record, or errs with ErrMissing.
+// ReadAt reads one committed record. If there is none it returns ErrMissing.
 func ReadAt(ctx context.Context, cfg Config, p Partition, offset int64) (*kgo.Record, error) {
 	missing := fmt.Errorf("read %s/%d/%d: %w", p.Topic, p.Number, offset, ErrMissing)
 	ends, err := Ends(ctx, cfg, p.Topic)
@@ -249,22 +251,22 @@ func ReadAt(ctx context.Context, cfg Config, p Partition, offset int64) (*kgo.Re
 	return found, err
 }
 
-// newestOf bounds what Newest returns.
-const newestOf = 20
+// newestRecords is the most that Newest returns.
+const newestRecords = 20
 
-// Newest returns the newest records, at most 20, of one partition of a topic; of
-// one that has any, if there is one.
+// Newest returns a function that reads the newest records, at most 20, of one
+// partition of a topic, of one that has records if there is one.
 func Newest(cfg Config) event.Newest {
 	return func(ctx context.Context, topic string) (newest []*kgo.Record, err error) {
 		ends, err := Ends(ctx, cfg, topic)
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return nil, nil // it is made with its first record
+			return nil, nil // the topic is created with its first record
 		}
 		if err != nil {
 			return nil, err
 		}
 		for p, end := range ends {
-			err := ReadRange(ctx, cfg, p, max(0, end-newestOf), end, func(records []*kgo.Record, _ int64) error {
+			err := ReadRange(ctx, cfg, p, max(0, end-newestRecords), end, func(records []*kgo.Record, _ int64) error {
 				newest = append(newest, records...)
 				return nil
 			})

@@ -18,22 +18,21 @@ type blockSize struct {
 
 func newBlockSize(most int) *blockSize { return &blockSize{most: most, now: most} }
 
-// limit is the size, and whether it is smaller than it would be had no block
-// failed.
+// limit returns the size, and whether it is reduced because a block failed.
 func (s *blockSize) limit() (records int, reduced bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now, s.now < s.most
 }
 
-// failed halves the size after a block of so many records.
+// failed halves the size after a block of some number of records has failed.
 func (s *blockSize) failed(records int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = max(1, min(s.now, records)/2)
 }
 
-// done doubles the size after a block that took some part of the time it had.
+// done doubles the size after a block that took less than half of its limit.
 func (s *blockSize) done(took, limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Mark is where a store stands in one partition. The topic is known by its id:
-// a topic deleted and recreated is another one, though its name is the same.
+// Mark is how far a store has come in one partition. The topic is identified by its
+// id: one that was deleted and recreated is another, though its name is the same.
 type Mark struct {
 	TopicID   string // 32 hex digits
 	Partition int32
@@ -25,33 +25,32 @@ type Mark struct {
 
 // Store keeps blocks, and with them the offsets from which to go on.
 type Store interface {
-	// Resume makes the store ready for this writer of some partitions of a topic
-	// and returns its marks for the topic, under whatever topic id, of those
-	// partitions at least.
+	// Resume prepares the store for a writer of some partitions of a topic, and
+	// returns its marks for the topic, under any topic id, for at least those
+	// partitions.
 	Resume(ctx context.Context, topic string, partitions []int32) ([]Mark, error)
-	// Prepare works out what a block of one topic leads to, without any effect
-	// and without looking at the store, for the block before it may still be on
-	// its way there. After a put that failed there is a new Resume before the next.
+	// Prepare computes what to store for a block of one topic. It neither writes to
+	// the store nor reads it, for the block before may not be stored yet. After a put
+	// that failed, Resume is called before the next Prepare.
 	Prepare(ctx context.Context, topicID string, b Block) (Put, error)
 }
 
-// Put stores a block and says up to where the store would now resume. That is
-// behind the block, and may be before it, or nowhere new, only as long as Block
-// says that there is more to follow.
+// Put stores a block and returns the offsets from which the store would now resume:
+// those after the block. They may be earlier, or none, only if Block.More is set.
 type Put func(context.Context) (Offsets, error)
 
-// Share is a part of a topic's partitions, for several processes that drain side
-// by side: those whose number is Index modulo Of. The zero Share is all of them.
+// Share is a part of a topic's partitions, for several processes that drain it in
+// parallel: those whose number is Index modulo Of. The zero Share is all of them.
 type Share struct{ Index, Of int }
 
-// UnmarshalText reads "2/3", the last of three; nothing is all.
+// UnmarshalText parses "2/3", the last of three shares.
 func (s *Share) UnmarshalText(text []byte) error {
 	index, of, ok := strings.Cut(string(text), "/")
 	var errs [2]error
 	s.Index, errs[0] = strconv.Atoi(index)
 	s.Of, errs[1] = strconv.Atoi(of)
 	if !ok || errors.Join(errs[:]...) != nil || s.Index < 0 || s.Of < 1 || s.Index >= s.Of {
-		return fmt.Errorf("%q is no share: want 0/3, 1/3 or 2/3", text)
+		return fmt.Errorf("invalid share %q: want index/count, such as 0/3", text)
 	}
 	return nil
 }
@@ -71,7 +70,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 		return nil, err
 	}
 	d.share, d.loop = share, s.run
-	s.admin, s.breaker, s.unknown = d.admin, d.breaker, d.unknown
+	s.admin, s.breaker, s.unassigned = d.admin, d.breaker, d.unassigned
 	return d, nil
 }
 
@@ -84,8 +83,8 @@ type storing struct {
 	stores map[string]Store
 	admin  *kadm.Client
 
-	breaker *breaker
-	unknown <-chan struct{} // see Drain
+	breaker    *breaker
+	unassigned <-chan struct{} // as in Drain
 }
 
 func (s *storing) run(in session) error {
@@ -95,7 +94,7 @@ func (s *storing) run(in session) error {
 		return err
 	}
 	in.durable(from)
-	in.begun()
+	in.started()
 	assign := map[string]map[int32]kgo.Offset{}
 	for p, next := range from {
 		if assign[p.Topic] == nil {
@@ -117,8 +116,8 @@ func (s *storing) run(in session) error {
 	}
 	defer client.Close()
 
-	// A block in hand is stored even while the function stops, as long as there is
-	// time: the work is done, and a successor need not do it again.
+	// The current block is stored even while the function stops, if there is time:
+	// its work is done, and a successor need not do it again.
 	work, reading := errgroup.WithContext(in.working)
 	reading, stop := context.WithCancel(reading)
 	defer stop()
@@ -142,40 +141,41 @@ func (s *storing) run(in session) error {
 	return work.Wait()
 }
 
-// errWidened: a topic has partitions that it had not when the drain began.
-var errWidened = errors.New("a topic was given more partitions")
+// errPartitionsAdded ends a session whose topics have partitions that they did not
+// have when it began.
+var errPartitionsAdded = errors.New("partitions were added to a topic")
 
-// watch ends the session when a bell shows that a topic was widened: the next
-// takes the new partitions too.
+// watch ends the session when a bell comes from a partition that was added since it
+// began: the next session reads that one too.
 func (s *storing) watch(ctx context.Context, from Offsets) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.unknown:
+		case <-s.unassigned:
 		}
 		topics, err := s.admin.ListTopics(ctx, s.topics...)
 		if err != nil {
-			continue // whoever rang rings again
+			continue // the bell is sent again
 		}
 		for _, topic := range s.topics {
 			for n := range topics[topic].Partitions {
 				if _, known := from[Partition{topic, n}]; !known && s.share.has(n) {
-					return errWidened
+					return errPartitionsAdded
 				}
 			}
 		}
 	}
 }
 
-// prepared is a block that waits to be stored.
+// prepared is a block that is ready to be stored.
 type prepared struct {
 	topic   string
 	records int
 	put     Put
 }
 
-// prepare gathers blocks, and hands them over one by one, until ctx ends.
+// prepare gathers and prepares blocks, and sends them to out, until ctx ends.
 func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids map[string]string, out chan<- prepared) error {
 	for {
 		blocks, err := gather.next(ctx)
@@ -190,7 +190,7 @@ func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids
 				in.size.failed(len(b.Records))
 				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			if !hand(ctx, out, prepared{topic, len(b.Records), put}) {
+			if !send(ctx, out, prepared{topic, len(b.Records), put}) {
 				break
 			}
 		}
@@ -200,9 +200,9 @@ func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids
 	}
 }
 
-// hand gives a block away. Once ctx has ended it does so only if nobody has to
-// be waited for: there is not the time to store two.
-func hand(ctx context.Context, out chan<- prepared, p prepared) bool {
+// send sends a block to out. Once ctx has ended it does so only if that need not
+// wait: there is no time to store two blocks.
+func send(ctx context.Context, out chan<- prepared, p prepared) bool {
 	select {
 	case out <- p:
 		return true
@@ -216,8 +216,8 @@ func hand(ctx context.Context, out chan<- prepared, p prepared) bool {
 	}
 }
 
-// store stores a block. Whatever it fails with, the next try is smaller: a store
-// tells of a block that is too large for it, or for its time, in many ways.
+// store stores a block. Whatever it fails with, the next block is smaller: stores
+// report a block that is too large, or takes too long, in many different ways.
 func (s *storing) store(in session, p prepared) (stored Offsets, err error) {
 	limit := s.bounds.limit()
 	ctx, cancel := context.WithTimeout(in.working, limit)
@@ -237,8 +237,8 @@ func (s *storing) store(in session, p prepared) (stored Offsets, err error) {
 	return stored, nil
 }
 
-// resume asks every store where it stands and checks that against the log. The
-// log is asked after the stores: a store may wait for the writer before it, who
+// resume asks every store how far it has come and checks that against the log. The
+// log's offsets are read after the stores': Resume may wait for another writer, which
 // goes on storing meanwhile.
 func (s *storing) resume(ctx context.Context) (Offsets, map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

@@ -16,34 +16,34 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-// Transform computes what a block of records leads to. It has no effect of its
-// own: what it produces, from any goroutine, a bell for those who read that, and
-// the block's offsets are committed in one Kafka transaction. settle runs once that transaction is
-// committed, and may be lost in a crash before it is done: the next Transform
-// must notice and make up for it.
-type Transform func(ctx context.Context, b Block, produce func(*kgo.Record)) (settle func(context.Context) error, err error)
+// Transform computes the output of a block of records. It has no effect of its own:
+// what it produces, from any goroutine, is committed in one Kafka transaction together
+// with a bell for each topic written to and the block's offsets. afterCommit runs once
+// the transaction is committed. A crash may prevent it: the next Transform must notice
+// that and do the work.
+type Transform func(ctx context.Context, b Block, produce func(*kgo.Record)) (afterCommit func(context.Context) error, err error)
 
 // Group is the consumer group that a transacting drain is a member of.
 type Group struct {
 	Name string
-	// Member is this process's fixed place in the group and in the
-	// transactions: a successor with the same name takes over at once, and
-	// fences the predecessor. Empty for a place of its own, as several
-	// processes that share the work need: it is given back when the process
-	// ends, and after a crash with the session timeout of 10 s.
+	// Member is this process's fixed name in the group and in its transactions:
+	// a successor with the same name takes over at once, and fences the
+	// predecessor. Processes that share the work leave it empty, and each is a
+	// dynamic member: its partitions are freed when the process ends, or, after
+	// a crash, when its session expires after 10 s.
 	Member string
 }
 
-// errFenced: another process may have taken this one's place. To go on without a
-// look would fence that one in turn.
+// errFenced: another process may have taken this one's member name. A new session
+// would fence that process in turn.
 var errFenced = errors.New("another process has taken over, or the transaction took too long")
 
 // NewTransactDrain drains a topic through a Transform in Kafka transactions.
-// outputs are the topics that it writes to, besides dead letters; they must exist. A
-// record of an output with the key of an earlier one is in the same partition, even
-// if the topic was given more partitions in between.
+// outputs are the topics that it writes to, besides dead letters; they must exist.
+// All records of one key are written to one partition of an output, even if
+// partitions are added to it in between.
 func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, group Group, t Transform, outputs ...string) (*Drain, error) {
-	s := &transacting{name: name, cfg: cfg, bounds: bounds, topic: topic, outputs: outputs, group: group, transform: t, unwritable: map[place]error{}}
+	s := &transacting{name: name, cfg: cfg, bounds: bounds, topic: topic, outputs: outputs, group: group, transform: t, rejected: map[position]error{}}
 	d, err := newDrain(name, cfg, []string{topic}, bounds)
 	if err != nil {
 		return nil, err
@@ -63,42 +63,42 @@ type transacting struct {
 	transform Transform
 	admin     *kadm.Client
 	memberID  string // in the group, of the last session
-	// unwritable are the records whose transaction failed though it had no other,
-	// and why: they become dead letters when they are read again.
-	unwritable map[place]error
+	// rejected are the records whose transaction failed although it had no other
+	// record, and why: they become dead letters when they are read again.
+	rejected map[position]error
 }
 
-// place is where a record stands in the topic.
-type place struct {
+// position identifies a record of the topic.
+type position struct {
 	partition int32
 	offset    int64
 }
 
 func (t *transacting) run(in session) error {
 	err := t.drain(in)
-	if t.group.Member != "" && classOf(err) == fenced { // nobody else has a name that was drawn by lot
+	if t.group.Member != "" && classOf(err) == fenced { // a random name is nobody else's
 		return fmt.Errorf("%w: %w", errFenced, err)
 	}
 	return err
 }
 
-// takeOver ends the transaction that a predecessor of this name has left open, if it
-// can be done at once: else what it was to commit cannot be read before its timeout,
-// and the offsets are not known. It comes after this process has its place in the
-// group, so that a predecessor that is at work can tell that it was replaced.
+// takeOver aborts the transaction that a predecessor of this name may have left open:
+// until its timeout its offsets would be pending, and could not be fetched. It runs
+// once this process is a member of the group, so that a predecessor that is still
+// running finds that it was replaced.
 func (t *transacting) takeOver(ctx context.Context, client *kgo.Client) {
-	if t.group.Member == "" { // nobody had the name
+	if t.group.Member == "" { // a random name has no predecessor
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, _, _ = client.ProducerID(ctx) // an error comes again with the first transaction
+	_, _, _ = client.ProducerID(ctx) // an error shows again in the first transaction
 }
 
-// taken says whether another process has this one's place in the group: the broker
-// gives a name to one member at a time. As long as it does not say, it may be so.
+// taken reports whether another process has this one's member name: the broker gives
+// a name to one member at a time. If the broker cannot be asked, it reports true.
 func (t *transacting) taken(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, placePause)
+	ctx, cancel := context.WithTimeout(ctx, takenPause)
 	defer cancel()
 	groups, err := t.admin.DescribeGroups(ctx, t.group.Name)
 	if err == nil {
@@ -117,7 +117,7 @@ func (t *transacting) taken(ctx context.Context) bool {
 
 func (t *transacting) drain(in session) error {
 	outputs := layout{}
-	opts := append(append(t.cfg.Options(), producing()...), kgo.RecordPartitioner(outputs.partitioner()))
+	opts := append(append(t.cfg.Options(), producerOptions()...), kgo.RecordPartitioner(outputs.partitioner()))
 	if t.group.Member != "" {
 		opts = append(opts, kgo.InstanceID(t.group.Member), kgo.TransactionalID(t.group.Name+"-"+t.group.Member))
 	} else {
@@ -138,7 +138,7 @@ func (t *transacting) drain(in session) error {
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.OnPartitionsAssigned(func(ctx context.Context, c *kgo.Client, _ map[string][]int32) {
 			t.takeOver(ctx, c)
-			in.begun()
+			in.started()
 		}),
 	)...)
 	if err != nil {
@@ -147,7 +147,7 @@ func (t *transacting) drain(in session) error {
 	defer session.Close()
 	defer func() { t.memberID, _ = session.Client().GroupMetadata() }()
 
-	// A bell for what was done before this session is answered at once.
+	// A bell for what was committed before this session is answered at once.
 	asking, cancel := context.WithTimeout(in.reading, 15*time.Second)
 	admin := kadm.NewClient(session.Client())
 	committed, err := offsetsOf(asking, admin, t.group.Name, t.topic)
@@ -158,7 +158,7 @@ func (t *transacting) drain(in session) error {
 	if err != nil {
 		return err
 	}
-	in.durable(done(committed))
+	in.durable(nextOffsets(committed))
 	gather := newGatherer(session.Client(), t.bounds, in.size)
 	for {
 		blocks, err := gather.next(in.reading)
@@ -174,20 +174,20 @@ func (t *transacting) drain(in session) error {
 	}
 }
 
-// transact turns one block into one transaction. A block that was not committed
-// because the group was rebalanced is fetched again by whoever owns it now.
+// transact processes one block in one transaction. A block that was not committed
+// because the group rebalanced is fetched again by the member that owns it now.
 func (t *transacting) transact(in session, session *kgo.GroupTransactSession, outputs layout, b Block) error {
 	limit, began := t.bounds.limit(), time.Now()
 	ctx, cancel := context.WithTimeout(in.working, limit)
 	defer cancel()
 	all := len(b.Records)
-	committed, settle, err := t.commit(ctx, in, session, outputs, &b)
+	committed, afterCommit, err := t.commit(ctx, in, session, outputs, &b)
 	if err != nil {
 		switch {
-		case in.working.Err() != nil: // it was given up
-		case ofRecord(err) && all == 1:
-			t.unwritable[placeOf(b.Records[0])] = err
-		case ofRecord(err) || tooSlow(err) || ctx.Err() != nil:
+		case in.working.Err() != nil: // it was cancelled
+		case causedByRecord(err) && all == 1:
+			t.rejected[positionOf(b.Records[0])] = err
+		case causedByRecord(err) || timedOut(err) || ctx.Err() != nil:
 			in.size.failed(all)
 		}
 		return err
@@ -196,23 +196,23 @@ func (t *transacting) transact(in session, session *kgo.GroupTransactSession, ou
 		return nil
 	}
 	in.durable(b.Next)
-	if err := settle(ctx); err != nil {
+	if err := afterCommit(ctx); err != nil {
 		if ctx.Err() != nil && in.working.Err() == nil {
 			in.size.failed(all)
 		}
-		return fmt.Errorf("settle a block of %s: %w", t.topic, err)
+		return fmt.Errorf("after the commit of a block of %s: %w", t.topic, err)
 	}
 	in.size.done(time.Since(began), limit)
 	return nil
 }
 
-// abortLimit bounds the end of a transaction that failed. One that is not ended
-// is, by the next with its name or by its timeout.
+// abortLimit bounds the abort of a transaction that failed. One that was not aborted
+// in time is by the next with its name, or by its timeout.
 const abortLimit = 5 * time.Second
 
-// commit runs the transaction: what the block's records lead to, a dead letter for
-// each that nothing could be written of, and the block's offsets.
-func (t *transacting) commit(ctx context.Context, in session, session *kgo.GroupTransactSession, outputs layout, b *Block) (committed bool, settle func(context.Context) error, err error) {
+// commit runs the transaction: the output of the block's records, a dead letter for
+// each rejected one, and the block's offsets.
+func (t *transacting) commit(ctx context.Context, in session, session *kgo.GroupTransactSession, outputs layout, b *Block) (committed bool, afterCommit func(context.Context) error, err error) {
 	letters, rest, err := t.letters(b.Records)
 	if err != nil {
 		return false, nil, err
@@ -235,12 +235,12 @@ func (t *transacting) commit(ctx context.Context, in session, session *kgo.Group
 	}
 	work := *b
 	work.Records = rest
-	settle, err = t.transform(ctx, work, produce)
+	afterCommit, err = t.transform(ctx, work, produce)
 	if err != nil {
 		err = fmt.Errorf("process a block of %s: %w", t.topic, err)
 	}
-	// A bell a block, in its transaction: it is heard if and only if the block is
-	// there.
+	// One bell a block, in its transaction: it is read if and only if the block's
+	// output is.
 	written.Range(func(topic, _ any) bool {
 		if bell := event.NewBell(topic.(string)); bell != nil {
 			session.Produce(ctx, bell, failed.Promise())
@@ -263,20 +263,20 @@ func (t *transacting) commit(ctx context.Context, in session, session *kgo.Group
 	}
 	if committed {
 		for _, r := range b.Records {
-			delete(t.unwritable, placeOf(r))
+			delete(t.rejected, positionOf(r))
 		}
 	}
-	return committed, settle, nil
+	return committed, afterCommit, nil
 }
 
-// letters are the dead letters of those records that nothing could be written of.
+// letters splits a block into the dead letters of its rejected records and the rest.
 func (t *transacting) letters(records []*kgo.Record) (letters, rest []*kgo.Record, err error) {
-	if len(t.unwritable) == 0 {
+	if len(t.rejected) == 0 {
 		return nil, records, nil
 	}
 	for _, r := range records {
-		reason, bad := t.unwritable[placeOf(r)]
-		if !bad {
+		reason, rejected := t.rejected[positionOf(r)]
+		if !rejected {
 			rest = append(rest, r)
 			continue
 		}
@@ -289,4 +289,4 @@ func (t *transacting) letters(records []*kgo.Record) (letters, rest []*kgo.Recor
 	return letters, rest, nil
 }
 
-func placeOf(r *kgo.Record) place { return place{r.Partition, r.Offset} }
+func positionOf(r *kgo.Record) position { return position{r.Partition, r.Offset} }

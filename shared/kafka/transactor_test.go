@@ -9,8 +9,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// A dead letter is sent again with the time of its record. kgo counts the time for a
-// delivery from that.
+// A dead letter's record is sent again with its old timestamp, from which kgo would
+// count the delivery timeout.
 func TestTransactorWritesRecordsOfLongAgo(t *testing.T) {
 	cfg := cluster(t, 1, "in")
 	client, err := kafka.NewTransactor(cfg, "test")

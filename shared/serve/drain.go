@@ -62,12 +62,12 @@ func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
 			return err
 		}
 		if topic, ok := event.RungBy(p.Topic); ok && d.reads(topic) {
-			return d.Drain.Heed(ctx, p, n)
+			return d.Drain.DrainToEnd(ctx, p, n)
 		}
 		if !d.reads(p.Topic) {
 			return event.Invalid("a bell of topic %q, which this function does not drain", p.Topic)
 		}
-		return d.Drain.Ring(ctx, p, n)
+		return d.Drain.Cover(ctx, p, n)
 	}
 	r, err := d.Accept(ctx, e)
 	if err != nil {
