@@ -9,7 +9,7 @@ PACKAGES := ./... ./shared/... ./infra/local/github/... ./functions/aggregate/..
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test fields servers-test stage stage-test deploy image property-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean dashboards-test fields servers-test stage stage-test deploy image property-test
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -26,8 +26,9 @@ up: build ## Start everything on this machine (Ctrl-C or `make down` stops it; S
 down: build ## Stop what `make up` started; nothing is lost.
 	@bin/pulse down
 
-test: build ## Run every test of every module with the race detector; downloads what it needs.
-	$(GO) test -race -timeout 20m $(PACKAGES)
+# -short leaves out what is only slow: long-test.
+test: build ## Run the tests of every module with the race detector; downloads what it needs.
+	$(GO) test -race -short -timeout 20m $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
 
 fields: ## Write what follows from the definitions of the fields: schemas, ClickHouse's next version, views, texts, documents.
@@ -46,7 +47,10 @@ chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by 
 	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
-	@infra/servers/integration.sh property-test dashboards-test servers-test stage-test
+	@infra/servers/integration.sh long-test property-test dashboards-test servers-test stage-test
+
+long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
+	$(GO) test -count 1 -v -timeout 40m ./e2e ./chaos
 
 property-test: ## Try aggregate's properties on 5000 cases each, and a quarter of the recording.
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestRowsComputed' -cases 5000 -recording.every 3

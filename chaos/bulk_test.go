@@ -13,6 +13,7 @@ import (
 // TestBulkJobKilledWhileItsMarkerWaitsLosesNothing: the time series has the rows
 // of some blocks, of which neither the state of repositories nor a marker tells.
 func TestBulkJobKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

@@ -32,11 +32,17 @@ var (
 	within = flag.Duration("chaos.within", 0, "begin no round after this time; 0: no limit")
 )
 
-// short says that this is the short form, as `make test` runs it.
-func short() bool { return *rounds == 1 && !*broken }
-
 // programs is where this run's binaries are.
 const programs = "../bin/chaos"
+
+// long skips a test that is only slow when tests run with -short, as in `make
+// test`. `make long-test` runs them all.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow: make long-test runs it")
+	}
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -18,7 +18,7 @@ func ordinary() map[string]string { return map[string]string{} }
 // more, or in the short form as many as are not written one by one in a block's
 // time.
 func flooded() int {
-	if short() {
+	if testing.Short() {
 		return 5_000
 	}
 	return 20_000
@@ -28,6 +28,7 @@ func flooded() int {
 // while Kafka is far away: a dead letter that waited for the one before it would
 // not get through in a block's time.
 func TestFloodOfPoisonIsBuriedAndStopsNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, err := range throughFlood(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)
@@ -71,9 +72,7 @@ func throughFlood(ctx context.Context, t *testing.T, programs string) []error {
 // TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller leads the sink to ClickHouse by
 // a line so thin that a whole block takes longer than it is given.
 func TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller(t *testing.T) {
-	if short() {
-		t.Skip("with -chaos.rounds, as `make chaos` runs it: it takes two minutes of waiting")
-	}
+	long(t)
 	t.Parallel()
 	for _, err := range throughThinLine(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)

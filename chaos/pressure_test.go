@@ -16,6 +16,7 @@ const mostMemory = 500 << 20
 // TestBackPressureIsBoundedAndEndsByItself has ClickHouse away for a time while
 // observations flow: whatever waits, waits in Kafka.
 func TestBackPressureIsBoundedAndEndsByItself(t *testing.T) {
+	long(t)
 	t.Parallel()
 	// Blocks of ordinary size, committed sooner than in a cluster (60 s): how much of
 	// the backlog is in hand is the question.

@@ -106,9 +106,7 @@ func throughLogThatBeganAgain(ctx context.Context, t *testing.T, programs string
 // TestBulkJobGoesOnAfterItsSessionExpired stops aggregate's bulk job in the
 // middle of a transaction, for longer than its group waits for it.
 func TestBulkJobGoesOnAfterItsSessionExpired(t *testing.T) {
-	if short() {
-		t.Skip("with -chaos.rounds, as `make chaos` runs it: it waits for a session to expire")
-	}
+	long(t)
 	t.Parallel()
 	for _, err := range throughExpiredSession(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)
@@ -150,9 +148,7 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 // TestRowsOfAnOutputThatIsWidenedAreStoredAlike: the sinks read nothing until rows,
 // what restates them and repeats have been written to a topic that grew meanwhile.
 func TestRowsOfAnOutputThatIsWidenedAreStoredAlike(t *testing.T) {
-	if short() {
-		t.Skip("with -chaos.rounds, as `make chaos` runs it: functions/aggregate tests the same without the sinks")
-	}
+	long(t)
 	t.Parallel()
 	for _, err := range throughWidenedOutput(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)

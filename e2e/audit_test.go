@@ -16,6 +16,7 @@ import (
 // that the stores are counted. Then one field of one row is changed at a time: a
 // flag, a rate, and a null that becomes the text by which others show it.
 func TestAuditIsCleanDuringASweepAndFindsOneValueThatDiffers(t *testing.T) {
+	long(t)
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")
 	ctx, stop := context.WithCancel(context.Background())

@@ -39,6 +39,7 @@ func (p *pulse) replicas() (names []string) {
 // The real dispatcher posts 140 to 210 records a second. With a bell for each
 // record it would go on ringing for well over a minute after all is stored.
 func TestFunctionsAreAtZeroWithinAMinuteOfABurst(t *testing.T) {
+	long(t)
 	const window = "30s" // as in infra/deploy
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", window, "--bell-rate", "170")
@@ -55,6 +56,7 @@ func TestFunctionsAreAtZeroWithinAMinuteOfABurst(t *testing.T) {
 }
 
 func TestDeadSourcesDelayByAWakeAtMost(t *testing.T) {
+	long(t)
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "30s", "--drop-bells", "1")
 	p.run("replay", recording, "--from", "2025-12-01")

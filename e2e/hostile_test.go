@@ -36,6 +36,7 @@ type read struct{ name, description, language, license, branch, release, company
 // TestHostileTextsAreStoredAsTheyAreAndDoNothing sends each of them as every
 // text of a repository through the whole pipeline.
 func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")

@@ -12,6 +12,15 @@ import (
 // are beside it.
 const binary = "../bin/e2e/pulse"
 
+// long skips a test that is only slow when tests run with -short, as in `make
+// test`. `make long-test` runs them all.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow: make long-test runs it")
+	}
+}
+
 func TestMain(m *testing.M) {
 	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
 		fmt.Fprintln(os.Stderr, err)

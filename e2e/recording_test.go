@@ -13,7 +13,7 @@ import (
 
 const recording = "data/m7-2025.jsonl.gz"
 
-func TestUpShowsTheRecordingWhichReplayedAgainIsStoredOnce(t *testing.T) {
+func TestUpShowsTheRecording(t *testing.T) {
 	t.Parallel()
 	p := newPulse(t, "TZ=Asia/Kolkata") // days are UTC whatever the machine's zone
 	out := p.run("up", "--detach")
@@ -26,11 +26,6 @@ func TestUpShowsTheRecordingWhichReplayedAgainIsStoredOnce(t *testing.T) {
 	if out, err := p.try("up", "--detach"); err == nil || !strings.Contains(out, "already running") {
 		t.Errorf("a second stack in one home: %v\n%s", err, out)
 	}
-	p.run("down")
-	if out := p.run("up", "--detach"); !strings.Contains(out, "nothing is replayed twice") {
-		t.Errorf("second up:\n%s", out)
-	}
-	p.wantRecording()
 	var top []struct {
 		Repository string
 		Delta      int64 `json:"stars_delta_30d"`
@@ -39,6 +34,18 @@ func TestUpShowsTheRecordingWhichReplayedAgainIsStoredOnce(t *testing.T) {
 	if len(top) == 0 || top[0].Delta == 0 {
 		t.Errorf("top: %+v", top)
 	}
+}
+
+func TestRecordingReplayedAgainIsStoredOnce(t *testing.T) {
+	long(t)
+	t.Parallel()
+	p := newPulse(t, "TZ=America/St_Johns")
+	p.run("up", "--detach")
+	p.run("down")
+	if out := p.run("up", "--detach"); !strings.Contains(out, "nothing is replayed twice") {
+		t.Errorf("second up:\n%s", out)
+	}
+	p.wantRecording()
 	p.replayAgain()
 }
 
@@ -64,6 +71,7 @@ func (p *pulse) replayAgain() {
 }
 
 func TestKilledFunctionsAndLostBellsCostNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
@@ -151,7 +159,6 @@ func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
 		t.Errorf("audit: %+v", a)
 	}
 	p.settlesLetters()
-	p.outgrowsKafka(1, 1)
 }
 
 // settlesLetters retries the one open dead letter, which is written again,

@@ -51,6 +51,7 @@ const (
 )
 
 func TestReprocessMakesTheRowsOfAnUndisturbedHistory(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "1s")

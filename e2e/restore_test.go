@@ -11,6 +11,7 @@ import (
 // TestRestoredStoresCatchUpAndFactsFillANewInstallation: docs/deploy.md says
 // so of backups.
 func TestRestoredStoresCatchUpAndFactsFillANewInstallation(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	dir := t.TempDir()

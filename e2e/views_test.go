@@ -37,6 +37,7 @@ func (p *pulse) exec(sql string) string {
 // stars a day, a/y at 1 a day in the first week and 20 in the second, b/z losing
 // 2 a day.
 func TestViewsOverRepositories(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty", "--idle-after", "5s") // a rebuild waits for the sink to end
