@@ -14,15 +14,9 @@ import (
 // ordinary bounds the functions' blocks as the functions do by themselves.
 func ordinary() map[string]string { return map[string]string{} }
 
-// flooded is how many poisoned records a flood has: a block of ordinary size and
-// more, or in the short form as many as are not written one by one in a block's
-// time.
-func flooded() int {
-	if testing.Short() {
-		return 5_000
-	}
-	return 20_000
-}
+// flooded is how many invalid records a flood has: a block of ordinary size and
+// more.
+const flooded = 20_000
 
 // TestFloodOfPoisonIsBuriedAndStopsNothing writes poison by the ten thousands
 // while Kafka is far away: a dead letter that waited for the one before it would
@@ -44,7 +38,7 @@ func throughFlood(ctx context.Context, t *testing.T, programs string) []error {
 		return []error{err}
 	}
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
-		if err := p.flood(ctx, topic, flooded(), random); err != nil {
+		if err := p.flood(ctx, topic, flooded, random); err != nil {
 			return []error{fmt.Errorf("write a flood to %s: %w", topic, err)}
 		}
 	}

@@ -28,6 +28,7 @@ const bulkLimit = time.Minute
 // may keep a topic's id. Its offsets begin again at 0, and mean other records than
 // those that Redis knows.
 func TestHistoriesBeyondALogThatBeganAgainStopAggregate(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, err := range throughLogThatBeganAgain(t.Context(), t, absolute(t, programs)) {
 		t.Error(err)
