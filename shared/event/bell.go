@@ -10,8 +10,8 @@ import (
 // bells ends the name of a topic of bells.
 const bells = ".bells"
 
-// BellTopic is the topic in which a topic has its bells, or "" for a topic whose
-// own records are its bells, because they are few.
+// BellTopic returns the topic of a topic's bells, or "" for one whose own records are
+// its bells, because they are few.
 func BellTopic(topic string) string {
 	switch topic {
 	case TopicBaseRepos, TopicProcessedRepos:
@@ -20,17 +20,17 @@ func BellTopic(topic string) string {
 	return ""
 }
 
-// RungBy is the topic whose bells are in a topic: of github.base_repos.bells it
-// is github.base_repos. A topic that holds no bells has none.
-func RungBy(bellTopic string) (topic string, ok bool) {
+// TopicOfBell returns the topic whose bells a topic holds: github.base_repos for
+// github.base_repos.bells. ok is false for a topic that does not hold bells.
+func TopicOfBell(bellTopic string) (topic string, ok bool) {
 	topic, ok = strings.CutSuffix(bellTopic, bells)
 	return topic, ok && BellTopic(topic) == bellTopic
 }
 
-// NewBell returns a bell of a topic, to be produced once for any number of
-// records, in their transaction or after they are durable: whoever hears it finds
-// them in the log. It is nil for a topic without a topic of bells. Nothing looks
-// at what is in a bell; it is an event so that a KafkaSource passes it on as it is.
+// NewBell returns a bell for a topic, to be written once for any number of records, in
+// their transaction or after they are durable, so that they can be read when the bell
+// arrives. It is nil for a topic without a topic of bells. The content of a bell is
+// never read; it is a CloudEvent so that a KafkaSource passes it on unchanged.
 func NewBell(topic string) *kgo.Record {
 	to := BellTopic(topic)
 	if to == "" {

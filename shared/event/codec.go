@@ -31,7 +31,7 @@ const (
 
 // MayRepeat is the CloudEvents extension of events whose observation may be in
 // the stores already at another offset: replays, events posted by hand, late
-// ones and re-statements. A sink looks up the key of such a record before it
+// ones and restatements. A sink looks up the key of such a record before it
 // adds a row.
 const MayRepeat = "mayrepeat"
 
@@ -39,37 +39,37 @@ const MayRepeat = "mayrepeat"
 // is read: JSON takes more than the Avro that it becomes.
 const maxPayload = 1 << 20
 
-// How long it counts that the registry does not know a schema id, and of how many
-// ids that is remembered.
+// For how long, and for how many schema ids, the codec remembers that the registry
+// does not know them.
 const (
-	refusedFor  = 10 * time.Second
-	mostRefused = 1_000
+	missingFor = 10 * time.Second
+	maxMissing = 1_000
 )
 
 // frame is the Confluent wire format: a zero byte, then the schema id.
 const frame = 5
 
-// Codec turns payloads into Kafka records and back. It registers what it
-// encodes and resolves what it decodes against the schema it was written with,
-// so producers and consumers of different versions live side by side.
+// Codec turns payloads into Kafka records and back. It registers the schemas that it
+// writes with, and resolves what it reads against the schema that it was written
+// with, so producers and consumers of different versions can run together.
 // It is safe for use by several goroutines.
 type Codec struct {
 	registry *sr.Client
 	now      func() time.Time
 
-	newest             Newest    // nil: nothing that is written goes to Kafka
+	newest             Newest    // nil: the codec's records are not written to Kafka
 	decoders, encoders sync.Pool // *avro.Reader, *avro.Writer
 
 	mu      sync.RWMutex
-	written map[string]encoding // by event type: what this codec registered
-	writers map[writer][]run    // resolved for reading
-	refused map[writer]refusal  // at most mostRefused
+	written map[string]encoding      // by event type: what this codec registered
+	writers map[writer][]run         // resolved for reading
+	missing map[writer]missingSchema // at most maxMissing
 }
 
-// refusal is why the registry had no schema by which to read something.
-type refusal struct {
+// missingSchema is why the registry had no schema to read a record with.
+type missingSchema struct {
 	reason *noSchema
-	until  time.Time // then it is asked again
+	until  time.Time // then the registry is asked again
 }
 
 // encoding is what all records of a type share.
@@ -109,7 +109,7 @@ func NewCodec(registryURL string) (*Codec, error) {
 		encoders: sync.Pool{New: func() any { return avro.NewWriter(nil, 1024, avro.WithWriterConfig(api)) }},
 		written:  map[string]encoding{},
 		writers:  map[writer][]run{},
-		refused:  map[writer]refusal{},
+		missing:  map[writer]missingSchema{},
 	}, nil
 }
 
@@ -118,9 +118,9 @@ type Newest func(ctx context.Context, topic string) ([]*kgo.Record, error)
 
 // NewWriter returns a codec for a process that writes to Kafka. Before the first
 // record of a type it reads the newest ones of the topic. If their schema ids are
-// unknown, the registry has lost its schemas or is another one, and nobody could
-// read, once that is mended, what was written by ids of its giving: the error
-// wraps ErrUnknownSchema.
+// unknown, the registry is the wrong one or has lost its schemas, and records written
+// with the ids that it would give could not be read by the right one: the error wraps
+// ErrUnknownSchema.
 func NewWriter(registryURL string, newest Newest) (*Codec, error) {
 	c, err := NewCodec(registryURL)
 	if err != nil {
@@ -130,8 +130,7 @@ func NewWriter(registryURL string, newest Newest) (*Codec, error) {
 	return c, nil
 }
 
-// checkRegistry says whether the registry is the one that a topic was written
-// with, as far as its newest records show.
+// checkRegistry checks that the registry knows the schemas of a topic's newest records.
 func (c *Codec) checkRegistry(ctx context.Context, contract Contract) error {
 	if c.newest == nil {
 		return nil
@@ -155,8 +154,8 @@ func (c *Codec) checkRegistry(ctx context.Context, contract Contract) error {
 	return unknown
 }
 
-// Register registers the schema of a type, once, and so finds out whether the
-// registry takes it: an incompatible schema is an error that no retry mends.
+// Register registers the schemas of types. It is safe to repeat. That a schema is
+// incompatible with an earlier one is an error that is not retryable.
 func (c *Codec) Register(ctx context.Context, types ...string) error {
 	for _, t := range types {
 		contract, err := ContractOf(t)
@@ -204,7 +203,7 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 }
 
 // Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept or
-// *FetchRequested as the record of its topic. mayRepeat marks it so.
+// *FetchRequested as the record of its topic. mayRepeat sets the mark MayRepeat.
 func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record, error) {
 	p, contract, err := payloadOf(v)
 	if err != nil {
@@ -213,9 +212,9 @@ func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record,
 	return c.record(ctx, contract, p, origin{source: contract.source, mayRepeat: mayRepeat})
 }
 
-// origin is what of a record follows from where it comes from.
+// origin is the part of a record's attributes that depends on its sender.
 type origin struct {
-	id        string // "": by the payload
+	id        string // "": derived from the payload
 	source    string
 	mayRepeat bool
 }
@@ -273,8 +272,8 @@ func (c *Codec) encode(enc encoding, p payload) ([]byte, error) {
 }
 
 // Accept checks an event from outside, posted by hand or replayed, and returns
-// the record to produce: Avro whatever it came as, with its own id and source,
-// marked as one that may repeat.
+// the record to produce: in Avro, whatever its content type was, with its own id and
+// source, marked as MayRepeat.
 func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, error) {
 	contract, err := ContractOf(e.Type())
 	if err != nil {
@@ -289,7 +288,7 @@ func (c *Codec) Accept(ctx context.Context, e cloudevents.Event) (*kgo.Record, e
 	}
 	p := contract.blank()
 	err = c.decode(ctx, contract, content, e.Data(), p)
-	if errors.Is(err, ErrUnknownSchema) { // nothing was taken over yet: the sender keeps the event
+	if errors.Is(err, ErrUnknownSchema) { // the sender still has the event
 		err = Invalid("%w", err)
 	}
 	if err != nil {
@@ -304,11 +303,11 @@ func (c *Codec) Observed(ctx context.Context, r *kgo.Record) (*RepoObserved, err
 	return o, c.ObservedInto(ctx, r, o)
 }
 
-// ObservedInto is Observed into memory that is used again: nothing that was read
-// into o before, or that it points to, may be in use any more. When it fails,
-// what o holds means nothing.
+// ObservedInto is Observed into memory that is reused: nothing that was read into o
+// before, or that it points to, may still be in use. After an error the content of o
+// is undefined.
 func (c *Codec) ObservedInto(ctx context.Context, r *kgo.Record, o *RepoObserved) error {
-	o.Languages, o.Topics = o.Languages[:0], o.Topics[:0] // a list is decoded behind what is there
+	o.Languages, o.Topics = o.Languages[:0], o.Topics[:0] // the decoder appends to lists
 	return c.read(ctx, TypeRepoObserved, r, (*observed)(o))
 }
 
@@ -321,7 +320,7 @@ func (c *Codec) Processed(ctx context.Context, r *kgo.Record) (*RepoProcessed, e
 // ProcessedInto is to Processed what ObservedInto is to Observed.
 func (c *Codec) ProcessedInto(ctx context.Context, r *kgo.Record, p *RepoProcessed) error {
 	p.Languages, p.Topics = p.Languages[:0], p.Topics[:0]
-	p.Velocities = velocity.Velocities{} // one that is null is not written to
+	p.Velocities = velocity.Velocities{} // the decoder does not touch one that is null
 	return c.read(ctx, TypeRepoProcessed, r, p)
 }
 
@@ -375,7 +374,7 @@ func header(r *kgo.Record, key string) []byte {
 	return nil
 }
 
-// Repeats says whether a record is marked as one that may repeat.
+// Repeats reports whether a record has the mark MayRepeat.
 func Repeats(r *kgo.Record) bool { return string(header(r, "ce_"+MayRepeat)) == "true" }
 
 func (c *Codec) read(ctx context.Context, ceType string, r *kgo.Record, p payload) error {
@@ -441,7 +440,7 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	if err != nil {
 		return err
 	}
-	defer func() { // a hostile body can drive the decoder into a panic
+	defer func() { // a malformed body can make the decoder panic
 		if r := recover(); r != nil {
 			err = Invalid("decode %s: %v", contract.Type, r)
 		}
@@ -465,14 +464,14 @@ func (c *Codec) decodeAvro(ctx context.Context, contract Contract, body []byte, 
 	return nil
 }
 
-// reading returns how to read what was written under id. When the registry has
-// nothing by which to read it, the error wraps ErrInvalid if other records of the
-// type were read by this registry, else ErrUnknownSchema.
+// reading returns how to read what was written with a schema id. If the registry has
+// no schema to read it with, the error wraps ErrInvalid if other records of the type
+// were read with this registry, else ErrUnknownSchema.
 func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, error) {
 	key := writer{id, contract.Type}
 	c.mu.RLock()
 	runs, ok := c.writers[key]
-	known, asked := c.refused[key]
+	known, asked := c.missing[key]
 	c.mu.RUnlock()
 	if ok {
 		return runs, nil
@@ -489,26 +488,26 @@ func (c *Codec) reading(ctx context.Context, contract Contract, id int) ([]run, 
 		if !errors.As(err, &none) {
 			return nil, err
 		}
-		known = refusal{none, c.now().Add(refusedFor)}
-		c.refuse(key, known)
+		known = missingSchema{none, c.now().Add(missingFor)}
+		c.rememberMissing(key, known)
 	}
 	if known.reason.ours || c.hasRead(contract.Type) {
 		return nil, Invalid("%w", known.reason)
 	}
-	return nil, fmt.Errorf("%w: %w; no %s has been read by this registry yet: it may be another one than the record was written with, or have lost its schemas",
+	return nil, fmt.Errorf("%w: %w; no %s has been read with this registry yet: it may not be the one that the record was written with, or have lost its schemas",
 		ErrUnknownSchema, known.reason, contract.Type)
 }
 
-// noSchema: the registry has answered, and holds nothing under an id by which
-// records of a type could be read.
+// noSchema: the registry has answered that it has no schema under an id to read
+// records of a type with.
 type noSchema struct {
 	error
-	ours bool // it is a schema of the type, and a wrong one: the registry is right
+	ours bool // the schema is one of the type, but incompatible: the registry is the right one
 }
 
 func (n *noSchema) Unwrap() error { return n.error }
 
-// resolve asks the registry for a schema. Its error is a *noSchema, or the
+// resolve gets a schema from the registry. Its error is a *noSchema, or says why the
 // registry could not be asked.
 func (c *Codec) resolve(ctx context.Context, contract Contract, id int) ([]run, error) {
 	text, err := c.registry.SchemaByID(ctx, id)
@@ -517,7 +516,7 @@ func (c *Codec) resolve(ctx context.Context, contract Contract, id int) ([]run, 
 		if errors.As(err, &answer) && answer.ErrorCode == sr.ErrSchemaNotFound.Code {
 			return nil, &noSchema{fmt.Errorf("schema id %d is unknown to the registry", id), false}
 		}
-		return nil, fmt.Errorf("ask the registry for schema id %d: %w", id, err)
+		return nil, fmt.Errorf("get schema id %d from the registry: %w", id, err)
 	}
 	wrote, err := avro.ParseWithCache(text.Schema, "", &avro.SchemaCache{})
 	if err != nil {
@@ -541,16 +540,16 @@ func (c *Codec) resolve(ctx context.Context, contract Contract, id int) ([]run, 
 	return runs, nil
 }
 
-func (c *Codec) refuse(key writer, r refusal) {
+func (c *Codec) rememberMissing(key writer, r missingSchema) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.refused) >= mostRefused {
-		clear(c.refused)
+	if len(c.missing) >= maxMissing {
+		clear(c.missing)
 	}
-	c.refused[key] = r
+	c.missing[key] = r
 }
 
-// hasRead says whether records of a type were read by this registry.
+// hasRead reports whether records of a type were read with this registry.
 func (c *Codec) hasRead(ceType string) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -577,7 +576,7 @@ func payloadOf(v any) (p payload, c Contract, err error) {
 		p = v
 		c, err = ContractOf(TypeFetchRequested)
 	default:
-		err = fmt.Errorf("%T is no event", v)
+		err = fmt.Errorf("unsupported type %T", v)
 	}
 	return p, c, err
 }

@@ -48,7 +48,7 @@ func Contracts() []Contract {
 	return all
 }
 
-// ContractOf finds the contract of a type, or says that there is none.
+// ContractOf returns the contract of a type. That of an unknown type is ErrInvalid.
 func ContractOf(ceType string) (Contract, error) {
 	switch ceType {
 	case TypeFetchRequested:
@@ -71,14 +71,14 @@ type attributes struct {
 
 // payload is what an event of ours carries.
 type payload interface {
-	// check brings the payload to its stored form and says what is wrong with it.
+	// check brings the payload to its stored form and validates it.
 	check(now time.Time) error
 	attributes() attributes
 	// parts are the structs over which its fields are spread, the payload first.
 	parts() []any
 }
 
-// observed gives an Observation, whose package knows no events, its attributes.
+// observed is an Observation as a payload: package repo knows nothing of events.
 type observed repo.Observation
 
 func (o *observed) check(now time.Time) error {
@@ -120,16 +120,16 @@ type processed struct {
 	Late        *bool      `json:"late"`
 }
 
-// observation is an Observation without its methods, one of which would take
-// the whole object for itself.
+// observation is an Observation without its methods: its UnmarshalJSON would be that
+// of the whole row.
 type observation repo.Observation
 
 func (p *RepoProcessed) plain() *processed {
 	return &processed{(*observation)(&p.Observation), &p.ProcessedAt, &p.Revision, &p.Late}
 }
 
-// UnmarshalJSON reads the JSON form: no field that is unknown, none missing but
-// those that may be null. Nothing stays of what p held before.
+// UnmarshalJSON reads the JSON form. An unknown field is an error, and so is a missing
+// one, unless it may be null. It replaces all that p held.
 func (p *RepoProcessed) UnmarshalJSON(b []byte) error {
 	*p = RepoProcessed{}
 	var all map[string]json.RawMessage
@@ -171,7 +171,7 @@ func (p *RepoProcessed) attributes() attributes {
 	}
 }
 
-// UnmarshalJSON reads the JSON form: all of it must be there, and no more.
+// UnmarshalJSON reads the JSON form. An unknown or a missing field is an error.
 func (f *FetchRequested) UnmarshalJSON(b []byte) error {
 	type plain FetchRequested
 	return repo.Strict(b, (*plain)(f), "sweep_id", "login")
@@ -190,8 +190,8 @@ func (f *FetchRequested) attributes() attributes {
 	return attributes{id: f.SweepID + "/" + f.Login, subject: f.Login, key: f.Login}
 }
 
-// UnmarshalJSON reads the JSON form: a counter that is left out must not be
-// stored as zero. Nothing stays of what s held before.
+// UnmarshalJSON reads the JSON form. A missing counter is an error: it must not be
+// stored as zero. It replaces all that s held.
 func (s *OwnerSwept) UnmarshalJSON(b []byte) error {
 	*s = OwnerSwept{}
 	type plain OwnerSwept
@@ -219,8 +219,8 @@ func (s *OwnerSwept) check(time.Time) error {
 	return checkAttributes(s.SweepID, s.Owner)
 }
 
-// checkAttributes says whether texts may be in the attributes of an event: they
-// are headers in Kafka and HTTP, and CloudEvents has no control characters there.
+// checkAttributes checks that texts may be attributes of an event: these are headers
+// in Kafka and HTTP, and CloudEvents allows no control characters in them.
 func checkAttributes(texts ...string) error {
 	for _, text := range texts {
 		if len(text) > maxAttribute {

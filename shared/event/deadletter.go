@@ -15,23 +15,23 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TypeDeadLetter is the type of an event that tells why a record could not be
-// processed.
+// TypeDeadLetter is the type of an event that holds a record that could not be
+// processed, and the reason.
 const TypeDeadLetter = "dev.m7pulse.dead_letter.v1"
 
-// TypeLetterSettled is the type of an event that tells what became of a dead
-// letter.
+// TypeLetterSettled is the type of an event that marks a dead letter as retried or
+// dropped.
 const TypeLetterSettled = "dev.m7pulse.dead_letter.settled.v1"
 
-// DeadLetterTopic is where the poison of a topic goes.
+// DeadLetterTopic returns the topic of a topic's dead letters.
 func DeadLetterTopic(topic string) string { return topic + ".dlq" }
 
 // DeadLetter is a record that cannot be processed, in readable form, with all
-// that is needed to mend and send it again. Its id is the place it came from,
-// so the same record reported twice is one dead letter.
+// that is needed to correct it and send it again. Its id is the record's position, so
+// a record that is reported twice is one dead letter.
 type DeadLetter struct {
 	Reason    string              `json:"reason"`
-	Stage     string              `json:"stage"` // the function that met it
+	Stage     string              `json:"stage"` // the function that could not process it
 	Topic     string              `json:"topic"`
 	Partition int32               `json:"partition"`
 	Offset    int64               `json:"offset"`
@@ -45,9 +45,9 @@ type DeadLetter struct {
 	Cut       *Cut                `json:"cut,omitempty"`
 }
 
-// Cut says that a letter holds part of its record only, because the whole would
-// be larger than Kafka takes: key, headers and value may be cut. The record is
-// whole at its place as long as its topic keeps it.
+// Cut says that a dead letter holds only part of its record, because the whole would
+// be larger than Kafka accepts: key, headers and value may be cut. The whole record is
+// at its position as long as its topic retains it.
 type Cut struct {
 	Bytes  int    `json:"value_bytes"`  // of the whole value
 	SHA256 string `json:"value_sha256"` // of the whole value, in hex
@@ -88,9 +88,9 @@ func headersOf(headers []kgo.RecordHeader) map[string][]string {
 	return all
 }
 
-// Record is the dead letter as a record of its topic. It is no larger than Kafka
-// takes: of a large record the letter gives up first the readable text, then
-// parts of the original, and says so in Cut.
+// Record returns the dead letter as a record of its topic, of at most MaxRecord bytes:
+// if it would be larger, the readable text is left out, then parts of the original,
+// as Cut says.
 func (d *DeadLetter) Record() (*kgo.Record, error) {
 	value, err := json.Marshal(d)
 	if err == nil && len(value) > maxLetter {
@@ -124,7 +124,7 @@ const (
 	maxCutHeaders = 32 << 10
 )
 
-// fit is the letter in no more than maxLetter bytes of JSON.
+// fit returns the dead letter in at most maxLetter bytes of JSON.
 func (d *DeadLetter) fit() ([]byte, error) {
 	small := *d
 	small.Text = ""
@@ -139,7 +139,7 @@ func (d *DeadLetter) fit() ([]byte, error) {
 	room := maxCutHeaders
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		for _, v := range d.Headers[name] {
-			const each = 16 // JSON's own signs
+			const each = 16 // JSON's punctuation
 			if room -= len(name) + len(v) + each; room >= 0 {
 				small.Headers[name] = append(small.Headers[name], v)
 			}
@@ -155,8 +155,8 @@ func (d *DeadLetter) fit() ([]byte, error) {
 	return json.Marshal(&small)
 }
 
-// shorten is a text of at most some bytes, cut between two characters. It is
-// valid UTF-8.
+// shorten returns a text cut to at most some number of bytes, between two characters.
+// The result is valid UTF-8.
 func shorten(text string, bytes int) string {
 	if len(text) > bytes {
 		for bytes > 0 && !utf8.RuneStart(text[bytes]) {
@@ -167,8 +167,8 @@ func shorten(text string, bytes int) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// Restore makes a letter that was cut whole again from the record at its place.
-// Any other record, and one with another value, is refused with ErrInvalid.
+// Restore fills in what was cut from a dead letter, from the record at its position.
+// Any other record, or one with another value, is refused with ErrInvalid.
 func (d *DeadLetter) Restore(r *kgo.Record) error {
 	if d.Cut == nil {
 		return nil
@@ -181,13 +181,12 @@ func (d *DeadLetter) Restore(r *kgo.Record) error {
 	return nil
 }
 
-// Original is the record that the letter was written of, to be sent again: the
-// same key, value and headers, marked as one that may repeat, for a stage that
-// had no trouble with it has it already. A letter that was cut has to be restored
-// first.
+// Original returns the record that the dead letter was written for, to be sent again:
+// the same key, value and headers, marked as MayRepeat, for another stage may have
+// processed it already. One that was cut has to be restored first.
 func (d *DeadLetter) Original() (*kgo.Record, error) {
 	if d.Cut != nil {
-		return nil, fmt.Errorf("the dead letter of %s holds a part of its record only", d.ID())
+		return nil, fmt.Errorf("the dead letter of %s holds only a part of its record", d.ID())
 	}
 	r := &kgo.Record{Topic: d.Topic, Key: d.Key64, Value: d.Value64, Timestamp: d.Time}
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
@@ -202,21 +201,20 @@ func (d *DeadLetter) Original() (*kgo.Record, error) {
 	return r, nil
 }
 
-// What may become of a dead letter.
+// How a dead letter is settled.
 const (
 	Retried = "retried" // its record was sent again
 	Dropped = "dropped"
 )
 
-// LetterSettled says what became of a dead letter. It stands in the same topic,
-// behind it.
+// LetterSettled says how a dead letter was settled. It is written to the same topic.
 type LetterSettled struct {
 	ID  string    `json:"id"`
 	How string    `json:"how"` // Retried or Dropped
 	At  time.Time `json:"at"`
 }
 
-// Settle is the record that settles the letter.
+// Settle returns the record that settles the dead letter.
 func (d *DeadLetter) Settle(how string, at time.Time) (*kgo.Record, error) {
 	value, err := json.Marshal(LetterSettled{d.ID(), how, at.UTC()})
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package event defines what M7 Pulse's functions say to each other:
-// CloudEvents with an Avro payload in the Confluent frame, their types, topics
-// and schemas. It is the only place that knows how an event looks on the wire.
+// Package event defines the events that M7 Pulse's functions exchange: CloudEvents
+// with an Avro payload in the Confluent wire format, their types, topics and schemas.
+// No other package knows how an event is encoded.
 package event
 
 import (
@@ -30,14 +30,14 @@ const (
 	TopicSweeps         = "github.sweeps"
 )
 
-// ErrInvalid marks an event that can never be processed: it is no event of
-// ours, cannot be decoded, or says something impossible. Trying again is vain.
+// ErrInvalid marks an event that can never be processed: it has an unknown type,
+// cannot be decoded, or has impossible values. It is not retryable.
 var ErrInvalid = errors.New("invalid event")
 
-// ErrUnknownSchema marks a record of which it cannot be said whether it is invalid:
-// its schema id means nothing to the registry, but neither was any other record of
-// its type read by that registry. The registry may be the wrong one or have lost
-// its schemas, and the record be valid.
+// ErrUnknownSchema marks a record that may be invalid or not: the registry does not
+// know its schema id, but no other record of its type has been read with that registry
+// either. The registry may be the wrong one or have lost its schemas, and the record
+// be valid.
 var ErrUnknownSchema = errors.New("the schema registry does not know how a record was written")
 
 // Invalid wraps a reason as ErrInvalid.
@@ -57,9 +57,8 @@ type RepoObserved = repo.Observation
 // Language is one language of a repository and its size in bytes.
 type Language = repo.Language
 
-// RepoProcessed is an observation with its velocities. Its key in a history is
-// the observation's; a later row of the same key with a higher Revision
-// re-states it.
+// RepoProcessed is an observation with its velocities. Its key is the observation's. A
+// later row of the same key with a higher Revision is its restatement.
 type RepoProcessed struct {
 	repo.Observation
 	ProcessedAt time.Time `avro:"processed_at" json:"processed_at"`
@@ -69,7 +68,7 @@ type RepoProcessed struct {
 }
 
 // OwnerSwept is the ledger line of one owner in one sweep: how complete it is. A
-// nil field means that nobody looked.
+// nil field was not determined.
 type OwnerSwept struct {
 	SweepID     string    `avro:"sweep_id" json:"sweep_id"`
 	Owner       string    `avro:"owner" json:"owner"`

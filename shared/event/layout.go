@@ -14,24 +14,23 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// run is some fields of a record, one after another, that lie in one part of
-// the payload. In Avro a record is no more than its fields in their order, so
-// it may be coded run by run. That is done for speed: hamba/avro looks up the
-// type of an embedded struct at each of its fields, and velocities are no
-// struct of pointers.
+// run is consecutive fields of a record that are in one part of the payload. An Avro
+// record is encoded as its fields in order, so it can be coded run by run. That is
+// done for speed: hamba/avro looks up the type of an embedded struct at each of its
+// fields, and velocities are not a struct of pointers.
 type run struct {
 	part   int // index in payload.parts
 	schema avro.Schema
-	fields []velocity.Field // of velocities, instead of a schema
+	fields []velocity.Field // of velocities, in place of a schema
 	kinds  []field.Kind     // of the fields
 }
 
-// passedOver stands for a rate, which is read and given to nobody.
-const passedOver velocity.Field = -1
+// skipped is a rate, which is read and dropped.
+const skipped velocity.Field = -1
 
-// layout cuts a record's schema into runs. wrote is the schema that a resolved
-// one was resolved from, whose fields alone are in the bytes. Fields that the
-// payload does not have go with the payload itself: they are skipped.
+// layout cuts a record's schema into runs. wrote is the schema that it was resolved
+// from: only the fields of that one are in the bytes. Fields that the payload does not
+// have are in a run of the payload itself, and are skipped there.
 func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 	parts := p.parts()
 	if len(parts) == 1 {
@@ -40,7 +39,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 	record, ok := schema.(*avro.RecordSchema)
 	from, okFrom := wrote.(*avro.RecordSchema)
 	if !ok || !okFrom {
-		return nil, fmt.Errorf("%T is no record", schema)
+		return nil, fmt.Errorf("unsupported schema %T: want a record", schema)
 	}
 	var runs []run
 	var fields []*avro.Field
@@ -62,7 +61,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 		known[d.Name], kinds[d.Name] = velocity.Field(i), d.Kind
 	}
 	for _, r := range velocity.Rates() { // as older programs wrote them
-		known[r.Name], kinds[r.Name] = passedOver, r.Kind
+		known[r.Name], kinds[r.Name] = skipped, r.Kind
 	}
 	for _, f := range record.Fields() {
 		if v, ok := known[f.Name()]; ok {
@@ -94,7 +93,7 @@ func layout(schema, wrote avro.Schema, p payload) ([]run, error) {
 	return runs, end()
 }
 
-// holds says whether a struct itself, not one embedded in it, has a field.
+// holds reports whether a struct itself, not one embedded in it, has a field.
 func holds(t reflect.Type, name string) bool {
 	for i := range t.NumField() {
 		if f := t.Field(i); !f.Anonymous && f.Tag.Get("avro") == name {
@@ -104,8 +103,8 @@ func holds(t reflect.Type, name string) bool {
 	return false
 }
 
-// nullable makes sure that a field is a union of null and its kind's type, in
-// this order: that is how velocities are coded.
+// nullable checks that a field is a union of null and its kind's type, in this order:
+// that is how velocities are coded.
 func nullable(f *avro.Field, kind field.Kind) error {
 	want := map[field.Kind]avro.Type{field.Int: avro.Long, field.Time: avro.Long, field.Float: avro.Double, field.Bool: avro.Boolean}[kind]
 	u, ok := f.Type().(*avro.UnionSchema)
@@ -115,13 +114,13 @@ func nullable(f *avro.Field, kind field.Kind) error {
 	return nil
 }
 
-// checkTimes makes sure that what is read as a time was written as one, in the
-// same unit: Avro's own resolution takes any long for it.
+// checkTimes checks that what is read as a time was written as one, in the same unit:
+// Avro's own resolution accepts any long.
 func checkTimes(reads, wrote avro.Schema) error {
 	to, ok := reads.(*avro.RecordSchema)
 	from, okFrom := wrote.(*avro.RecordSchema)
 	if !ok || !okFrom {
-		return nil // for Resolve to refuse
+		return nil // Resolve refuses it
 	}
 	for _, f := range to.Fields() {
 		i := slices.IndexFunc(from.Fields(), func(w *avro.Field) bool { return w.Name() == f.Name() })
@@ -136,7 +135,7 @@ func checkTimes(reads, wrote avro.Schema) error {
 	return nil
 }
 
-// timeUnit is the logical type of a number, or of the one in a union; "" for none.
+// timeUnit returns the logical type of a number, or of the one in a union; "" for none.
 func timeUnit(s avro.Schema) string {
 	types := []avro.Schema{s}
 	if u, ok := s.(*avro.UnionSchema); ok {
@@ -176,7 +175,7 @@ func (r *run) write(w *avro.Writer, parts []any) {
 			b = binary.AppendVarint(b, *v.Int(f))
 		}
 	}
-	_, _ = w.Write(b) // into memory
+	_, _ = w.Write(b) // w buffers in memory
 }
 
 // read takes the fields of a run.
@@ -191,7 +190,7 @@ func (r *run) read(from *avro.Reader, parts []any) {
 		case from.Error != nil || branch == 0:
 		case branch != 1:
 			from.ReportError("decode union", fmt.Sprintf("branch %d of two", branch))
-		case f == passedOver:
+		case f == skipped:
 			from.ReadDouble()
 		case r.kinds[i] == field.Float:
 			v.SetFloat(f, from.ReadDouble())

@@ -2,9 +2,9 @@ package event
 
 import "github.com/m7pulse/m7pulse/shared/repo"
 
-// Limits of size, in bytes, from the back of the pipeline to its front: each is
-// what the one before it leaves room for. So what is accepted at a door can be
-// written by every stage behind it.
+// Limits of size, in bytes, from the end of the pipeline to its beginning: each leaves
+// room for what the next stage adds. So what one stage accepts, every later stage can
+// write.
 const (
 	// TopicBatch is the largest record batch that our topics take, the
 	// max.message.bytes of infra/knative/topics.yaml. It is Kafka's default, stated
@@ -16,8 +16,8 @@ const (
 	// MaxRecord is the largest record, its key, value and headers: a batch of one
 	// adds its own header and the lengths within.
 	MaxRecord = MaxBatch - 1<<10
-	// maxVelocities bounds all velocities of a row, and what else it has besides
-	// its observation.
+	// maxVelocities bounds the velocities of a row and its other fields besides the
+	// observation.
 	maxVelocities = 4 << 10
 	// maxProcessed is the largest RepoProcessed, the largest of our payloads.
 	maxProcessed = frame + repo.MaxBytes + maxVelocities
@@ -31,7 +31,7 @@ const (
 	maxReason = 16 << 10
 )
 
-// It does not compile unless the largest row fits in a record, and the largest
+// This does not compile unless the largest row fits in a record, and the largest
 // batch in a topic.
 const (
 	_ = uint(MaxRecord - maxProcessed - maxAttributes)

@@ -61,7 +61,7 @@ func (d *Draining) Receive(ctx context.Context, e cloudevents.Event) error {
 		if err != nil {
 			return err
 		}
-		if topic, ok := event.RungBy(p.Topic); ok && d.reads(topic) {
+		if topic, ok := event.TopicOfBell(p.Topic); ok && d.reads(topic) {
 			return d.Drain.DrainToEnd(ctx, p, n)
 		}
 		if !d.reads(p.Topic) {
@@ -94,7 +94,7 @@ func BellTopic(e cloudevents.Event) (topic string, bell bool) {
 	ext := e.Extensions()
 	if _, bell = ext[extOffset]; bell {
 		topic, _ = ext[extTopic].(string)
-		if of, ok := event.RungBy(topic); ok {
+		if of, ok := event.TopicOfBell(topic); ok {
 			topic = of
 		}
 	}

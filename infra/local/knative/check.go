@@ -179,7 +179,7 @@ func checkTopics(topics []kept[kafkaTopic], ns string, found *faults) []Topic {
 	}
 	for _, k := range topics {
 		name := k.doc.Spec.TopicName
-		if _, bells := event.RungBy(name); bells || strings.HasSuffix(name, deadLetters) {
+		if _, bells := event.TopicOfBell(name); bells || strings.HasSuffix(name, deadLetters) {
 			continue
 		}
 		if !names[name+deadLetters] {

@@ -35,14 +35,14 @@ func TestRegistryThatIsMendedIsAskedAgain(t *testing.T) {
 	if _, err := reader.Swept(ctx, r); !errors.Is(err, ErrUnknownSchema) {
 		t.Errorf("at once: %v", err)
 	}
-	now = now.Add(refusedFor)
+	now = now.Add(missingFor)
 	if _, err := reader.Swept(ctx, r); !errors.Is(err, ErrInvalid) {
-		t.Errorf("%s later: %v, want a record that is truncated", refusedFor, err)
+		t.Errorf("%s later: %v, want a record that is truncated", missingFor, err)
 	}
-	for id := range 3 * mostRefused {
-		reader.refuse(writer{id, TypeOwnerSwept}, refusal{})
+	for id := range 3 * maxMissing {
+		reader.rememberMissing(writer{id, TypeOwnerSwept}, missingSchema{})
 	}
-	if n := len(reader.refused); n > mostRefused {
+	if n := len(reader.missing); n > maxMissing {
 		t.Errorf("%d ids are remembered", n)
 	}
 }
