@@ -126,8 +126,8 @@ func (s *stores) audit(ctx context.Context, at *snapshot) (*report, error) {
 	}
 	processed.Reprocessed(reprocessed)
 	group, within := errgroup.WithContext(ctx)
-	group.Go(func() error { return audit.Base(within, s.kafka, at.ends, s.codec, s.purged, base) })
-	group.Go(func() error { return audit.Processed(within, s.kafka, at.ends, s.codec, s.purged, processed) })
+	group.Go(func() error { return audit.ReadBase(within, s.kafka, at.ends, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.ReadProcessed(within, s.kafka, at.ends, s.codec, s.purged, processed) })
 	group.Go(func() (err error) {
 		ledger, err = audit.LedgerTo(within, s.kafka, at.ends, s.codec, s.purged)
 		return err

@@ -57,8 +57,8 @@ func (s *stores) differingRows(ctx context.Context, at *snapshot, days []string,
 	}
 	base, processed, hot, raw, cold := audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return audit.Base(ctx, s.kafka, at.ends, s.codec, s.purged, base) })
-	group.Go(func() error { return audit.Processed(ctx, s.kafka, at.ends, s.codec, s.purged, processed) })
+	group.Go(func() error { return audit.ReadBase(ctx, s.kafka, at.ends, s.codec, s.purged, base) })
+	group.Go(func() error { return audit.ReadProcessed(ctx, s.kafka, at.ends, s.codec, s.purged, processed) })
 	group.Go(func() error { return sinkclickhouse.List(ctx, s.hot, days, at.hot, hot) })
 	group.Go(func() error { return at.raw.Account(ctx, days, raw) })
 	group.Go(func() error { return at.cold.Account(ctx, days, cold) })

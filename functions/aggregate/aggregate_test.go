@@ -642,7 +642,7 @@ func TestLateObservationRestatesTheStateItChanges(t *testing.T) {
 	}
 	current := state(rows)[1]
 	if current.Revision != 9 || current.Late {
-		t.Errorf("state at revision %d, late %v: want it re-stated as revision 9", current.Revision, current.Late)
+		t.Errorf("state at revision %d, late %v: want it restated as revision 9", current.Revision, current.Late)
 	}
 	same(t, "state", current, slowly(all, all[8]))
 }
@@ -676,7 +676,7 @@ func TestRowsOfARepositoryStayInOnePartition(t *testing.T) {
 		in[string(r.Key)][r.Partition] = true
 	}
 	if want := repos * (79 + 3); rows != want {
-		t.Errorf("%d rows, want %d: of each repository 79 in order, a late one, what that re-states, and a repeat", rows, want)
+		t.Errorf("%d rows, want %d: of each repository 79 in order, a late one, its restatement, and a repeat", rows, want)
 	}
 	for key, partitions := range in {
 		if len(partitions) != 1 {

@@ -22,7 +22,7 @@ type row struct {
 }
 
 // version orders the rows of one repository: the newest observation wins, and
-// of one observation the newest re-statement.
+// of one observation the newest restatement.
 func (r *row) version() uint64 {
 	return uint64(r.ObservedAt.UnixMilli())<<16 | uint64(min(r.Revision, 1<<16-1))
 }

@@ -1,5 +1,5 @@
-// Package audit says what a store holds in a form that can be compared with
-// what another store holds: counts by distinct key, and checksums of values.
+// Package audit summarises what a store holds so that stores can be compared: counts
+// of rows and of distinct keys, and checksums of values.
 package audit
 
 import (
@@ -15,12 +15,12 @@ type Tally struct {
 	Observed uint64 `json:"observed"` // sums of the checksums of the distinct ones: see Sums
 	Details  uint64 `json:"details"`
 	Velocity uint64 `json:"velocity"`
-	// Reprocessed are distinct ones whose velocities were computed anew since:
-	// Velocity lacks them.
+	// Reprocessed counts distinct ones whose velocities were recomputed since:
+	// Velocity does not include them.
 	Reprocessed int64 `json:"reprocessed,omitempty"`
 }
 
-// Duplicates are the rows that a store has too many.
+// Duplicates returns the number of rows whose key an earlier row has.
 func (t Tally) Duplicates() int64 { return t.Rows - t.Distinct }
 
 // Account is what one store holds.
@@ -34,16 +34,15 @@ type Account struct {
 // NewAccount returns an empty account.
 func NewAccount() *Account { return &Account{Days: map[string]Tally{}, Sweeps: map[string]Tally{}} }
 
-// Counter receives the rows of a store one by one. Of several with one key the
-// first is the one whose values count. sweep is the counter's only during Add.
+// Counter receives the rows of a store one by one. Of several with one key, the values
+// of the first count. sweep may only be used during Add.
 type Counter interface {
 	Add(key repo.Key, sweep string, sums Sums)
 }
 
 const dayMillis = 24 * 60 * 60 * 1000
 
-// dayOf is the day of an observation, in days since 1970. Nothing of GitHub is
-// older.
+// dayOf returns the day of an observation, in days since 1970.
 func dayOf(key repo.Key) int64 { return key.ObservedAt / dayMillis }
 
 // Listing keeps the rows of some days, to find out which of them differ between

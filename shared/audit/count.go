@@ -14,24 +14,23 @@ import (
 )
 
 const (
-	// recentRows are counted in memory; more go to a file, rowBytes each.
+	// recentRows is how many rows are kept in memory; more go to a file, rowBytes each.
 	recentRows = 1 << 18
 	rowBytes   = 5*8 + 4
-	// shares are how many parts the rows are counted in, one after the other.
-	shares = 64
+	// buckets is how many parts the rows are counted in, one after the other.
+	buckets = 64
 )
 
-// Count makes an account in bounded memory: what it receives it writes to a
-// temporary file without a name, and counts it share by share of the
-// repositories. It needs 44 bytes of disk a row, and in memory the keys of a
-// 64th of the rows.
+// Count makes an account in bounded memory: it writes the rows to an unnamed temporary
+// file, in buckets by repository, and counts one bucket after the other. It needs 44
+// bytes of disk a row, and memory for the keys of a 64th of the rows.
 type Count struct {
 	recent []row
 	file   *os.File
 	runs   []run
-	err    error // of the file: the first
+	err    error // the first one of the file
 
-	sweeps map[string]uint32 // as they are numbered in rows
+	sweeps map[string]uint32 // their numbers in rows
 
 	reprocessed map[int64]bool
 }
@@ -43,17 +42,17 @@ type row struct {
 	sweep uint32
 }
 
-// run is where in the file some rows lie, share by share.
+// run is where some rows are in the file, bucket by bucket.
 type run struct {
 	begins int64 // in bytes
-	rows   [shares]int
+	rows   [buckets]int
 }
 
-// NewCount returns a count of nothing yet.
+// NewCount returns an empty count.
 func NewCount() *Count { return &Count{sweeps: map[string]uint32{}} }
 
-// Reprocessed has the count leave out the velocities of some days, YYYY-MM-DD: the
-// stores hold others there, computed anew since.
+// Reprocessed makes the count leave out the velocities of some days, YYYY-MM-DD: the
+// stores have recomputed them.
 func (c *Count) Reprocessed(days map[string]bool) {
 	c.reprocessed = map[int64]bool{}
 	for d := range days {
@@ -79,16 +78,16 @@ func (c *Count) Add(key repo.Key, sweep string, sums Sums) {
 	}
 }
 
-// share is the part of the repositories that a row is counted with.
-func (r *row) share() int { return int(uint64(r.key.ID) * 0x9E3779B97F4A7C15 >> 58) } // Fibonacci hashing: 6 bits
+// bucket is the part of the repositories that a row is counted with.
+func (r *row) bucket() int { return int(uint64(r.key.ID) * 0x9E3779B97F4A7C15 >> 58) } // Fibonacci hashing: 6 bits
 
-// spill writes the recent rows to the file, share by share, in their order.
+// spill writes the recent rows to the file, bucket by bucket, in order.
 func (c *Count) spill() (err error) {
 	if c.file == nil {
 		if c.file, err = os.CreateTemp("", "pulse-audit-"); err != nil {
 			return fmt.Errorf("count on disk: %w", err)
 		}
-		if err := os.Remove(c.file.Name()); err != nil { // it lives as long as it is open
+		if err := os.Remove(c.file.Name()); err != nil { // the file exists until it is closed
 			return fmt.Errorf("count on disk: %w", err)
 		}
 	}
@@ -96,18 +95,18 @@ func (c *Count) spill() (err error) {
 	if n := len(c.runs); n > 0 {
 		r.begins = c.runs[n-1].begins + int64(recentRows*rowBytes)
 	}
-	var byShare [shares][]int32
+	var byBucket [buckets][]int32
 	for i := range c.recent {
-		s := c.recent[i].share()
-		byShare[s] = append(byShare[s], int32(i))
+		s := c.recent[i].bucket()
+		byBucket[s] = append(byBucket[s], int32(i))
 	}
 	to := bufio.NewWriterSize(c.file, 1<<18)
 	var b []byte
-	for s, rows := range byShare {
+	for s, rows := range byBucket {
 		r.rows[s] = len(rows)
 		for _, i := range rows {
 			b = c.recent[i].append(b[:0])
-			_, _ = to.Write(b) // Flush tells
+			_, _ = to.Write(b) // Flush returns the error
 		}
 	}
 	c.runs, c.recent = append(c.runs, r), c.recent[:0]
@@ -130,33 +129,33 @@ func (r *row) read(b []byte) {
 	r.sweep = binary.LittleEndian.Uint32(b[40:])
 }
 
-// each tells the rows of a share in the order in which they were added.
-func (c *Count) each(share int, tell func(*row)) error {
+// each passes the rows of a bucket to f, in the order in which they were added.
+func (c *Count) each(bucket int, f func(*row)) error {
 	var r row
 	var b [rowBytes]byte
 	for _, run := range c.runs {
 		before := 0
-		for _, n := range run.rows[:share] {
+		for _, n := range run.rows[:bucket] {
 			before += n
 		}
-		from := bufio.NewReaderSize(io.NewSectionReader(c.file, run.begins+int64(before*rowBytes), int64(run.rows[share]*rowBytes)), 1<<16)
-		for range run.rows[share] {
+		from := bufio.NewReaderSize(io.NewSectionReader(c.file, run.begins+int64(before*rowBytes), int64(run.rows[bucket]*rowBytes)), 1<<16)
+		for range run.rows[bucket] {
 			if _, err := io.ReadFull(from, b[:]); err != nil {
 				return fmt.Errorf("count on disk: %w", err)
 			}
 			r.read(b[:])
-			tell(&r)
+			f(&r)
 		}
 	}
 	for i := range c.recent {
-		if r := &c.recent[i]; r.share() == share {
-			tell(r)
+		if r := &c.recent[i]; r.bucket() == bucket {
+			f(r)
 		}
 	}
 	return nil
 }
 
-// Account is what was counted. Nothing can be added after it.
+// Account returns what was counted. Nothing can be added after that.
 func (c *Count) Account() (a *Account, err error) {
 	if c.file != nil {
 		defer func() { err = errors.Join(err, c.file.Close()) }()
@@ -167,10 +166,10 @@ func (c *Count) Account() (a *Account, err error) {
 	a = NewAccount()
 	days, sweeps := map[int64]*Tally{}, make([]Tally, len(c.sweeps))
 	keys, repos := map[repo.Key]struct{}{}, map[int64]struct{}{}
-	for share := range shares {
+	for bucket := range buckets {
 		clear(keys)
 		clear(repos)
-		err := c.each(share, func(r *row) {
+		err := c.each(bucket, func(r *row) {
 			_, seen := keys[r.key]
 			keys[r.key] = struct{}{}
 			repos[r.key.ID] = struct{}{}
@@ -196,7 +195,7 @@ func (c *Count) Account() (a *Account, err error) {
 	return a, nil
 }
 
-// add counts a row. first says that it is the first of its key.
+// add counts a row; first means that it is the first of its key.
 func (t *Tally) add(r *row, first, reprocessed bool) {
 	t.Rows++
 	if !first {

@@ -17,16 +17,15 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Purged says until when the data of owners was deleted from all stores but
-// Kafka, by login in lower case.
+// Purged is until when the data of owners was deleted from all stores but Kafka, by
+// login in lower case.
 type Purged map[string]time.Time
 
 func (p Purged) has(owner string, at time.Time) bool { return at.Before(p[strings.ToLower(owner)]) }
 
-// Base tells the observations in Kafka, up to some ends of the topic's partitions,
-// that stores must hold; a record that is no valid observation counts for nothing
-// here.
-func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+// ReadBase passes to a counter the observations in Kafka, up to some ends of the
+// topic's partitions, that stores must hold. Invalid records are skipped.
+func ReadBase(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
 	sums := NewSummer()
 	return readTo(ctx, cfg, event.TopicBaseRepos, ends, func(r *kgo.Record) error {
 		o, err := codec.Observed(ctx, r)
@@ -41,9 +40,10 @@ func Base(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *even
 	})
 }
 
-// Processed tells the processed observations in Kafka, up to some ends. Of several
-// rows of one observation the first counts: the others re-state it.
-func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
+// ReadProcessed passes to a counter the processed observations in Kafka, up to some
+// ends. Of several rows of one observation the first counts: the others are
+// restatements.
+func ReadProcessed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *event.Codec, purged Purged, to Counter) error {
 	sums := NewSummer()
 	return readTo(ctx, cfg, event.TopicProcessedRepos, ends, func(r *kgo.Record) error {
 		p, err := codec.Processed(ctx, r)
@@ -58,7 +58,7 @@ func Processed(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec 
 	})
 }
 
-// Ledger collects the ledger lines: of each owner in each sweep the one that was
+// Ledger returns the ledger lines: of each owner in each sweep the one that was
 // finished last.
 func Ledger(ctx context.Context, cfg kafka.Config, codec *event.Codec, purged Purged) (map[string][]event.OwnerSwept, error) {
 	ends, err := kafka.Ends(ctx, cfg, event.TopicSweeps)
@@ -92,10 +92,10 @@ func LedgerTo(ctx context.Context, cfg kafka.Config, ends kafka.Offsets, codec *
 	return out, err
 }
 
-// Letter is a dead letter and what became of it.
+// Letter is a dead letter and how it was settled.
 type Letter struct {
 	event.DeadLetter
-	Stages  []string `json:"stages"`            // all functions that met it
+	Stages  []string `json:"stages"`            // all functions that could not process it
 	Settled string   `json:"settled,omitempty"` // how; "" while it waits
 }
 
@@ -150,8 +150,9 @@ func DeadLetters(ctx context.Context, cfg kafka.Config) (n int64, err error) {
 	return n, err
 }
 
-// readAll reads a topic up to its present end. An invalid record is passed over. One
-// whose schema the registry does not know is, once others of the topic were read.
+// readAll reads a topic up to its present end. Invalid records are skipped, and so are
+// those whose schema the registry does not know, if it knows that of others in the
+// topic.
 func readAll(ctx context.Context, cfg kafka.Config, topic string, each func(*kgo.Record) error) error {
 	ends, err := kafka.Ends(ctx, cfg, topic)
 	if err != nil {
