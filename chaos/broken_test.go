@@ -77,8 +77,8 @@ var breaches = []breach{
 	},
 	{
 		name: "offsets dropped at compaction", file: "functions/sink-iceberg/commit.go",
-		old:    []string{"		props, err := at.properties()\n", "		if err := change(t, tx, props); errors.Is(err, errNothing) {\n"},
-		new:    []string{"		at = offsets{}\n		props, err := at.properties()\n", "		if err := errors.Join(tx.SetProperties(props), change(t, tx, props)); errors.Is(err, errNothing) {\n"},
+		old:    []string{"		props, err := at.properties()\n", "		if err := change(t, tx, props); errors.Is(err, errNoChange) {\n"},
+		new:    []string{"		at = offsets{}\n		props, err := at.properties()\n", "		if err := errors.Join(tx.SetProperties(props), change(t, tx, props)); errors.Is(err, errNoChange) {\n"},
 		faults: "^compaction|^kill -9: sink-iceberg",
 	},
 	{

@@ -121,7 +121,7 @@ func (s *stores) takeSnapshot(ctx context.Context) (*snapshot, error) {
 		table, topic string
 		keep         **sinkiceberg.Snapshot
 	}{{sinkiceberg.TableBase, event.TopicBaseRepos, &out.raw}, {sinkiceberg.TableProcessed, event.TopicProcessedRepos, &out.cold}, {sinkiceberg.TableSweeps, event.TopicSweeps, new(*sinkiceberg.Snapshot)}} {
-		if *source.keep, err = sinkiceberg.Look(ctx, s.cold, source.table); err != nil {
+		if *source.keep, err = sinkiceberg.LoadSnapshot(ctx, s.cold, source.table); err != nil {
 			return nil, fmt.Errorf("sink-iceberg: %w", err)
 		}
 		next, err := (*source.keep).Marks()

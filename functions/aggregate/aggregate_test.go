@@ -596,7 +596,7 @@ func restore(r *miniredis.Miniredis, from map[string]any) {
 	}
 }
 
-func TestPoisonIsBuriedOnceAndTheRestGoesOn(t *testing.T) {
+func TestInvalidRecordIsOneDeadLetterAndTheRestGoesOn(t *testing.T) {
 	w := newWorld(t)
 	good := daily(1, 2)
 	w.send(good[0])

@@ -16,14 +16,14 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
-// Snapshot is one of the tables as it was at one time, whatever is committed later.
+// Snapshot is one of the tables at one time, unaffected by later commits.
 type Snapshot struct {
 	name  string
 	table *table.Table // nil if there is none
 }
 
-// Look looks a table over.
-func Look(ctx context.Context, c catalog.Catalog, name string) (*Snapshot, error) {
+// LoadSnapshot loads the current snapshot of a table.
+func LoadSnapshot(ctx context.Context, c catalog.Catalog, name string) (*Snapshot, error) {
 	t, err := loadTable(ctx, c, name)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func Look(ctx context.Context, c catalog.Catalog, name string) (*Snapshot, error
 	return &Snapshot{name, t}, nil
 }
 
-// Marks say how far the table's topic was stored.
+// Marks returns how far the table's topic was stored.
 func (s *Snapshot) Marks() (map[int32]int64, error) {
 	if s.table == nil {
 		return nil, nil
@@ -42,16 +42,16 @@ func (s *Snapshot) Marks() (map[int32]int64, error) {
 
 // Account is Snapshot.Account of the table as it is now.
 func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to audit.Counter) error {
-	s, err := Look(ctx, c, name)
+	s, err := LoadSnapshot(ctx, c, name)
 	if err != nil {
 		return err
 	}
 	return s.Account(ctx, days, to)
 }
 
-// Account tells the rows of one of the tables TableBase and TableProcessed; a
-// table that does not exist has none. days, YYYY-MM-DD, choose the files to read:
-// rows of other days may come too. Without days all are read.
+// Account passes the rows of TableBase or TableProcessed to a counter; a table that
+// does not exist has none. Only files with rows of days, YYYY-MM-DD, are read, which
+// may have rows of other days too. Without days all are read.
 func (s *Snapshot) Account(ctx context.Context, days []string, to audit.Counter) error {
 	t, name := s.table, s.name
 	if t == nil || t.CurrentSnapshot() == nil {
@@ -88,7 +88,7 @@ func (s *Snapshot) Account(ctx context.Context, days []string, to audit.Counter)
 	return nil
 }
 
-// addBatch tells the rows of a batch. A checksum over no columns is 0.
+// addBatch passes the rows of a batch to a counter. A checksum over no columns is 0.
 func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter) error {
 	columns := map[string]arrow.Array{}
 	for i, f := range batch.Schema().Fields() {
@@ -188,8 +188,8 @@ func entries(a arrow.Array) (adder, error) {
 	return nil, fmt.Errorf("a list of %s", a.DataType())
 }
 
-// onDays lets the observations of some days through, YYYY-MM-DD, and all if
-// there are none.
+// onDays is a filter for the observations of some days, YYYY-MM-DD, or for all if no
+// days are given.
 func onDays(days []string) iceberg.BooleanExpression {
 	var any iceberg.BooleanExpression = iceberg.AlwaysFalse{}
 	for _, d := range days {
@@ -207,16 +207,16 @@ func onDays(days []string) iceberg.BooleanExpression {
 	return any
 }
 
-// Marks say how far each topic is stored in its table.
+// Marks returns how far a table's topic is stored in it.
 func Marks(ctx context.Context, c catalog.Catalog, name string) (map[int32]int64, error) {
-	s, err := Look(ctx, c, name)
+	s, err := LoadSnapshot(ctx, c, name)
 	if err != nil {
 		return nil, err
 	}
 	return s.Marks()
 }
 
-// Rows counts the rows of a table by what its files say of themselves.
+// Rows counts the rows of a table by the metadata of its files.
 func Rows(ctx context.Context, c catalog.Catalog, name string) (int64, error) {
 	t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
 	if err != nil {

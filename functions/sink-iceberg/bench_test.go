@@ -44,7 +44,7 @@ func BenchmarkBulkJob(b *testing.B) {
 			b.StopTimer()
 			dir := b.TempDir()
 			at := Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
-			s := &shelf{at: at}
+			s := &lazyCatalog{at: at}
 			b.StartTimer()
 			drainProcessed(b, cfg, codec, s)
 			b.StopTimer()
@@ -79,7 +79,7 @@ func BenchmarkBulkJob(b *testing.B) {
 
 // BenchmarkColumns turns rows into columns, and columns into rows.
 func BenchmarkColumns(b *testing.B) {
-	c := processed(nil, nil, nil).(*cold[event.RepoProcessed])
+	c := processed(nil, nil, nil).(*tableStore[event.RepoProcessed])
 	schema, err := table.SchemaToArrowSchema(c.layout.schema, nil, true, false)
 	if err != nil {
 		b.Fatal(err)
@@ -117,7 +117,7 @@ func BenchmarkColumns(b *testing.B) {
 }
 
 // drainProcessed drains the one topic that the other side has too.
-func drainProcessed(b *testing.B, cfg Config, codec *event.Codec, s *shelf) {
+func drainProcessed(b *testing.B, cfg Config, codec *event.Codec, s *lazyCatalog) {
 	b.Helper()
 	d, err := kafka.NewStoreDrain(stage, cfg.Kafka, kafka.Bounds{Records: bulkBlock, Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet},
 		kafka.Share{}, map[string]kafka.Store{event.TopicProcessedRepos: processed(s, nil, codec)})
@@ -158,7 +158,7 @@ func load(b *testing.B, cfg Config, codec *event.Codec) (blocks [][]*event.RepoP
 
 func writeParquet(b *testing.B, path string, rows []*event.RepoProcessed) {
 	b.Helper()
-	c := processed(nil, nil, nil).(*cold[event.RepoProcessed])
+	c := processed(nil, nil, nil).(*tableStore[event.RepoProcessed])
 	schema, err := table.SchemaToArrowSchema(c.layout.schema, nil, true, false)
 	if err != nil {
 		b.Fatal(err)

@@ -16,12 +16,11 @@ import (
 // draftBranch is the branch of drafts.
 const draftBranch = "m7pulse-draft"
 
-// branch is the branch of drafts in a Nessie catalog, beside the one that
-// everybody reads. The branch is part of the catalog's address:
-// http://host:19120/iceberg/main.
+// branch is the branch of drafts in a Nessie catalog, beside the published one. The
+// published branch is part of the catalog's address: http://host:19120/iceberg/main.
 type branch struct {
 	api      string // http://host:19120/api/v2
-	from     string // the branch that everybody reads
+	from     string // the published branch
 	location Location
 }
 
@@ -67,7 +66,7 @@ type reference struct {
 	Hash string `json:"hash"`
 }
 
-// head is the state of a branch, or "" if there is no such branch.
+// head returns the state of a branch, or "" if there is no such branch.
 func (b *branch) head(ctx context.Context, name string) (string, error) {
 	var answer struct {
 		Reference reference `json:"reference"`
@@ -76,7 +75,7 @@ func (b *branch) head(ctx context.Context, name string) (string, error) {
 	return answer.Reference.Hash, err
 }
 
-// create makes the branch at the head of the one that everybody reads.
+// create makes the branch at the head of the published one.
 func (b *branch) create(ctx context.Context) error {
 	hash, err := b.head(ctx, b.from)
 	if err != nil {
@@ -100,7 +99,7 @@ func (b *branch) drop(ctx context.Context) error {
 	return err
 }
 
-// ask makes one request of Nessie's API. What is not there is no error.
+// ask sends one request to Nessie's API. 404 is not an error: found is false.
 func (b *branch) ask(ctx context.Context, method, path string, body, answer any) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nessieLimit)
 	defer cancel()

@@ -117,7 +117,7 @@ func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] 
 	return out
 }
 
-// textAt is a copy of a text, not to hold all of the batch.
+// textAt returns a copy of a text, so that the batch can be freed.
 func textAt(a arrow.Array, i int) string { return strings.Clone(a.(*array.String).Value(i)) }
 
 // Ids of the fields inside lists. They only need to differ from all others: the
@@ -200,7 +200,7 @@ func processedColumns() []column[event.RepoProcessed] {
 
 func itself[R any](r *R) *R { return r }
 
-// velocityColumn is the column of a field. Its value is asked for where it is
+// velocityColumn is the column of a field. Its value is read where it is
 // appended, so that the compiler keeps it off the heap: there are over a hundred in a row.
 func velocityColumn(d field.Definition, f velocity.Field) column[event.RepoProcessed] {
 	type r = event.RepoProcessed

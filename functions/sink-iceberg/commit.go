@@ -19,40 +19,41 @@ import (
 // commitTries bounds how often one commit is tried against other writers.
 const commitTries = 20
 
-// errWentBack: the table knows less than it did.
-var errWentBack = errors.New("the table was emptied, recreated or restored")
+// errSetBack: the table's offsets are behind those that were read before.
+var errSetBack = errors.New("the table was emptied, recreated or restored")
 
-// errOvertaken: another writer has stored part of the block in hand.
+// errOvertaken: another writer has stored part of the current block.
 var errOvertaken = errors.New("another writer is storing the same records")
 
-// commit adds files to a table and moves its offsets, in one step that is tied
-// to the snapshot whose offsets were looked at: of two writers with the same
-// records one wins, and the other finds out here.
-func (c *cold[R]) commit(ctx context.Context, t *table.Table, topicID string, b kafka.Block, files []iceberg.DataFile) error {
+// commit adds files to a table and advances its offsets in one step, which succeeds
+// only if the snapshot whose offsets were read is still the current one: of two
+// writers with the same records one succeeds, and the other finds out here. It is
+// safe to repeat.
+func (c *tableStore[R]) commit(ctx context.Context, t *table.Table, topicID string, b kafka.Block, files []iceberg.DataFile) error {
 	for try := 1; try <= commitTries; try++ {
 		at, err := readOffsets(t)
 		if err != nil {
 			return err
 		}
-		if !at.hold(c.seen) { // what was stored before the block is to be stored again first
-			return fmt.Errorf("commit to %s: %w: its offsets are %v, and were %v", c.layout.name, errWentBack, at.Next, c.seen.Next)
+		if !at.notBehind(c.seen) { // what was stored before this block has to be stored again first
+			return fmt.Errorf("commit to %s: %w: its offsets are %v, and were %v", c.layout.name, errSetBack, at.Next, c.seen.Next)
 		}
-		if at.TopicID == topicID && at.reach(b) {
+		if at.TopicID == topicID && at.covers(b) {
 			c.seen = at
-			return nil // an earlier try went through, though its answer was lost
+			return nil // an earlier try succeeded, but its answer was lost
 		}
-		if at.TopicID != "" && at.TopicID != topicID || !at.begin(b) {
+		if at.TopicID != "" && at.TopicID != topicID || !at.precede(b) {
 			return fmt.Errorf("commit to %s: %w", c.layout.name, errOvertaken)
 		}
-		err = c.transact(ctx, t, at.after(topicID, b), files)
+		err = c.transact(ctx, t, at.advanced(topicID, b), files)
 		if err == nil {
-			c.seen = at.after(topicID, b)
+			c.seen = at.advanced(topicID, b)
 			return nil
 		}
 		if !conflict(err) && !errors.Is(err, rest.ErrCommitStateUnknown) {
 			return fmt.Errorf("commit to %s: %w", c.layout.name, err)
 		}
-		if err := yield(ctx, try); err != nil {
+		if err := backOff(ctx, try); err != nil {
 			return fmt.Errorf("commit to %s: %w", c.layout.name, err)
 		}
 		if t, err = c.load(ctx); err != nil {
@@ -62,7 +63,7 @@ func (c *cold[R]) commit(ctx context.Context, t *table.Table, topicID string, b 
 	return fmt.Errorf("commit to %s: given up after %d tries", c.layout.name, commitTries)
 }
 
-func (c *cold[R]) transact(ctx context.Context, t *table.Table, to offsets, files []iceberg.DataFile) error {
+func (c *tableStore[R]) transact(ctx context.Context, t *table.Table, to offsets, files []iceberg.DataFile) error {
 	props, err := to.properties()
 	if err != nil {
 		return err
@@ -83,14 +84,14 @@ func (c *cold[R]) transact(ctx context.Context, t *table.Table, to offsets, file
 	return err
 }
 
-// errNothing: there is nothing to change.
-var errNothing = errors.New("nothing to change")
+// errNoChange: there is nothing to change.
+var errNoChange = errors.New("nothing to change")
 
-// amend changes in one commit what a table holds of the past, and tries again,
-// with the table as it is then, when another writer was faster. As every commit
-// this one repeats how far the topic is stored: a new snapshot's summary is to be
-// made of the properties that change is given. A table that does not exist stays
-// so. The change may be made twice: an answer can get lost.
+// amend changes existing rows of a table in one commit, and tries again with the
+// current table when another writer was faster. Like every commit it repeats how far
+// the topic is stored: change must pass the properties that it receives on to a new
+// snapshot's summary. A table that does not exist is left alone. The change may be
+// made twice, because an answer can get lost.
 func amend(ctx context.Context, c catalog.Catalog, name string, change func(*table.Table, *table.Transaction, iceberg.Properties) error) error {
 	for try := 1; ; try++ {
 		t, err := c.LoadTable(ctx, table.Identifier{namespace, name})
@@ -112,7 +113,7 @@ func amend(ctx context.Context, c catalog.Catalog, name string, change func(*tab
 		if err := tx.AssertRefSnapshotID(""); err != nil {
 			return err
 		}
-		if err := change(t, tx, props); errors.Is(err, errNothing) {
+		if err := change(t, tx, props); errors.Is(err, errNoChange) {
 			return nil
 		} else if err != nil {
 			return err
@@ -123,14 +124,15 @@ func amend(ctx context.Context, c catalog.Catalog, name string, change func(*tab
 		if !conflict(err) && !errors.Is(err, rest.ErrCommitStateUnknown) || try == commitTries {
 			return err
 		}
-		if err := yield(ctx, try); err != nil {
+		if err := backOff(ctx, try); err != nil {
 			return err
 		}
 	}
 }
 
-// yield waits a moment, longer each time, for other writers to be done.
-func yield(ctx context.Context, try int) error {
+// backOff waits for a random time, up to 20 ms times the number of tries, so that
+// another writer's commit can finish.
+func backOff(ctx context.Context, try int) error {
 	select {
 	case <-time.After(time.Duration(rand.IntN(20*try)) * time.Millisecond):
 		return nil
@@ -139,8 +141,8 @@ func yield(ctx context.Context, try int) error {
 	}
 }
 
-// conflict says whether a commit failed because the table had moved on. SQL
-// catalogs report that in words only.
+// conflict reports whether a commit failed because the table had changed. SQL catalogs
+// report that only in the error's text.
 func conflict(err error) bool {
 	return errors.Is(err, table.ErrCommitFailed) || strings.Contains(strings.ToLower(err.Error()), "requirement failed")
 }

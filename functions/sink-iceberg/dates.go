@@ -18,14 +18,14 @@ func DayOf(t time.Time) Day { return Day(t.UTC().Format(time.DateOnly)) }
 
 // Begins is when the day begins.
 func (d Day) Begins() time.Time {
-	t, _ := time.Parse(time.DateOnly, string(d)) // what is no day was refused
+	t, _ := time.Parse(time.DateOnly, string(d)) // invalid days were refused
 	return t
 }
 
 // Plus is a day some days later.
 func (d Day) Plus(days int) Day { return DayOf(d.Begins().AddDate(0, 0, days)) }
 
-// Until lists the days from this one to another, that included.
+// Until lists the days from this one to another, both included.
 func (d Day) Until(to Day) (days []Day) {
 	for ; d <= to; d = d.Plus(1) {
 		days = append(days, d)
@@ -33,8 +33,8 @@ func (d Day) Until(to Day) (days []Day) {
 	return days
 }
 
-// dated is the files of one snapshot of a table, each with the days of
-// observation of which it may have rows.
+// dated is the files of one snapshot of a table, each with the range of days that
+// its observations may be of.
 type dated struct {
 	table *table.Table
 	files []datedFile
@@ -45,7 +45,7 @@ type datedFile struct {
 	from, to Day
 }
 
-// dates looks a table over; one that does not exist has no files.
+// dates returns the files of a table; one that does not exist has none.
 func dates(ctx context.Context, c catalog.Catalog, name string) (dated, error) {
 	t, err := loadTable(ctx, c, name)
 	if err != nil || t == nil {
@@ -89,7 +89,7 @@ func inMillis(b []byte, otherwise int64) int64 {
 	return time.UnixMicro(int64(binary.LittleEndian.Uint64(b))).UnixMilli()
 }
 
-// within are the files that may have rows of the days from one to another, that
+// within returns the files that may have rows of the days from one to another, both
 // included.
 func (d dated) within(from, to Day) (out []table.FileScanTask) {
 	for _, f := range d.files {

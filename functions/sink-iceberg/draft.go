@@ -32,27 +32,27 @@ const maxDays = 1_100
 // DraftChunk is how many rows are held at once, about 3 KB each.
 const DraftChunk = 50_000
 
-// Draft is the rows of processed_repos of some days, computed anew from
+// Draft is the rows of processed_repos of some days, computed again from
 // base_repos: written apart, audited, and only then published, all in one commit
-// of processed_repos. Where the catalog is Nessie's it is in a branch of its own,
-// else in a table beside. There is one draft at a time.
+// of processed_repos. In a Nessie catalog it is in a branch of its own, else in a
+// table beside the others. There is one draft at a time.
 //
-// Whoever goes on with a draft begins where it was left. A day is written again
-// only if something that it follows from has changed: the program, or a file of
+// An interrupted draft is continued where it was left. A day is written again only if
+// something that it was computed from has changed: the program, or a file of
 // base_repos.
 type Draft struct {
-	main   catalog.Catalog // what everybody reads
+	main   catalog.Catalog // the published tables
 	branch *branch         // or nil
 	own    catalog.Catalog // where the draft is: main or the branch, or nil before the branch is made
 	close  func() error    // of own
-	days   cold[event.RepoProcessed]
+	days   tableStore[event.RepoProcessed]
 
-	base  dated // one snapshot: what the draft follows from
+	base  dated // one snapshot: what the draft is computed from
 	there dated // one snapshot of processed_repos
 	plan  plan
 }
 
-// plan is what a draft is to be, and how far it is.
+// plan is which days a draft has, and which of them are written.
 type plan struct {
 	From Day             `json:"from"`
 	To   Day             `json:"to"`
@@ -60,20 +60,20 @@ type plan struct {
 	Done map[Day]written `json:"done"`
 }
 
-// written is what a day of the draft was when it was written.
+// written is what a day of the draft was written from.
 type written struct {
-	Inputs string      `json:"inputs"` // all that the day follows from
+	Inputs string      `json:"inputs"` // all that the day was computed from
 	Tally  audit.Tally `json:"tally"`
 }
 
-// ErrNoDraft says that there is none.
+// ErrNoDraft: no draft has been begun.
 var ErrNoDraft = errors.New("there is no draft")
 
-// OpenDraft returns the place where drafts are made; main is the catalog that
-// stands at it.
+// OpenDraft returns the draft of the catalog at a location, which may be empty; main
+// is that catalog, opened. Close closes it.
 func OpenDraft(ctx context.Context, main catalog.Catalog, at Location) (*Draft, error) {
 	cols := processedColumns()
-	d := &Draft{main: main, days: cold[event.RepoProcessed]{columns: cols, layout: layout{tableDraft, schemaOf(cols), "processed_at"}}}
+	d := &Draft{main: main, days: tableStore[event.RepoProcessed]{columns: cols, layout: layout{tableDraft, schemaOf(cols), "processed_at"}}}
 	var err error
 	if d.branch, err = branchOf(ctx, at); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (d *Draft) enter(ctx context.Context) (err error) {
 	return err
 }
 
-// Close lets go of the branch.
+// Close closes the catalog of the branch.
 func (d *Draft) Close() error {
 	if d.close == nil {
 		return nil
@@ -141,9 +141,8 @@ func (d *Draft) load(ctx context.Context) (*table.Table, plan, error) {
 	return t, p, nil
 }
 
-// Begin makes the draft of some days, or goes on with it. It returns the days
-// that are to be written, in order: from the first that is not there as it
-// should be, all.
+// Begin begins the draft of some days, or continues it. It returns the days that are
+// to be written, in order: the first that is missing or out of date, and all after it.
 func (d *Draft) Begin(ctx context.Context, from, to Day, code string) ([]Day, error) {
 	if days := to.Begins().Sub(from.Begins()).Hours()/24 + 1; days < 1 || days > maxDays {
 		return nil, fmt.Errorf("days %s to %s: want 1 to %d days", from, to, maxDays)
@@ -187,11 +186,11 @@ func (d *Draft) Begin(ctx context.Context, from, to Day, code string) ([]Day, er
 	return nil, nil
 }
 
-// reach is how many days before it a day follows from. It is more than any
-// window needs.
+// reach is how many earlier days a day is computed from. It is more than any window
+// needs.
 const reach = 62
 
-// inputs names the files of base_repos that a day follows from.
+// inputs names the files of base_repos that a day is computed from.
 func (d *Draft) inputs(day Day) string {
 	var paths []string
 	for _, t := range d.base.within(day.Plus(-reach), day) {
@@ -242,7 +241,7 @@ func (d *Draft) Observations(ctx context.Context, day Day, each func(*event.Repo
 	return nil
 }
 
-// Size is about how many observations a day has, at most.
+// Size is an upper estimate of the number of observations of a day.
 func (d *Draft) Size(day Day) (n int64) {
 	for _, t := range d.base.within(day, day) {
 		n += t.File.Count()
@@ -254,7 +253,7 @@ func observedColumns() []column[event.RepoObserved] {
 	return observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
 }
 
-// Batches parts days so that each part is worth a commit.
+// Batches splits days into parts that are each large enough for a commit.
 func (d *Draft) Batches(days []Day) (out [][]Day) {
 	const most = 31
 	var rows int64
@@ -269,9 +268,9 @@ func (d *Draft) Batches(days []Day) (out [][]Day) {
 	return out
 }
 
-// Write writes the rows of some days that follow each other, in place of those
-// that the draft may have of them, in one commit. A row that is published keeps
-// the time at which it was processed, and so its partition.
+// Write writes the rows of consecutive days, in place of those that the draft may have
+// of them, in one commit. It is safe to repeat. A row that is published keeps the time
+// at which it was processed, and so its partition.
 func (d *Draft) Write(ctx context.Context, days []Day, rows func(Day) iter.Seq2[[]*event.RepoProcessed, error]) error {
 	stamps, err := d.stamps(ctx, days)
 	if err != nil {
@@ -344,7 +343,7 @@ func replaceFiles(ctx context.Context, tx *table.Transaction, old []table.FileSc
 	return tx.ReplaceDataFilesWithDataFiles(ctx, gone, fresh, props)
 }
 
-// stamps says when the published rows of some days were processed.
+// stamps returns when the published rows of some days were processed.
 func (d *Draft) stamps(ctx context.Context, days []Day) (map[repo.Key]time.Time, error) {
 	columns := slices.DeleteFunc(processedColumns(), func(c column[event.RepoProcessed]) bool {
 		return c.name != "repo_id" && c.name != "observed_at" && c.name != "processed_at"
@@ -365,8 +364,8 @@ func (d *Draft) stamps(ctx context.Context, days []Day) (map[repo.Key]time.Time,
 
 // Audit compares the draft with what base_repos holds now and with what was
 // computed: each observation of its days once, with the velocities that were
-// computed for it. It gives the rows of each day to each, and says all that
-// differs.
+// computed for it. It passes the rows of each day to each, and returns all
+// differences.
 func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed) error) (differences []string, err error) {
 	t, p, err := d.load(ctx)
 	if err != nil {

@@ -30,7 +30,7 @@ func newDrafting(t *testing.T) *world {
 	if nessie == "" {
 		return w
 	}
-	w.shelf.at = Location{
+	w.cold.at = Location{
 		Catalog: nessie, Endpoint: os.Getenv("S3_ENDPOINT"), Region: "us-east-1",
 		AccessKey: os.Getenv("S3_ACCESS_KEY_ID"), SecretKey: os.Getenv("S3_SECRET_ACCESS_KEY"),
 	}
@@ -60,14 +60,14 @@ func (w *world) published() {
 		}
 	}
 	for i := range raw {
-		w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(raw[i])))
+		w.put(base(w.cold, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(raw[i])))
 	}
 	b := w.block(event.TopicProcessedRepos)
 	for _, r := range rows {
 		more := w.block(event.TopicProcessedRepos, w.record(r))
 		b.Records, b.Next = append(b.Records, more.Records...), more.Next
 	}
-	w.put(processed(w.shelf, w.letters, w.codec), b)
+	w.put(processed(w.cold, w.letters, w.codec), b)
 }
 
 func dayOf(day int) Day { return DayOf(observed(1, day).ObservedAt) }
@@ -104,7 +104,7 @@ func (w *world) rows() map[string]*event.RepoProcessed {
 
 func (w *world) draft() *Draft {
 	w.t.Helper()
-	d, err := OpenDraft(context.Background(), w.open(), w.shelf.at)
+	d, err := OpenDraft(context.Background(), w.open(), w.cold.at)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
 		t.Errorf("dropped twice: %v", err)
 	}
 	// The sink goes on where it stood.
-	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(processedRow(1, 9, 1))))
+	w.put(processed(w.cold, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(processedRow(1, 9, 1))))
 	if got := w.rows(); len(got) != len(before)+1 {
 		t.Errorf("%d rows after the next block, want %d", len(got), len(before)+1)
 	}
@@ -229,7 +229,7 @@ func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
 	expect("another program", w.begin(w.draft(), "other"), 1, 2, 3)
 
 	// An observation that comes late changes its day and those after it.
-	w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(observed(3, 2))))
+	w.put(base(w.cold, w.letters, w.codec), w.block(event.TopicBaseRepos, w.record(observed(3, 2))))
 	expect("a late observation", w.begin(w.draft(), "code"), 2, 3)
 	if different := w.auditDraft(w.draft()); len(different) != 1 || !strings.Contains(different[0], "2 rows for 3 observations") {
 		t.Errorf("a late observation: %v", different)

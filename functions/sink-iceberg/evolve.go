@@ -18,11 +18,10 @@ import (
 )
 
 // evolve adds the columns that the table lacks, and drops the rates that older
-// programs stored. Rows from before have null in what is added, and what is dropped
-// follows from the rest of a row. Other columns stay: they may be a newer program's.
-// Of two writers that evolve at once one wins, and the other tries again with the
-// table as it is then. A column that may not be null cannot be added to rows that
-// are there.
+// programs stored, which can be computed from the rest of a row. In an added column
+// earlier rows are null; so one that may not be null cannot be added. Other columns
+// stay: they may be a newer program's. Of two writers that do this at once one
+// succeeds, and the other tries again with the current table.
 func evolve(ctx context.Context, c catalog.Catalog, t *table.Table, l layout) (*table.Table, error) {
 	missing, stale := lacking(t.Schema(), l.schema), rates(t.Schema())
 	if len(missing) == 0 && len(stale) == 0 {
@@ -96,8 +95,8 @@ func (t lastColumn) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.RoundTripper.RoundTrip(r)
 }
 
-// withLastColumn returns a commit with last-column-id in its add-schema
-// updates; a body that it cannot read is the server's to refuse.
+// withLastColumn returns a commit with last-column-id in its add-schema updates. A
+// body that cannot be parsed is returned as it is, for the server to refuse.
 func withLastColumn(body []byte) []byte {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()

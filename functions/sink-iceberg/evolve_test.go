@@ -19,7 +19,7 @@ import (
 func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), context.Background()
-	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
+	now := processed(w.cold, w.letters, w.codec).(*tableStore[event.RepoProcessed])
 	before := *now
 	before.columns = now.columns[:len(now.columns)-20]
 	before.layout.schema = schemaOf(before.columns)
@@ -43,7 +43,7 @@ func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
 // before its file is compacted and after.
 func TestRatesThatAnOlderProgramStoredAreDropped(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
-	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
+	now := processed(w.cold, w.letters, w.codec).(*tableStore[event.RepoProcessed])
 	older := *now
 	older.columns = slices.Clone(now.columns)
 	for i, r := range velocity.Rates() { // between the others, as they stood
@@ -88,7 +88,7 @@ func TestRatesThatAnOlderProgramStoredAreDropped(t *testing.T) {
 func TestTableThatIsNotOursIsRefused(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), context.Background()
-	now := processed(w.shelf, w.letters, w.codec).(*cold[event.RepoProcessed])
+	now := processed(w.cold, w.letters, w.codec).(*tableStore[event.RepoProcessed])
 	other := *now
 	other.layout.partition = ""
 	other.layout.schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "x", Type: iceberg.PrimitiveTypes.Int64})

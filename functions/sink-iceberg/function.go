@@ -37,7 +37,7 @@ type Config struct {
 	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
 	Keep     Keep
-	// Share is the part of the partitions that this process of a bulk job drains.
+	// Share is the part of the partitions that this process in bulk mode drains.
 	Share kafka.Share `env:"SHARE"`
 }
 
@@ -65,7 +65,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 // blockBytes bounds a block by weight.
 const blockBytes = 128 << 20
 
-// The bulk job waits for full blocks, but not for what does not come. Three of
+// Bulk mode waits for full blocks, but not for what does not come. Three of
 // them are in memory at once: gathered, prepared, on their way to the store.
 // Garbage may gather, in percent of what is held, as long as all is within
 // bulkMemory. Rows of unusual weight take more memory, and time to collect it.
@@ -96,10 +96,10 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	return d, nil
 }
 
-// Drain is the bulk job: it stores all that stands in its share of the topics
-// when it begins. Several processes may each have a share, and the function may
-// be at work besides: of two that store the same records one is told so and goes
-// on behind them. It may be ended and repeated at any point.
+// Drain is bulk mode: it stores what is in its share of the topics when it begins.
+// Several processes may each have a share, and the function may run at the same time:
+// of two that store the same records one fails and goes on after them. It may be
+// stopped at any point, and is safe to repeat.
 func Drain(ctx context.Context, environ map[string]string) error {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
@@ -114,7 +114,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	return d.DrainAll(ctx)
 }
 
-// newDraining returns the one drain of the function and of the bulk job.
+// newDraining returns the drain that the function and bulk mode share.
 func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	codec, err := event.NewCodec(cfg.Registry)
 	if err != nil {
@@ -124,11 +124,11 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 	if err != nil {
 		return nil, err
 	}
-	shelf := &shelf{at: cfg.Location}
+	cold := &lazyCatalog{at: cfg.Location}
 	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
-		event.TopicBaseRepos:      base(shelf, letters, codec),
-		event.TopicProcessedRepos: processed(shelf, letters, codec),
-		event.TopicSweeps:         sweeps(shelf, letters, codec),
+		event.TopicBaseRepos:      base(cold, letters, codec),
+		event.TopicProcessedRepos: processed(cold, letters, codec),
+		event.TopicSweeps:         sweeps(cold, letters, codec),
 	})
 	if err != nil {
 		letters.Close()
@@ -138,14 +138,14 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 		Drain:   drain,
 		Accept:  codec.Accept,
 		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
-		Tasks:   map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return shelf.maintenance(ctx, cfg.Keep) }},
-		Closers: []func() error{func() error { letters.Close(); return nil }, shelf.close},
+		Tasks:   map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return cold.maintenance(ctx, cfg.Keep) }},
+		Closers: []func() error{func() error { letters.Close(); return nil }, cold.close},
 	}, nil
 }
 
-func base(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+func base(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
-	return &cold[event.RepoObserved]{
+	return &tableStore[event.RepoObserved]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ObservedInto), columns: cols,
 		layout: layout{TableBase, schemaOf(cols), "observed_at"},
 		day:    func(o *event.RepoObserved) time.Time { return o.ObservedAt },
@@ -153,9 +153,9 @@ func base(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store 
 	}
 }
 
-func processed(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+func processed(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := processedColumns()
-	return &cold[event.RepoProcessed]{
+	return &tableStore[event.RepoProcessed]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ProcessedInto), columns: cols,
 		layout: layout{TableProcessed, schemaOf(cols), "processed_at"},
 		day:    func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
@@ -163,18 +163,18 @@ func processed(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.S
 	}
 }
 
-func sweeps(s *shelf, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+func sweeps(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
 	cols := sweepColumns()
-	return &cold[event.OwnerSwept]{
+	return &tableStore[event.OwnerSwept]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.SweptInto), columns: cols,
 		layout: layout{TableSweeps, schemaOf(cols), ""},
 		day:    func(l *event.OwnerSwept) time.Time { return l.FinishedAt },
 	}
 }
 
-// shelf opens the catalog when it is first needed: a catalog that is down must
+// lazyCatalog opens the catalog when it is first needed: a catalog that is down must
 // not keep the function from starting.
-type shelf struct {
+type lazyCatalog struct {
 	at Location
 
 	mu      sync.Mutex
@@ -182,7 +182,7 @@ type shelf struct {
 	closer  func() error
 }
 
-func (s *shelf) open(ctx context.Context) (catalog.Catalog, error) {
+func (s *lazyCatalog) open(ctx context.Context) (catalog.Catalog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.catalog != nil {
@@ -196,7 +196,7 @@ func (s *shelf) open(ctx context.Context) (catalog.Catalog, error) {
 	return c, nil
 }
 
-func (s *shelf) close() error {
+func (s *lazyCatalog) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closer == nil {

@@ -21,19 +21,19 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// Keep says what maintenance leaves alone, by its age.
+// Keep is how old something must be for maintenance to delete it.
 type Keep struct {
 	// Snapshots may be read by somebody: a long scan, a query of the past.
 	Snapshots time.Duration `env:"SINK_ICEBERG_KEEP_SNAPSHOTS" envDefault:"168h"`
 	// Orphans are files of no snapshot. A young one may belong to a commit that
-	// is on its way.
+	// is still being made.
 	Orphans time.Duration `env:"SINK_ICEBERG_KEEP_ORPHANS" envDefault:"72h"`
 }
 
 // leastOrphanAge is longer than any commit takes.
 const leastOrphanAge = time.Hour
 
-// Validate says all that is wrong with the ages.
+// Validate returns all that is wrong with the ages.
 func (k Keep) Validate() (errs *apis.FieldError) {
 	if k.Snapshots < 0 {
 		errs = errs.Also(apis.ErrInvalidValue(k.Snapshots, "SINK_ICEBERG_KEEP_SNAPSHOTS"))
@@ -44,7 +44,7 @@ func (k Keep) Validate() (errs *apis.FieldError) {
 	return errs
 }
 
-// Maintenance is what was done to a table.
+// Maintenance is the result of the maintenance of a table.
 type Maintenance struct {
 	Table       string `json:"table"`
 	Files       int    `json:"files"`          // data files before
@@ -52,19 +52,19 @@ type Maintenance struct {
 	Written     int    `json:"written"`        // by these
 	Left        int    `json:"left,omitempty"` // small files that there was no time for
 	Snapshots   int    `json:"snapshots"`      // expired
-	Orphans     int    `json:"orphans"`        // files deleted that no snapshot knew
+	Orphans     int    `json:"orphans"`        // deleted files of no snapshot
 	OrphanBytes int64  `json:"orphan_bytes"`
 	Kept        string `json:"kept,omitempty"` // why snapshots and orphans were left alone
 }
 
-// Maintain makes few files out of many, day by day, expires old snapshots and
-// deletes what is left over. No row changes, and every commit repeats how far the
-// topic is stored. It may be ended and repeated at any point, and run beside the
-// sink: of two commits at once one is tried again. progress is told after each
-// commit and at the end of each table.
+// Maintain merges small files, day by day, expires old snapshots and deletes orphans.
+// No row changes, and every commit repeats how far the topic is stored. It may be
+// stopped at any point, is safe to repeat, and may run beside the sink: of two
+// concurrent commits one is tried again. progress is called after each commit and at
+// the end of each table.
 //
-// A catalog that keeps the past itself says so with gc.enabled=false, as Nessie
-// does: there snapshots and orphans are the business of its own collector.
+// A catalog with garbage collection of its own, such as Nessie, sets gc.enabled=false:
+// there snapshots and orphans are left to it.
 func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(Maintenance)) error {
 	if errs := keep.Validate(); errs != nil {
 		return errs
@@ -72,7 +72,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
 	for _, name := range tables() {
 		m := Maintenance{Table: name}
-		if err := compact(ctx, c, &m, &pace{}, progress); err != nil {
+		if err := compact(ctx, c, &m, &deadline{}, progress); err != nil {
 			return fmt.Errorf("maintain %s: %w", name, err)
 		}
 		if err := clean(ctx, c, keep, &m); err != nil {
@@ -85,10 +85,10 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 
 func tables() []string { return []string{TableBase, TableProcessed, TableSweeps} }
 
-// maintainFor is Maintain for as long as there is time. It cleans first, for that
-// takes little, and compacts by steps that each commit. Each table has a share of
-// the time, and what one does not use is for those after it. The rest is done the
-// next time; to run out of time is no error.
+// maintainFor is Maintain within a limited time. It cleans first, for that takes
+// little, and compacts in steps that are each committed. Each table has a share of
+// the time, and what one does not use is left to those after it. The rest is done the
+// next time; that time runs out is no error.
 func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.Duration) ([]Maintenance, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
 	ends := time.Now().Add(limit)
@@ -118,7 +118,7 @@ func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.D
 		share(time.Until(ends), len(all)-i, func(ctx context.Context) error {
 			until, _ := ctx.Deadline()
 			writing := time.Until(until) * 3 / 4 // and the rest to commit
-			if err := compact(ctx, c, &all[i], &pace{until: time.Now().Add(writing)}, func(Maintenance) {}); err != nil {
+			if err := compact(ctx, c, &all[i], &deadline{until: time.Now().Add(writing)}, func(Maintenance) {}); err != nil {
 				return fmt.Errorf("maintain %s: %w", all[i].Table, err)
 			}
 			return nil
@@ -155,18 +155,17 @@ const (
 	// fileSize is what compaction aims at: about a day of 30,000 repositories
 	// read every hour.
 	fileSize = 128 << 20
-	// batchGroups and batchTime bound what is lost of a compaction that is killed.
+	// batchGroups and batchTime bound the work that is lost when a compaction is killed.
 	batchGroups = 32
 	batchTime   = 5 * time.Second
-	// maintainGC is how much garbage, in percent of what is held, may gather: less
-	// than usual, for large files are in memory.
+	// maintainGC is GOGC during maintenance: lower than usual, for large files are in
+	// memory.
 	maintainGC = 40
 )
 
-// compact rewrites days of which five files or more are small. A file is written
-// before its commit is tried, once: what another writer adds meanwhile changes
-// nothing about it.
-func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *pace, progress func(Maintenance)) error {
+// compact rewrites days that have five small files or more. A file is written once,
+// before its commit is tried: what another writer adds meanwhile does not affect it.
+func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *deadline, progress func(Maintenance)) error {
 	t, err := loadTable(ctx, c, m.Table)
 	if err != nil || t == nil {
 		return err
@@ -177,7 +176,7 @@ func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *pace, pr
 	return nil
 }
 
-func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintenance, p *pace, progress func(Maintenance)) error {
+func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintenance, p *deadline, progress func(Maintenance)) error {
 	cfg := compaction.DefaultConfig()
 	cfg.TargetFileSizeBytes, cfg.MinFileSizeBytes, cfg.MaxFileSizeBytes = fileSize, fileSize*3/4, fileSize*9/5
 	plan, err := compaction.Analyze(ctx, t, cfg)
@@ -203,7 +202,7 @@ func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Main
 		for len(rest) > 0 {
 			step := rest[:p.next(rest)]
 			if len(step) < 2 {
-				break // alone it would be written as it is
+				break // alone it would be rewritten unchanged
 			}
 			done, err := p.rewrite(ctx, t, g.PartitionKey, step)
 			if errors.Is(err, errNoTime) {
@@ -224,9 +223,9 @@ func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Main
 	return commit()
 }
 
-// pace cuts compaction into steps that can be done in time. The zero pace has no
-// end and does a group at once.
-type pace struct {
+// deadline cuts compaction into steps that can be done in time. The zero deadline is
+// never reached: a group is one step.
+type deadline struct {
 	until time.Time
 
 	work int64 // what was done, in bytes
@@ -234,21 +233,21 @@ type pace struct {
 }
 
 const (
-	// firstStep is how much is rewritten before it is known how long that takes.
+	// firstStep is how much is rewritten first, to measure how long that takes.
 	firstStep = 8 << 20
-	// leastWork is what a file costs however small it is, in bytes.
+	// leastWork is what even the smallest file counts as, in bytes.
 	leastWork = 256 << 10
 )
 
-// errNoTime: a step was not done in time. It has left nothing behind.
+// errNoTime: a step was not done in time. Its files were deleted.
 var errNoTime = errors.New("no time is left")
 
 func workOf(f table.FileScanTask) int64 { return max(f.File.FileSizeBytes(), leastWork) }
 
-// next is how many of some files, the smallest first, the next step takes: what
-// can be done in half of the time that is left. The first step of all is taken
-// whatever it costs, or a slow store would never be compacted.
-func (p *pace) next(files []table.FileScanTask) (n int) {
+// next returns how many of some files, the smallest first, the next step rewrites: as
+// many as half of the time that is left allows. The very first step is always done, or
+// a slow store would never be compacted.
+func (p *deadline) next(files []table.FileScanTask) (n int) {
 	if p.until.IsZero() {
 		return len(files)
 	}
@@ -270,9 +269,9 @@ func (p *pace) next(files []table.FileScanTask) (n int) {
 	return n
 }
 
-// rewrite writes one file, or a few, with the rows of some. When it fails it
-// leaves nothing behind.
-func (p *pace) rewrite(ctx context.Context, t *table.Table, partition string, tasks []table.FileScanTask) (table.CompactionGroupResult, error) {
+// rewrite writes the rows of some files to one file, or to a few. After an error it
+// has deleted what it wrote.
+func (p *deadline) rewrite(ctx context.Context, t *table.Table, partition string, tasks []table.FileScanTask) (table.CompactionGroupResult, error) {
 	within, cancel := ctx, context.CancelFunc(func() {})
 	if !p.until.IsZero() {
 		within, cancel = context.WithDeadline(ctx, p.until)
@@ -294,8 +293,8 @@ func (p *pace) rewrite(ctx context.Context, t *table.Table, partition string, ta
 	return done, err
 }
 
-// rewrite is table.ExecuteCompactionGroup of a group whose files have a name that
-// is known beforehand.
+// rewrite is table.ExecuteCompactionGroup, but with file names that are known
+// beforehand.
 func rewrite(ctx context.Context, t *table.Table, id uuid.UUID, partition string, tasks []table.FileScanTask) (done table.CompactionGroupResult, err error) {
 	schema, rows, err := t.Scan(table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows)).ReadTasks(ctx, tasks)
 	if err != nil {
@@ -319,7 +318,7 @@ func rewrite(ctx context.Context, t *table.Table, id uuid.UUID, partition string
 	return done, nil
 }
 
-// discardLimit is how long a failed try may take to clean up after itself.
+// discardLimit is how long the cleanup after a failed try may take.
 const discardLimit = 2 * time.Second
 
 // discard deletes what was written under an id beside some files, complete or not.
@@ -332,7 +331,7 @@ func discard(ctx context.Context, t *table.Table, id uuid.UUID, beside []table.F
 	}
 	listable, ok := files.(iceio.ListableIO)
 	if !ok {
-		return nil // as orphans they are found another way
+		return nil // they are deleted as orphans
 	}
 	folders := map[string]bool{}
 	for _, f := range beside {
@@ -362,9 +361,9 @@ func remove(files iceio.IO, paths []string) (err error) {
 	return err
 }
 
-// replace commits what compaction has written. A group of which somebody else has
-// taken away a file meanwhile is left out. What was written and certainly is in no
-// commit is deleted.
+// replace commits what compaction has written. A group that has lost a file to another
+// writer meanwhile is left out. Written files that are certainly in no commit are
+// deleted.
 func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []table.CompactionGroupResult) error {
 	var removed, added int
 	var unused []string
@@ -383,7 +382,7 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 		for _, g := range batch {
 			if slices.ContainsFunc(g.OldDataFiles, func(f iceberg.DataFile) bool { return !present[f.FilePath()] }) {
 				for _, f := range g.NewDataFiles {
-					if !present[f.FilePath()] { // or an earlier try went through
+					if !present[f.FilePath()] { // or an earlier try succeeded
 						unused = append(unused, f.FilePath())
 					}
 				}
@@ -393,7 +392,7 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 			removed, added = removed+len(g.OldDataFiles), added+len(g.NewDataFiles)
 		}
 		if removed == 0 {
-			return errNothing
+			return errNoChange
 		}
 		return rewrite.Commit(ctx)
 	})
@@ -411,8 +410,8 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 	return remove(files, unused)
 }
 
-// expire forgets the snapshots of a certain age, but never the current one, and
-// deletes the files that only they knew.
+// expire removes snapshots of a certain age, but never the current one, and deletes
+// the files that only they refer to.
 func expire(ctx context.Context, c catalog.Catalog, age time.Duration, m *Maintenance) error {
 	return amend(ctx, c, m.Table, func(t *table.Table, tx *table.Transaction, _ iceberg.Properties) error {
 		m.Snapshots = 0
@@ -423,18 +422,18 @@ func expire(ctx context.Context, c catalog.Catalog, age time.Duration, m *Mainte
 			}
 		}
 		if m.Snapshots == 0 {
-			return errNothing
+			return errNoChange
 		}
 		return tx.ExpireSnapshots(table.WithOlderThan(age), table.WithRetainLast(1))
 	})
 }
 
 // tickTime is how long a tick's maintenance may take: a request is cut off at 20 s,
-// and what was broken off has to be deleted and answered within.
+// and before that an interrupted step has to be cleaned up and the request answered.
 const tickTime = 15 * time.Second
 
-// maintenance is what a tick asks of the function.
-func (s *shelf) maintenance(ctx context.Context, keep Keep) error {
+// maintenance is the task of a tick.
+func (s *lazyCatalog) maintenance(ctx context.Context, keep Keep) error {
 	c, err := s.open(ctx)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func (w *world) fill(s kafka.Store, commits, days int) {
 
 func (w *world) open() catalog.Catalog {
 	w.t.Helper()
-	c, err := w.shelf.open(context.Background())
+	c, err := w.cold.open(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (w *world) files(name string) int {
 // onDisk lists the files of a kind in the warehouse.
 func (w *world) onDisk(ending string) (paths []string) {
 	w.t.Helper()
-	root := strings.TrimPrefix(w.shelf.at.Warehouse, "file://")
+	root := strings.TrimPrefix(w.cold.at.Warehouse, "file://")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ending) {
 			paths = append(paths, path)
@@ -84,7 +84,7 @@ func (w *world) maintain(keep Keep) map[string]Maintenance {
 func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	w.fill(raw, 40, 2)
 	rows := w.account(TableBase)
 	before, err := Marks(context.Background(), w.open(), TableBase)
@@ -129,7 +129,7 @@ func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 func TestMaintenanceAndSinksMayCommitAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	w.fill(raw, 12, 3)
 	const blocks = commitTries - 1 // if each of them comes in between, a compaction still has its turn
 	var sink sync.WaitGroup
@@ -159,13 +159,13 @@ func TestMaintenanceAndSinksMayCommitAtTheSameTime(t *testing.T) {
 func TestACompactionThatSomebodyElseHasDoneChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 10, 1)
 	stale := w.load(TableBase)
 	w.maintain(Keep{Snapshots: time.Hour, Orphans: time.Hour})
 	want := w.account(TableBase)
 	m := Maintenance{Table: TableBase}
 	before := len(w.onDisk(".parquet"))
-	if err := compactAsOf(context.Background(), w.open(), stale, &m, &pace{}, func(Maintenance) {}); err != nil {
+	if err := compactAsOf(context.Background(), w.open(), stale, &m, &deadline{}, func(Maintenance) {}); err != nil {
 		t.Fatal(err)
 	}
 	if m.Compacted != 0 || w.account(TableBase) != want || w.files(TableBase) != 1 {
@@ -182,9 +182,9 @@ func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const all, first = 40, firstStep / leastWork
-	w.fill(base(w.shelf, w.letters, w.codec), all, 1)
+	w.fill(base(w.cold, w.letters, w.codec), all, 1)
 	rows := w.account(TableBase)
-	run := func(p *pace, progress func()) Maintenance {
+	run := func(p *deadline, progress func()) Maintenance {
 		t.Helper()
 		m := Maintenance{Table: TableBase}
 		if err := compact(context.Background(), w.open(), &m, p, func(Maintenance) { progress() }); err != nil {
@@ -192,14 +192,14 @@ func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
 		}
 		return m
 	}
-	if m := run(&pace{until: time.Now()}, func() {}); m != (Maintenance{Table: TableBase, Files: all, Left: all}) {
+	if m := run(&deadline{until: time.Now()}, func() {}); m != (Maintenance{Table: TableBase, Files: all, Left: all}) {
 		t.Errorf("without time: %+v", m)
 	}
-	p := &pace{until: time.Now().Add(time.Hour)}
+	p := &deadline{until: time.Now().Add(time.Hour)}
 	if m := run(p, func() { p.until = time.Now() }); m != (Maintenance{Table: TableBase, Files: all, Compacted: first, Written: 1, Left: all - first}) {
 		t.Errorf("with time for a step: %+v", m)
 	}
-	if m := run(&pace{until: time.Now().Add(time.Hour)}, func() {}); m.Left != 0 || w.files(TableBase) != 1 {
+	if m := run(&deadline{until: time.Now().Add(time.Hour)}, func() {}); m.Left != 0 || w.files(TableBase) != 1 {
 		t.Errorf("the rest: %+v, %d files", m, w.files(TableBase))
 	}
 	if got := w.account(TableBase); got != rows {
@@ -210,12 +210,12 @@ func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
 func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 30, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 30, 1)
 	before := w.onDisk(".parquet")
 	broken := 0
 	for limit := time.Millisecond; limit < time.Second; limit *= 2 {
 		m := Maintenance{Table: TableBase}
-		p := &pace{until: time.Now().Add(limit)}
+		p := &deadline{until: time.Now().Add(limit)}
 		tasks, err := w.load(TableBase).Scan().PlanFiles(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -239,15 +239,15 @@ func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
 func TestATickThatRunsOutOfTimeIsNoFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 10, 1)
 	for _, limit := range []time.Duration{time.Nanosecond, time.Millisecond, 10 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		if err := w.shelf.maintenance(ctx, Keep{Orphans: time.Hour}); err != nil {
+		if err := w.cold.maintenance(ctx, Keep{Orphans: time.Hour}); err != nil {
 			t.Errorf("%s: %v", limit, err)
 		}
 		cancel()
 	}
-	if err := w.shelf.maintenance(context.Background(), Keep{Orphans: time.Hour}); err != nil || w.files(TableBase) != 1 {
+	if err := w.cold.maintenance(context.Background(), Keep{Orphans: time.Hour}); err != nil || w.files(TableBase) != 1 {
 		t.Errorf("with time enough: %v, %d files", err, w.files(TableBase))
 	}
 }
@@ -255,11 +255,11 @@ func TestATickThatRunsOutOfTimeIsNoFailure(t *testing.T) {
 func TestATickExpiresSnapshotsThoughItCannotCompact(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 10, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 10, 1)
 	if err := os.Remove(w.onDisk(".parquet")[3]); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.shelf.maintenance(context.Background(), Keep{Orphans: time.Hour}); err == nil {
+	if err := w.cold.maintenance(context.Background(), Keep{Orphans: time.Hour}); err == nil {
 		t.Error("a file is missing, and nobody says so")
 	}
 	if got := len(w.load(TableBase).Metadata().Snapshots()); got != 1 {
@@ -270,7 +270,7 @@ func TestATickExpiresSnapshotsThoughItCannotCompact(t *testing.T) {
 func TestOrphansAreDeletedOnceTheyAreOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 3, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 3, 1)
 	data := filepath.Dir(w.onDisk(".parquet")[0])
 	for name, age := range map[string]time.Duration{"old.parquet": 4 * time.Hour, "young.parquet": time.Minute} {
 		path := filepath.Join(data, name)
@@ -295,7 +295,7 @@ func TestOrphansAreDeletedOnceTheyAreOld(t *testing.T) {
 func TestACatalogThatKeepsThePastItselfIsLeftToDoSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.shelf, w.letters, w.codec), 6, 1)
+	w.fill(base(w.cold, w.letters, w.codec), 6, 1)
 	tx := w.load(TableBase).NewTransaction()
 	if err := tx.SetProperties(map[string]string{"gc.enabled": "false"}); err != nil {
 		t.Fatal(err)
@@ -327,7 +327,7 @@ func BenchmarkAThousandCommits(b *testing.B) {
 	const commits, days = 1000, 1
 	for b.Loop() {
 		grown, fresh := newWorld(b), newWorld(b)
-		old, young := base(grown.shelf, grown.letters, grown.codec), base(fresh.shelf, fresh.letters, fresh.codec)
+		old, young := base(grown.cold, grown.letters, grown.codec), base(fresh.cold, fresh.letters, fresh.codec)
 		grown.fill(old, commits, days)
 		fresh.fill(young, 1, days)
 		next := int64(1_000_000)

@@ -50,8 +50,8 @@ func readOffsets(t *table.Table) (offsets, error) {
 	return o, nil
 }
 
-// after is what the offsets become with a block.
-func (o offsets) after(topicID string, b kafka.Block) offsets {
+// advanced returns the offsets after a block.
+func (o offsets) advanced(topicID string, b kafka.Block) offsets {
 	out := offsets{TopicID: topicID, Next: maps.Clone(o.Next)}
 	for p, next := range b.Next {
 		out.Next[p.Number] = max(out.Next[p.Number], next)
@@ -59,8 +59,8 @@ func (o offsets) after(topicID string, b kafka.Block) offsets {
 	return out
 }
 
-// reach says whether all of a block is stored already.
-func (o offsets) reach(b kafka.Block) bool {
+// covers reports whether all of a block is stored already.
+func (o offsets) covers(b kafka.Block) bool {
 	for p, next := range b.Next {
 		if o.Next[p.Number] < next {
 			return false
@@ -69,9 +69,9 @@ func (o offsets) reach(b kafka.Block) bool {
 	return true
 }
 
-// hold says whether no partition is behind where it was before, under the same
+// notBehind reports whether no partition is behind earlier offsets, under the same
 // topic id.
-func (o offsets) hold(before offsets) bool {
+func (o offsets) notBehind(before offsets) bool {
 	for p, next := range before.Next {
 		if now, ok := o.Next[p]; !ok || now < next {
 			return false
@@ -80,9 +80,9 @@ func (o offsets) hold(before offsets) bool {
 	return o.TopicID == before.TopicID || before.TopicID == ""
 }
 
-// begin says whether no record of a block is stored yet. Offsets may be missing
-// between the last block and this one: records that were deleted or aborted.
-func (o offsets) begin(b kafka.Block) bool {
+// precede reports whether no record of a block is stored yet. There may be a gap
+// between the last block and this one, of records that were deleted or aborted.
+func (o offsets) precede(b kafka.Block) bool {
 	for p, first := range b.First {
 		if o.Next[p.Number] > first {
 			return false

@@ -10,14 +10,14 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// propertyKind is the property of the namespace that says where its data comes
+// propertyKind is the property of the namespace that records where its data comes
 // from.
 const propertyKind = "m7pulse.kind"
 
-// Origin is a cold store's note of where its data comes from.
+// Origin is a cold store's record of where its data comes from.
 type Origin struct{ Catalog catalog.Catalog }
 
-// Kind is what the store holds, or "" if nothing says it.
+// Kind returns what the store holds, or "" if that is not recorded.
 func (o Origin) Kind(ctx context.Context) (string, error) {
 	props, err := o.Catalog.LoadNamespaceProperties(ctx, table.Identifier{namespace})
 	if errors.Is(err, catalog.ErrNoSuchNamespace) {
@@ -29,7 +29,7 @@ func (o Origin) Kind(ctx context.Context) (string, error) {
 	return props[propertyKind], nil
 }
 
-// KeepKind notes what the store holds; what was noted before stays. It is safe
+// KeepKind records what the store holds, unless that is recorded already. It is safe
 // to repeat.
 func (o Origin) KeepKind(ctx context.Context, kind string) error {
 	noted := iceberg.Properties{propertyKind: kind}

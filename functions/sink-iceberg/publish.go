@@ -24,8 +24,8 @@ import (
 // rows were published from a draft: they are not what aggregate once emitted.
 const reprocessedKey = "m7pulse.reprocessed"
 
-// Reprocessed lists the days whose rows were computed anew and so may differ from
-// those that Kafka holds.
+// Reprocessed returns the days whose rows were computed again and so may differ from
+// those in Kafka.
 func Reprocessed(ctx context.Context, c catalog.Catalog) (map[string]bool, error) {
 	out := map[string]bool{}
 	t, err := loadTable(ctx, c, TableProcessed)
@@ -74,9 +74,9 @@ func spans(days map[Day]bool) (out [][2]Day) {
 	return out
 }
 
-// Publish puts the draft's rows in the place of the published ones of its days,
-// in one commit, and returns the days that have changed by it. Days that are
-// equal are left alone, so it may be done again. The sink may be at work.
+// Publish replaces the published rows of the draft's days with the draft's, in one
+// commit, and returns the days that changed. Days that are equal already are left
+// alone, so it is safe to repeat. The sink may be running.
 func (d *Draft) Publish(ctx context.Context) (changed []Day, err error) {
 	draft, p, err := d.load(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *Draft) Publish(ctx context.Context) (changed []Day, err error) {
 			}
 		}
 		if len(changed) == 0 {
-			return errNothing
+			return errNoChange
 		}
 		if err := w.write(ctx, t, changed); err != nil {
 			return err
@@ -130,7 +130,7 @@ func (d *Draft) Publish(ctx context.Context) (changed []Day, err error) {
 	return changed, nil
 }
 
-// print is what the rows of a day are, all columns, whatever their order.
+// print is a fingerprint of the rows of a day, over all columns and in any order.
 type print struct {
 	rows int
 	sum  uint64
@@ -157,8 +157,8 @@ func fingerprint(ctx context.Context, t *table.Table, from, to Day, of map[Day]p
 }
 
 // overwriting writes what a publication adds to a table: the rows of the draft,
-// and those rows of other days that stand in a file with the old ones. Files of
-// a try that came too late are used again, if they still fit.
+// and the rows of other days that share a file with replaced ones. Files of a try
+// that lost against another writer are used again, if they are still right.
 type overwriting struct {
 	draft *Draft
 	from  *table.Table
@@ -224,7 +224,7 @@ func (w *overwriting) write(ctx context.Context, t *table.Table, days []Day) err
 	return nil
 }
 
-// count says how many rows of a file are of some days, and how many are not.
+// count returns how many rows of a file are of some days, and how many are not.
 func count(ctx context.Context, t *table.Table, task table.FileScanTask, days []Day) (hit, miss int, err error) {
 	columns := slices.DeleteFunc(processedColumns(), func(c column[event.RepoProcessed]) bool { return c.name != "observed_at" })
 	err = readFiles(ctx, t, columns, []table.FileScanTask{task}, func(rows []*event.RepoProcessed) error {
@@ -240,8 +240,8 @@ func count(ctx context.Context, t *table.Table, task table.FileScanTask, days []
 	return hit, miss, err
 }
 
-// keep writes the rows of a file that are of no such day, with all columns that
-// the table has, be they ours or not.
+// keep writes the rows of a file that are of other days, with all columns that the
+// table has, known to this program or not.
 func keep(ctx context.Context, t *table.Table, task table.FileScanTask, days []Day) (out []iceberg.DataFile, err error) {
 	schema, batches, err := t.Scan(table.WithMaxConcurrency(1), table.WithArrowBatchSize(batchRows)).ReadTasks(ctx, []table.FileScanTask{task})
 	if err != nil {

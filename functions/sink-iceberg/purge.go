@@ -10,8 +10,8 @@ import (
 )
 
 // Purge deletes all rows of an owner, in each of its spellings, from all tables.
-// Snapshots made before still show them until they are expired. It may be done
-// again, and while the sink is writing.
+// Earlier snapshots still show them until they expire. It is safe to repeat, and to
+// run while the sink is writing.
 func Purge(ctx context.Context, c catalog.Catalog, spelt []string) error {
 	if len(spelt) == 0 {
 		return nil
@@ -28,7 +28,7 @@ func Purge(ctx context.Context, c catalog.Catalog, spelt []string) error {
 func purge(ctx context.Context, c catalog.Catalog, name string, filter iceberg.BooleanExpression) error {
 	return amend(ctx, c, name, func(t *table.Table, tx *table.Transaction, props iceberg.Properties) error {
 		if t.CurrentSnapshot() == nil {
-			return errNothing
+			return errNoChange
 		}
 		return tx.Delete(ctx, filter, props)
 	})

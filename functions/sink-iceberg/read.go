@@ -16,13 +16,13 @@ import (
 )
 
 // Position is how far a topic is stored in a snapshot: the next offsets by
-// partition. A table that has stored nothing has no topic id.
+// partition. A table that has stored nothing has no topic id yet.
 type Position struct {
 	TopicID string
 	Next    map[int32]int64
 }
 
-// Marks are the position as a store of the topic says it.
+// Marks returns the position as marks of a kafka.Store.
 func (p Position) Marks() (out []kafka.Mark) {
 	for partition, next := range p.Next {
 		out = append(out, kafka.Mark{TopicID: p.TopicID, Partition: partition, Next: next})
@@ -30,9 +30,9 @@ func (p Position) Marks() (out []kafka.Mark) {
 	return out
 }
 
-// ReadObserved reads the observations of base_repos, in some order, as they stand
-// in one snapshot: those that the filter lets through, or all if it is nil. The
-// filter chooses files, so that rows beyond it may come too.
+// ReadObserved reads the observations of one snapshot of base_repos, in any order:
+// those that match the filter, or all if it is nil. The filter selects files, so rows
+// that do not match may come too.
 func ReadObserved(ctx context.Context, c catalog.Catalog, filter iceberg.BooleanExpression, each func([]*event.RepoObserved) error) (Position, error) {
 	return read(ctx, c, TableBase, observationColumns(func(o *event.RepoObserved) *repo.Observation { return o }), filter, each)
 }
@@ -47,8 +47,8 @@ func ReadSwept(ctx context.Context, c catalog.Catalog, each func([]*event.OwnerS
 	return read(ctx, c, TableSweeps, sweepColumns(), nil, each)
 }
 
-// read gives the rows of a table to each, a batch at a time: one file is open at
-// once. What each is given is its own.
+// read passes the rows of a table to each, a batch at a time, with one file open at
+// once. The rows are not reused: each may keep them.
 func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) (Position, error) {
 	t, err := loadTable(ctx, c, name)
 	if err != nil || t == nil {
@@ -73,7 +73,7 @@ func loadTable(ctx context.Context, c catalog.Catalog, name string) (*table.Tabl
 	return t, nil
 }
 
-// readTable is read of a table in hand.
+// readTable is read of a table that is loaded.
 func readTable[R any](ctx context.Context, t *table.Table, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) error {
 	if t.CurrentSnapshot() == nil {
 		return nil
@@ -115,7 +115,7 @@ func readFiles[R any](ctx context.Context, t *table.Table, cols []column[R], fil
 	return nil
 }
 
-// files are those of the current snapshot in which a filter may find something.
+// files returns those of the current snapshot that may have rows matching a filter.
 // Rows are not filtered: the library cannot compare timestamps row by row.
 func files(ctx context.Context, t *table.Table, filter iceberg.BooleanExpression) ([]table.FileScanTask, error) {
 	var opts []table.ScanOption
@@ -129,7 +129,7 @@ func files(ctx context.Context, t *table.Table, filter iceberg.BooleanExpression
 	return files, err
 }
 
-// rows makes rows of a batch. A null leaves the field as it is in a new row.
+// rows converts a batch to rows. A null leaves the field as it is in a new row.
 func rows[R any](batch arrow.RecordBatch, cols []column[R]) []*R {
 	store := make([]R, batch.NumRows())
 	out := make([]*R, len(store))

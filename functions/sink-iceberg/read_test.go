@@ -58,7 +58,7 @@ func TestWhatIsReadIsWhatWasStored(t *testing.T) {
 	sparse := &event.RepoProcessed{Observation: *observed(2, 4), ProcessedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Revision: 1}
 	sparse.Forks, sparse.Company, sparse.Languages, sparse.Topics = nil, nil, []event.Language{}, []string{}
 	want := []*event.RepoProcessed{full(1), sparse}
-	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(want[0]), w.record(want[1])))
+	w.put(processed(w.cold, w.letters, w.codec), w.block(event.TopicProcessedRepos, w.record(want[0]), w.record(want[1])))
 	var got []*event.RepoProcessed
 	at, err := ReadProcessed(context.Background(), w.open(), nil, func(rows []*event.RepoProcessed) error {
 		got = append(got, rows...)
@@ -74,7 +74,7 @@ func TestWhatIsReadIsWhatWasStored(t *testing.T) {
 		}
 	}
 
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	for day := range 4 {
 		w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, day))))
 	}

@@ -24,12 +24,12 @@ import (
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
-// world is the servers that the sink stands on, and its embedded cold store.
+// world is the servers that the sink needs, and its embedded cold store.
 type world struct {
 	t       testing.TB
 	codec   *event.Codec
 	letters *kafka.DeadLetters
-	shelf   *shelf
+	cold    *lazyCatalog
 	next    map[string]int64 // offsets of the topics, by topic
 }
 
@@ -53,8 +53,8 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(w.letters.Close)
 	dir := t.TempDir()
-	w.shelf = &shelf{at: Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}}
-	t.Cleanup(func() { _ = w.shelf.close() })
+	w.cold = &lazyCatalog{at: Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}}
+	t.Cleanup(func() { _ = w.cold.close() })
 	return w
 }
 
@@ -106,7 +106,7 @@ func putNext(s kafka.Store, b kafka.Block) error {
 
 func (w *world) account(table string) audit.Tally {
 	w.t.Helper()
-	c, err := w.shelf.open(context.Background())
+	c, err := w.cold.open(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -180,8 +180,8 @@ func complete(id int64) *event.RepoProcessed {
 	return p
 }
 
-// TestRowsAreStoredWithTheirValues: every field of a row of which all is known, and
-// of one of which all is null that may be.
+// TestRowsAreStoredWithTheirValues: every field of a row that has all of them, and of
+// one in which every field that may be null is.
 func TestRowsAreStoredWithTheirValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -196,8 +196,8 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 		wantBase.Observed, wantBase.Details = wantBase.Observed+sums.Observed, wantBase.Details+sums.Details
 		wantDone.Observed, wantDone.Details, wantDone.Velocity = wantBase.Observed, wantBase.Details, wantDone.Velocity+sums.Velocity
 	}
-	w.put(base(w.shelf, w.letters, w.codec), w.block(event.TopicBaseRepos, raw...))
-	w.put(processed(w.shelf, w.letters, w.codec), w.block(event.TopicProcessedRepos, done...))
+	w.put(base(w.cold, w.letters, w.codec), w.block(event.TopicBaseRepos, raw...))
+	w.put(processed(w.cold, w.letters, w.codec), w.block(event.TopicProcessedRepos, done...))
 	if got := w.account(TableBase); got != wantBase {
 		t.Errorf("base: %+v, want %+v", got, wantBase)
 	}
@@ -230,7 +230,7 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 func TestObservationAtANewOffsetIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw, done := base(w.shelf, w.letters, w.codec), processed(w.shelf, w.letters, w.codec)
+	raw, done := base(w.cold, w.letters, w.codec), processed(w.cold, w.letters, w.codec)
 	for range 3 {
 		for chunk := range 4 {
 			var rs, ps []*kgo.Record
@@ -255,8 +255,8 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
-	w.put(base(w.shelf, w.letters, w.codec), b)
-	again := base(w.shelf, w.letters, w.codec)
+	w.put(base(w.cold, w.letters, w.codec), b)
+	again := base(w.cold, w.letters, w.codec)
 	marks, err := again.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || len(marks) != 1 || marks[0] != (kafka.Mark{TopicID: topicID, Partition: 0, Next: 2}) {
 		t.Fatalf("marks %+v, %v", marks, err)
@@ -277,10 +277,10 @@ func TestOffsetsAreInTheCommitAndABlockAgainIsNoSecondOne(t *testing.T) {
 func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	b := w.block(event.TopicBaseRepos, w.record(observed(1, 1)), w.record(observed(2, 1)))
 	w.put(raw, b)
-	c := raw.(*cold[event.RepoObserved])
+	c := raw.(*tableStore[event.RepoObserved])
 	before := w.load(TableBase)
 	files, err := c.write(context.Background(), before, []*event.RepoObserved{observed(3, 1)})
 	if err != nil {
@@ -296,7 +296,7 @@ func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
 	if _, ok := w.load(TableBase).CurrentSnapshot().Summary.Properties[offsetsKey]; ok {
 		t.Fatal("the other writer's summary has our offsets: nothing is tested")
 	}
-	again := base(w.shelf, w.letters, w.codec)
+	again := base(w.cold, w.letters, w.codec)
 	marks, err := again.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || len(marks) != 1 || marks[0].Next != 2 {
 		t.Fatalf("marks %+v, %v: want those of before", marks, err)
@@ -308,15 +308,15 @@ func TestCommitOfAnotherWriterLosesNoOffset(t *testing.T) {
 	}
 }
 
-func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
+func TestInvalidRecordIsADeadLetterAndTheRestIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("poison")}, w.record(observed(2, 1))))
 	w.put(raw, w.block(event.TopicBaseRepos, &kgo.Record{Value: []byte("poison alone")}))
 	marks, err := raw.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || marks[0].Next != 4 {
-		t.Errorf("marks %+v, %v: want the poison passed", marks, err)
+		t.Errorf("marks %+v, %v: want the invalid records passed", marks, err)
 	}
 	if got := w.account(TableBase); got.Rows != 2 {
 		t.Errorf("%d rows, want 2", got.Rows)
@@ -328,7 +328,7 @@ func TestPoisonIsBuriedAndCostsNothingElse(t *testing.T) {
 func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	const last = 6
 	w.fill(raw, last+1, last+1)
 	for _, path := range w.onDisk(".parquet") {
@@ -354,16 +354,16 @@ func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
 func TestManyDaysApartAreLookedUpToo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	raw := base(w.shelf, w.letters, w.codec)
+	raw := base(w.cold, w.letters, w.codec)
 	for range 2 {
 		var all []*kgo.Record
-		for i := range mostRanges + 10 {
+		for i := range maxRanges + 10 {
 			all = append(all, w.record(observed(1, 2*i)))
 		}
 		w.put(raw, w.block(event.TopicBaseRepos, all...))
 	}
-	if got := w.account(TableBase); got.Rows != mostRanges+10 || got.Distinct != got.Rows {
-		t.Errorf("%+v, want %d rows", got, mostRanges+10)
+	if got := w.account(TableBase); got.Rows != maxRanges+10 || got.Distinct != got.Rows {
+		t.Errorf("%+v, want %d rows", got, maxRanges+10)
 	}
 }
 
@@ -381,14 +381,14 @@ func TestATableThatIsLostBeneathARunningSinkIsFilledFromItsBeginning(t *testing.
 			if err := w.open().DropTable(context.Background(), table.Identifier{namespace, TableBase}); err != nil {
 				w.t.Fatal(err)
 			}
-			if _, err := base(w.shelf, w.letters, w.codec).Resume(context.Background(), event.TopicBaseRepos, nil); err != nil {
+			if _, err := base(w.cold, w.letters, w.codec).Resume(context.Background(), event.TopicBaseRepos, nil); err != nil {
 				w.t.Fatal(err)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			raw := base(w.shelf, w.letters, w.codec)
+			raw := base(w.cold, w.letters, w.codec)
 			w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1))))
 			lose(w)
 			if err := putNext(raw, w.block(event.TopicBaseRepos, w.record(observed(2, 1)))); err == nil {

@@ -22,9 +22,9 @@ import (
 // stage names this function in dead letters.
 const stage = "sink-iceberg"
 
-// cold stores one topic in one table. A block is one commit: its rows, and the
-// offsets behind them, in one atomic step.
-type cold[R any] struct {
+// tableStore stores one topic in one table. A block is one commit: its rows, and the
+// offsets after them, in one atomic step.
+type tableStore[R any] struct {
 	catalog func(context.Context) (catalog.Catalog, error)
 	letters *kafka.DeadLetters
 	layout  layout
@@ -32,11 +32,11 @@ type cold[R any] struct {
 	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
 	key     func(*R) repo.Key  // nil where only the offset identifies a repeat
-	seen    offsets            // the table's, as this process last saw them
+	seen    offsets            // those of the table when it was last read or written
 }
 
 // Resume implements kafka.Store.
-func (c *cold[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark, error) {
+func (c *tableStore[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark, error) {
 	cat, err := c.catalog(ctx)
 	if err != nil {
 		return nil, err
@@ -51,41 +51,41 @@ func (c *cold[R]) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark
 	return Position(c.seen).Marks(), nil
 }
 
-// load loads the table that Resume has looked at. It makes none: one that is gone
-// has lost all that was stored before the block in hand.
-func (c *cold[R]) load(ctx context.Context) (*table.Table, error) {
+// load loads the table that Resume has read. It does not create it: one that is
+// missing now has lost what was stored before the current block.
+func (c *tableStore[R]) load(ctx context.Context) (*table.Table, error) {
 	cat, err := c.catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
 	t, err := loadTable(ctx, cat, c.layout.name)
 	if err == nil && t == nil {
-		err = fmt.Errorf("load table %s: the catalog has lost it", c.layout.name)
+		err = fmt.Errorf("table %s is missing from the catalog", c.layout.name)
 	}
 	return t, err
 }
 
 // Prepare implements kafka.Store.
-func (c *cold[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
-	rows, bad, err := c.decoder.Decode(ctx, b.Records)
+func (c *tableStore[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+	rows, invalid, err := c.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
-	b.Records = nil // the rows hold all of it
+	b.Records = nil // frees memory: the rows hold all values
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := c.letters.Write(ctx, bad); err != nil {
+		if err := c.letters.Write(ctx, invalid); err != nil {
 			return nil, err
 		}
 		return b.Next, c.put(ctx, topicID, b, rows)
 	}, nil
 }
 
-func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows []*R) error {
+func (c *tableStore[R]) put(ctx context.Context, topicID string, b kafka.Block, rows []*R) error {
 	t, err := c.load(ctx)
 	if err != nil {
 		return err
 	}
-	if rows, err = c.fresh(ctx, t, rows); err != nil {
+	if rows, err = c.newRows(ctx, t, rows); err != nil {
 		return err
 	}
 	files, err := c.write(ctx, t, rows)
@@ -99,11 +99,11 @@ func (c *cold[R]) put(ctx context.Context, topicID string, b kafka.Block, rows [
 	return nil
 }
 
-// fresh keeps the rows whose observation the table lacks, in the order of the
-// table's partitions. Only files within whose bounds one of the observations lies
-// are read: for a live sweep none, for a second replay those of its days, for an
+// newRows returns the rows whose observation is not in the table yet, in the order of
+// the table's partitions. It reads only files whose bounds include one of the
+// observations: for a live sweep none, for a second replay those of its days, for an
 // old record among live ones those of its hour.
-func (c *cold[R]) fresh(ctx context.Context, t *table.Table, rows []*R) ([]*R, error) {
+func (c *tableStore[R]) newRows(ctx context.Context, t *table.Table, rows []*R) ([]*R, error) {
 	slices.SortStableFunc(rows, func(a, b *R) int { return cmp.Compare(c.day(a).UnixMilli(), c.day(b).UnixMilli()) })
 	if c.key == nil || len(rows) == 0 {
 		return rows, nil
@@ -116,7 +116,7 @@ func (c *cold[R]) fresh(ctx context.Context, t *table.Table, rows []*R) ([]*R, e
 		times = append(times, k.ObservedAt)
 	}
 	slices.Sort(times)
-	if err := mark(ctx, t, known, slices.Compact(times)); err != nil {
+	if err := findKeys(ctx, t, known, slices.Compact(times)); err != nil {
 		return nil, fmt.Errorf("look up %d keys in %s: %w", len(known), c.layout.name, err)
 	}
 	out := rows[:0]
@@ -129,13 +129,13 @@ func (c *cold[R]) fresh(ctx context.Context, t *table.Table, rows []*R) ([]*R, e
 	return out, nil
 }
 
-// mark sets to true those of the keys that a table holds. times are those of the
-// keys, in order. Of the files it reads those within whose bounds one of them is.
-func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times []int64) error {
+// findKeys sets to true those of the keys that a table holds. times are those of the
+// keys, in order. It reads only files whose bounds include one of them.
+func findKeys(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times []int64) error {
 	if t.CurrentSnapshot() == nil {
 		return nil
 	}
-	planned, err := files(ctx, t, during(times))
+	planned, err := files(ctx, t, nearTimes(times))
 	if err != nil {
 		return err
 	}
@@ -172,27 +172,27 @@ func mark(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times []i
 }
 
 const (
-	// apart is how far from the next a time is a range of its own: a day, by which
-	// tables are partitioned.
-	apart = 24 * time.Hour
-	// mostRanges bounds a filter. More ranges than that are as good as one: most of
-	// the files within are wanted.
-	mostRanges = 100
+	// rangeGap is the distance between two times that begins another range: a day,
+	// by which tables are partitioned.
+	rangeGap = 24 * time.Hour
+	// maxRanges bounds a filter. With more ranges one over all of them is used: most
+	// of the files in it are needed.
+	maxRanges = 100
 )
 
-// during lets the files through that have rows about some times, in ms since 1970
+// nearTimes is a filter for files that may have rows near some times, in ms since 1970
 // and in order.
-func during(times []int64) iceberg.BooleanExpression {
+func nearTimes(times []int64) iceberg.BooleanExpression {
 	var some []iceberg.BooleanExpression
 	for begin, i := 0, 1; i <= len(times); i++ {
-		if i == len(times) || times[i]-times[i-1] >= apart.Milliseconds() {
+		if i == len(times) || times[i]-times[i-1] >= rangeGap.Milliseconds() {
 			some, begin = append(some, within(times[begin], times[i-1])), i
 		}
 	}
 	switch {
 	case len(some) == 0:
 		return iceberg.AlwaysFalse{}
-	case len(some) > mostRanges:
+	case len(some) > maxRanges:
 		return within(times[0], times[len(times)-1])
 	case len(some) == 1:
 		return some[0]
@@ -200,22 +200,23 @@ func during(times []int64) iceberg.BooleanExpression {
 	return iceberg.NewOr(some[0], some[1], some[2:]...)
 }
 
-// within lets observations from one time to another, that included, through.
+// within is a filter for observations from one time to another, both included.
 func within(from, to int64) iceberg.BooleanExpression {
 	at := iceberg.Reference("observed_at")
 	return iceberg.NewAnd(iceberg.GreaterThanEqual(at, iceberg.Timestamp(from*1000)), iceberg.LessThanEqual(at, iceberg.Timestamp(to*1000)))
 }
 
-// batchRows bounds the rows that are held in Arrow form at once. cachedRows are
-// put into all columns before the next are: as many as a processor's cache holds.
+// batchRows bounds the rows that are held in Arrow form at once. cachedRows rows are
+// appended to all columns before the next ones are: as many as a processor's cache
+// holds.
 const (
 	batchRows  = 8192
 	cachedRows = 64
 )
 
-// write writes the data files of a block. They count for nothing until they are
-// committed.
-func (c *cold[R]) write(ctx context.Context, t *table.Table, rows []*R) ([]iceberg.DataFile, error) {
+// write writes the data files of a block. They are not part of the table until they
+// are committed.
+func (c *tableStore[R]) write(ctx context.Context, t *table.Table, rows []*R) ([]iceberg.DataFile, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -243,21 +244,21 @@ func (c *cold[R]) write(ctx context.Context, t *table.Table, rows []*R) ([]icebe
 	return files, nil
 }
 
-// batch builds an Arrow batch in the order of the table's own columns. A column
-// that the table has and we do not know is left null.
-func (c *cold[R]) batch(schema *arrow.Schema, rows []*R) (arrow.RecordBatch, error) {
+// batch builds an Arrow batch in the order of the table's own columns. A column of the
+// table that this program does not know is null.
+func (c *tableStore[R]) batch(schema *arrow.Schema, rows []*R) (arrow.RecordBatch, error) {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
 	b.Reserve(len(rows))
 	ours := make([]int, schema.NumFields()) // indexes of our columns, or -1
-	lacking := len(c.columns)
+	missing := len(c.columns)
 	for i, f := range schema.Fields() {
 		if ours[i] = slices.IndexFunc(c.columns, func(c column[R]) bool { return c.name == f.Name }); ours[i] >= 0 {
-			lacking--
+			missing--
 		}
 	}
-	if lacking > 0 {
-		return nil, fmt.Errorf("%w: table %s lacks %d of our columns", kafka.ErrFatal, c.layout.name, lacking)
+	if missing > 0 {
+		return nil, fmt.Errorf("%w: table %s lacks %d of our columns", kafka.ErrFatal, c.layout.name, missing)
 	}
 	for some := range slices.Chunk(rows, cachedRows) {
 		for i, j := range ours {
