@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/m7pulse/m7pulse/ranking"
 )
 
 type compareCommand struct {
@@ -14,32 +16,22 @@ type compareCommand struct {
 	format
 }
 
-// compared is one repository beside others.
-type compared struct {
-	rankedSeries
-	Index         *float64 `json:"index"`           // stars now, where those of the first day read are 100
-	ShareOfGrowth *float64 `json:"share_of_growth"` // of the net stars over 30 days of all that grew, 0 to 1
-}
-
 // Run shows repositories side by side.
 func (c *compareCommand) Run(ctx context.Context, p *place) error {
 	if len(c.Names) < 2 {
 		return errors.New("compare needs two repositories or more")
+	}
+	if err := checkDays(c.Days); err != nil {
+		return err
 	}
 	conn, err := p.hotStore()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	found, err := repositories(ctx, conn, c.Names, c.Days)
+	found, err := ranking.Repositories(ctx, conn, c.Names, c.Days)
 	if err != nil {
 		return err
-	}
-	var grown int64
-	for _, s := range found {
-		if s.Stars30d != nil && *s.Stars30d > 0 {
-			grown += *s.Stars30d
-		}
 	}
 	out := sheet{
 		title:   fmt.Sprintf("%d repositories, %d days up to the newest reading; index: the first day read = 100", len(found), c.Days),
@@ -47,18 +39,8 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 		right:   []string{"Stars", "7 d", "30 d", "A day", "Growth", "Index"},
 		fields:  []string{"stars_delta_7d", "stars_delta_30d", "stars_per_day_7d"},
 	}
-	var all []compared
-	for _, s := range found {
-		one := compared{rankedSeries: s}
-		if first, now := first(s.Days), last(s.Days); first != nil && *first != 0 {
-			index := 100 * *now / *first
-			one.Index = &index
-		}
-		if s.Stars30d != nil && *s.Stars30d > 0 {
-			share := float64(*s.Stars30d) / float64(grown)
-			one.ShareOfGrowth = &share
-		}
-		all = append(all, one)
+	all := ranking.Compare(found)
+	for _, one := range all {
 		index, share := "–", "–"
 		if one.Index != nil {
 			index = fmt.Sprintf("%.2f", *one.Index)
@@ -66,21 +48,11 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 		if one.ShareOfGrowth != nil {
 			share = fmt.Sprintf("%.0f %%", 100**one.ShareOfGrowth)
 		}
-		out.shown = append(out.shown, table.Row{label(s.Name, s.RepoID, s.Former), count(s.Stars), signed(s.Stars7d), signed(s.Stars30d), rate(s.PerDay7d), share, index, sparkline(s.Days)})
-		out.plain = append(out.plain, []string{s.Name, fmt.Sprint(s.Stars), plain(s.Stars7d), plain(s.Stars30d), plain(s.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index), fmt.Sprint(s.RepoID)})
+		out.shown = append(out.shown, table.Row{one.Label(), count(one.Stars), signed(one.Stars7d), signed(one.Stars30d), rate(one.PerDay7d), share, index, sparkline(one.Days)})
+		out.plain = append(out.plain, []string{one.Name, fmt.Sprint(one.Stars), plain(one.Stars7d), plain(one.Stars30d), plain(one.PerDay7d), plain(one.ShareOfGrowth), plain(one.Index), fmt.Sprint(one.RepoID)})
 	}
 	if c.CSV {
 		out.columns = []string{"repository", "stars", "stars_delta_7d", "stars_delta_30d", "stars_per_day_7d", "share_of_growth", "index", "repo_id"}
 	}
 	return c.print(out, all)
-}
-
-// first is the oldest value that is known.
-func first(days []*float64) *float64 {
-	for _, v := range days {
-		if v != nil {
-			return v
-		}
-	}
-	return nil
 }

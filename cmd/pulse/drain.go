@@ -9,14 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
-	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
-	"github.com/m7pulse/m7pulse/shared/event"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/pipeline"
 )
 
 type drainCommand struct {
@@ -41,7 +37,7 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	began := time.Now()
-	backlog, err := d.backlog(ctx, env)
+	backlog, err := pipeline.Backlog(ctx, env, d.Stage)
 	if err != nil {
 		return err
 	}
@@ -71,52 +67,21 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	return nil
 }
 
-// backlog is how many records the stage has still to do, including control records.
-func (d *drainCommand) backlog(ctx context.Context, env map[string]string) (int64, error) {
-	if d.Stage != "aggregate" {
-		s, err := openStores(ctx, env)
-		if err != nil {
-			return 0, err
-		}
-		defer s.close()
-		behind, err := s.behind(ctx)
-		return behind[d.Stage], err
-	}
-	cfg, err := stack.KafkaOf(ctx, env)
-	if err != nil {
-		return 0, err
-	}
-	ends, err := kafka.Ends(ctx, cfg, event.TopicBaseRepos)
-	if err != nil {
-		return 0, err
-	}
-	starts, err := kafka.Starts(ctx, cfg, event.TopicBaseRepos)
-	if err != nil {
-		return 0, err
-	}
-	done, err := kafka.Committed(ctx, cfg, aggregate.Group, event.TopicBaseRepos)
-	if err != nil {
-		return 0, err
-	}
-	return done.Behind(starts, ends), nil
-}
-
-// progress shows on a terminal how much is left until ctx ends.
+// progress shows how much is left until ctx ends.
 func (d *drainCommand) progress(ctx context.Context, env map[string]string, backlog int64) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) || backlog == 0 {
+	bar := newBar("drain "+d.Stage, "records")
+	defer bar.close()
+	if bar.silent() || backlog == 0 {
 		return
 	}
-	bar := progressbar.NewOptions64(backlog, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("drain "+d.Stage),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionClearOnFinish())
-	defer bar.Close()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(500 * time.Millisecond):
 		}
-		if left, err := d.backlog(ctx, env); err == nil {
-			_ = bar.Set64(max(0, backlog-left)) // a bar that cannot be drawn stops nothing
+		if left, err := pipeline.Backlog(ctx, env, d.Stage); err == nil {
+			bar.show(max(0, backlog-left), backlog)
 		}
 	}
 }

@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
-	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 // failedNow asks Redis which listed owners' last sweeps failed.
@@ -23,41 +19,6 @@ func failedNow(ctx context.Context, env map[string]string) ([]fetchorg.Failure, 
 		failed = []fetchorg.Failure{} // in JSON [], not null
 	}
 	return failed, err
-}
-
-// failedIn finds the owners whose last sweep in the ledger failed, by owner. An
-// owner without a line in the last day of the ledger is no longer swept.
-func failedIn(ledger map[string][]event.OwnerSwept) []fetchorg.Failure {
-	last := map[string]event.OwnerSwept{}
-	newest := ""
-	for id, lines := range ledger {
-		newest = max(newest, id)
-		for _, l := range lines {
-			if owner := strings.ToLower(l.Owner); last[owner].SweepID < id {
-				last[owner] = l
-			}
-		}
-	}
-	failed := []fetchorg.Failure{}
-	for _, l := range last {
-		if l.Status != event.StatusFailed || olderThanADay(l.SweepID, newest) {
-			continue
-		}
-		f := fetchorg.Failure{Owner: l.Owner, SweepID: l.SweepID}
-		if l.Reason != nil {
-			f.Reason = *l.Reason
-		}
-		failed = append(failed, f)
-	}
-	slices.SortFunc(failed, func(a, b fetchorg.Failure) int { return strings.Compare(a.Owner, b.Owner) })
-	return failed
-}
-
-// olderThanADay compares sweeps by their ids, which are times in a live ledger.
-func olderThanADay(id, newest string) bool {
-	at, err := time.Parse(time.RFC3339, id)
-	now, errNow := time.Parse(time.RFC3339, newest)
-	return err == nil && errNow == nil && now.Sub(at) > 24*time.Hour
 }
 
 // printFailed names the owners whose last sweep failed, if there are any.

@@ -9,9 +9,11 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/m7pulse/m7pulse/audit"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/ranking"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -25,29 +27,29 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	if err := u.untilSwept(ctx, s); err != nil {
 		return err
 	}
-	st, err := openStores(ctx, s.Env)
+	st, err := pipeline.Open(ctx, s.Env)
 	if err != nil {
 		return err
 	}
-	defer st.close()
-	if _, err := st.waitAtRest(ctx, p.home, stack.NewControl(s.Env)); err != nil {
+	defer closeStores(st)
+	if _, err := st.WaitAtRest(ctx, p.runner(s.Env)); err != nil {
 		return err
 	}
-	ledger, err := audit.Ledger(ctx, st.kafka, st.codec, st.purged)
+	ledger, err := st.Log.Ledger(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Println()
 	printLedger(ledger)
-	printFailed(failedIn(ledger))
-	movers, err := topMovers(ctx, st.hot, "24h", 3)
+	printFailed(ledger.Failed())
+	movers, err := ranking.Movers(ctx, st.Hot, "24h", 3)
 	if err != nil {
 		return err
 	}
 	fmt.Println()
 	printMovers("24h", movers)
 	why := ""
-	if !slices.ContainsFunc(movers, func(m mover) bool { return m.Delta != nil }) {
+	if !slices.ContainsFunc(movers, func(m ranking.Mover) bool { return m.Delta != nil }) {
 		why = "Velocities need a second reading: "
 	}
 	next := time.Now().Truncate(time.Hour).Add(time.Hour)
@@ -79,7 +81,7 @@ func (u *upCommand) untilSwept(ctx context.Context, s *stack.Stack) error {
 }
 
 // printLedger shows the newest sweep's ledger: how complete it was.
-func printLedger(ledger map[string][]event.OwnerSwept) {
+func printLedger(ledger audit.Ledger) {
 	if len(ledger) == 0 {
 		return
 	}

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
 
 type commands struct {
@@ -40,13 +37,6 @@ type commands struct {
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`
 	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Run one embedded server in this process."`
-}
-
-// place is where a command finds its stack.
-type place struct {
-	home stack.Home
-	root string
-	env  map[string]string // the process's own environment
 }
 
 func main() {
@@ -108,89 +98,6 @@ func fail(err error) {
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
-// locate finds the home of the stack and the repository's root.
-func locate() (*place, error) {
-	env := map[string]string{}
-	for _, pair := range os.Environ() {
-		name, value, _ := strings.Cut(pair, "=")
-		env[name] = value
-		switch {
-		case !strings.HasPrefix(name, "PULSE_"):
-		case name == "PULSE_HOME", name == "PULSE_CACHE", name == "PULSE_CONTROL_URL":
-		default:
-			return nil, fmt.Errorf("unknown variable %s: want PULSE_HOME or PULSE_CACHE", name)
-		}
-	}
-	p := &place{env: env, home: stack.Home(env["PULSE_HOME"])}
-	if p.home == "" {
-		p.home = defaultHome(env)
-	}
-	root, err := findRoot()
-	if err != nil {
-		return nil, err
-	}
-	p.root = root
-	return p, nil
-}
-
-// The homes of the kinds of stack. They are separate, so that recorded, live and
-// emulated data never mix in one store.
-const (
-	recordedHome = ".pulse"
-	liveHome     = ".pulse-live"
-	emulatedHome = ".pulse-emulated"
-)
-
-func defaultHome(env map[string]string) stack.Home {
-	switch {
-	case stack.KindOf(env) == stack.Emulated:
-		return emulatedHome
-	case stack.Live(env):
-		return liveHome
-	case stack.Home(recordedHome).Running() != 0:
-		return recordedHome
-	}
-	for _, home := range []stack.Home{liveHome, emulatedHome} {
-		if home.Running() != 0 {
-			return home
-		}
-	}
-	return recordedHome
-}
-
-// addresses are where the servers are: those of the process's own environment
-// if it names them, else those of the stack.
-func (p *place) addresses() (map[string]string, error) {
-	if p.env["KAFKA_BROKERS"] != "" && p.env["SCHEMA_REGISTRY_URL"] != "" {
-		return p.env, nil
-	}
-	return p.home.ReadEnv()
-}
-
-// findRoot looks for the manifests above the working directory, then above the
-// binary. A function in a cluster has none, and needs none.
-func findRoot() (string, error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find the working directory: %w", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find the path of pulse: %w", err)
-	}
-	for _, from := range []string{wd, filepath.Dir(self)} {
-		for dir := from; ; dir = filepath.Dir(dir) {
-			if _, err := os.Stat(filepath.Join(dir, "infra", "knative", "sources.yaml")); err == nil {
-				return dir, nil
-			}
-			if dir == filepath.Dir(dir) {
-				break
-			}
-		}
-	}
-	return wd, nil
-}
 
 // quiet logs errors only, for commands that show something else on the terminal.
 func quiet() {

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/pipeline"
 )
 
 type maintainCommand struct {
@@ -28,31 +25,28 @@ func (m *maintainCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	at, err := serve.Load[coldConfig](ctx, env)
+	at, err := pipeline.IcebergLocation(ctx, env)
 	if err != nil {
 		return err
 	}
 	quiet() // the library logs every file
-	c, closeCatalog, err := sinkiceberg.Open(ctx, at.Location)
+	c, closeCatalog, err := sinkiceberg.Open(ctx, at)
 	if err != nil {
 		return err
 	}
-	bar := progressbar.DefaultSilent(-1)
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("compacted"),
-			progressbar.OptionShowCount(), progressbar.OptionSetItsString("files"), progressbar.OptionClearOnFinish())
-	}
+	bar := newBar("compacted", "files")
 	var done []sinkiceberg.Maintenance
 	keep := sinkiceberg.Keep{Snapshots: m.KeepSnapshots, Orphans: m.KeepOrphans}
 	err = sinkiceberg.Maintain(ctx, c, keep, func(now sinkiceberg.Maintenance) {
-		bar.Describe(now.Table)
-		_ = bar.Set(now.Compacted) // a bar that cannot be drawn stops nothing
+		bar.describe(now.Table)
+		bar.show(int64(now.Compacted), -1)
 		if len(done) == 0 || done[len(done)-1].Table != now.Table {
 			done = append(done, now)
 		}
 		done[len(done)-1] = now
 	})
-	if err := errors.Join(err, bar.Close(), closeCatalog()); err != nil {
+	bar.close()
+	if err := errors.Join(err, closeCatalog()); err != nil {
 		return err
 	}
 	if m.JSON {

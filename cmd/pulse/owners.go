@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/forecast"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
 )
 
 type ownersCommand struct {
@@ -25,27 +22,13 @@ type ownersCommand struct {
 	Forecast ownersForecast `cmd:"" help:"Forecast what owners cost, before they are added."`
 }
 
-// where is the environment of the stack, overridden by the process's own: with
-// REDIS_URL set these commands work on any installation.
-func (p *place) where() (map[string]string, error) {
-	env := map[string]string{}
-	if p.env["REDIS_URL"] == "" {
-		var err error
-		if env, err = p.home.ReadEnv(); err != nil {
-			return nil, err
-		}
-	}
-	maps.Copy(env, p.env)
-	return env, nil
-}
-
 type ownersList struct {
 	JSON bool `help:"Print JSON."`
 }
 
 // Run prints the list.
 func (c *ownersList) Run(ctx context.Context, p *place) error {
-	env, err := p.where()
+	env, err := p.ownersEnv()
 	if err != nil {
 		return err
 	}
@@ -130,7 +113,7 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	env, err := p.where()
+	env, err := p.ownersEnv()
 	if err != nil {
 		return err
 	}
@@ -143,11 +126,11 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 		if env["GITHUB_TOKEN"] == "" {
 			return errors.New("GITHUB_TOKEN is not set: it is needed to check that the owners exist; --unchecked adds them without")
 		}
-		v, err := forecast(ctx, env, list, owners)
+		v, err := askForecast(ctx, env, list, owners)
 		if err != nil {
 			return err
 		}
-		v.print()
+		printForecast(v)
 	}
 	for _, o := range owners {
 		if err := list.Add(ctx, o); err != nil {
@@ -169,7 +152,7 @@ type ownersRemove struct {
 
 // Run takes an owner off the list. A running sweep of it ends with its next part.
 func (c *ownersRemove) Run(ctx context.Context, p *place) error {
-	env, err := p.where()
+	env, err := p.ownersEnv()
 	if err != nil {
 		return err
 	}
@@ -188,38 +171,23 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	if !c.Purge {
 		return nil
 	}
-	st, err := openStores(ctx, env)
+	s, err := pipeline.Open(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer closeStores(s)
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	return list.Purge(ctx, c.Login, func(ctx context.Context) error { return st.purge(ctx, p.home, env, c.Login) })
-}
-
-// purge deletes what the stores hold of an owner, once all of it has arrived there.
-func (s *stores) purge(ctx context.Context, home stack.Home, env map[string]string, login string) error {
-	if _, err := s.waitAtRest(ctx, home, stack.NewControl(env)); err != nil {
+	return list.Purge(ctx, c.Login, func(ctx context.Context) error {
+		if _, err := s.WaitAtRest(ctx, p.runner(env)); err != nil {
+			return err
+		}
+		repos, err := s.Purge(ctx, c.Login)
+		if err == nil {
+			fmt.Printf("purged: %s repositories of %s\n", count(int64(repos)), c.Login)
+		}
 		return err
-	}
-	spelt, repos, err := sinkclickhouse.OwnerData(ctx, s.hot, login)
-	if err != nil {
-		return err
-	}
-	// ClickHouse comes last: what it holds says what to delete elsewhere, should the
-	// purge have to be repeated.
-	if err := sinkiceberg.Purge(ctx, s.cold, spelt); err != nil {
-		return err
-	}
-	if err := aggregate.Forget(ctx, env["REDIS_URL"], repos); err != nil {
-		return err
-	}
-	if err := sinkclickhouse.Purge(ctx, s.hot, login); err != nil {
-		return err
-	}
-	fmt.Printf("purged: %s repositories of %s\n", count(int64(len(repos))), login)
-	return nil
+	})
 }
 
 type ownersForecast struct {
@@ -230,7 +198,7 @@ type ownersForecast struct {
 // Run asks GitHub how many repositories owners have, and adds up what a sweep of
 // them costs. It exits with 1 if the tokens do not suffice.
 func (c *ownersForecast) Run(ctx context.Context, p *place) error {
-	env, err := p.where()
+	env, err := p.ownersEnv()
 	if err != nil {
 		return err
 	}
@@ -243,14 +211,14 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	v, err := forecast(ctx, env, list, owners)
+	v, err := askForecast(ctx, env, list, owners)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		err = printJSON(v)
 	} else {
-		v.print()
+		printForecast(v)
 	}
 	if err == nil && !v.Enough {
 		err = exitStatus(1)
@@ -258,74 +226,19 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 	return err
 }
 
-// forecastReport is what the command prints as JSON: the cost of one sweep,
-// which is an hour's.
-type forecastReport struct {
-	Owners   []fetchorg.Forecast `json:"owners"` // asked about
-	Listed   fetchorg.Forecast   `json:"listed"` // all others that are swept, together
-	Capacity fetchorg.Capacity   `json:"capacity"`
-	Enough   bool                `json:"enough"` // the tokens can do all of it
-}
-
-// forecast says what some owners cost in addition to those that are listed.
-func forecast(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*forecastReport, error) {
-	f, err := fetchorg.OpenForecaster(ctx, env)
+// askForecast asks GitHub, and names the listed owners of which it gives no answer.
+func askForecast(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*forecast.Forecast, error) {
+	v, err := forecast.Of(ctx, env, list, owners)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	listed, err := list.List(ctx)
-	if err != nil {
-		return nil, err
+	for _, err := range v.Unknown {
+		fmt.Fprintln(os.Stderr, oneLine(err.Error()))
 	}
-	if len(owners) == 0 {
-		owners, listed = listed, nil
-	}
-	v := &forecastReport{Listed: fetchorg.Forecast{Login: "listed already"}}
-	asked := map[string]bool{}
-	var errs []error
-	for _, o := range owners {
-		asked[o.Login] = true
-		one, err := f.Forecast(ctx, o)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		v.Owners = append(v.Owners, one)
-	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	for _, o := range listed {
-		if asked[o.Login] {
-			continue
-		}
-		one, err := f.Forecast(ctx, o)
-		if err != nil { // it is in the ledger too
-			fmt.Fprintf(os.Stderr, "%s: %s\n", visible(o.Login), oneLine(err.Error()))
-			continue
-		}
-		v.Listed.Repos += one.Repos
-		v.Listed.Points += one.Points
-		v.Listed.Seconds += one.Seconds
-	}
-	if v.Capacity, err = f.Capacity(ctx); err != nil {
-		return nil, err
-	}
-	points, seconds := v.sum()
-	v.Enough = points <= v.Capacity.Points && seconds <= v.Capacity.Seconds
 	return v, nil
 }
 
-func (v *forecastReport) sum() (points int64, seconds float64) {
-	points, seconds = v.Listed.Points, v.Listed.Seconds
-	for _, o := range v.Owners {
-		points, seconds = points+o.Points, seconds+o.Seconds
-	}
-	return points, seconds
-}
-
-func (v *forecastReport) print() {
+func printForecast(v *forecast.Forecast) {
 	t := newTable("Owner", "Is", "Repositories", "Points an hour", "Seconds of GitHub's work an hour")
 	row := func(o fetchorg.Forecast) {
 		t.AppendRow(table.Row{o.Login, o.Type, count(o.Repos), count(o.Points), fmt.Sprintf("%.0f", o.Seconds)})
@@ -337,7 +250,7 @@ func (v *forecastReport) print() {
 		row(v.Listed)
 	}
 	t.Render()
-	points, seconds := v.sum()
+	points, seconds := v.Sum()
 	fmt.Printf("Together %s points and %.0f s; the %d tokens of %d users have %s points and %.0f s an hour. The first sweep of an owner costs about twice as much.\n",
 		count(points), seconds, v.Capacity.Tokens, v.Capacity.Users, count(v.Capacity.Points), v.Capacity.Seconds)
 	if v.Capacity.Refused > 0 {

@@ -38,6 +38,15 @@ func oneLine(text string) string {
 	return visible(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
 }
 
+// shorten cuts a text to a number of characters, as they are shown.
+func shorten(text string, most int) string {
+	runes := []rune(oneLine(text))
+	if len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return string(runes)
+}
+
 // hidden includes the character that replaces bytes that are not UTF-8.
 func hidden(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 

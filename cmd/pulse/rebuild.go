@@ -2,18 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
-
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/shared/event"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/rebuild"
 )
 
 type rebuildCommand struct {
@@ -32,35 +25,16 @@ func (r *rebuildHot) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	s, err := openStores(ctx, env)
+	s, err := pipeline.Open(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer closeStores(s)
 	began := time.Now()
-	partitions := 0
-	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
-		ends, err := kafka.Ends(ctx, s.kafka, topic)
-		if err != nil {
-			return err
-		}
-		partitions = max(partitions, len(ends))
-	}
-	rows, err := sinkiceberg.Rows(ctx, s.cold, sinkiceberg.TableProcessed)
+	bar := newBar("rebuild hot", "rows")
+	rows, err := rebuild.Hot(ctx, s, env, bar.show)
+	bar.close()
 	if err != nil {
-		return err
-	}
-	hot, err := sinkclickhouse.BeginRebuild(ctx, env, partitions)
-	if err != nil {
-		return err
-	}
-	bar := progressbar.DefaultSilent(rows)
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		bar = progressbar.NewOptions64(rows, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("rebuild hot"),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"), progressbar.OptionClearOnFinish())
-	}
-	err = fill(ctx, s, hot, bar)
-	if err := errors.Join(err, hot.Close(), bar.Close()); err != nil {
 		return err
 	}
 	seconds := time.Since(began).Seconds()
@@ -69,19 +43,4 @@ func (r *rebuildHot) Run(ctx context.Context, p *place) error {
 	}
 	fmt.Printf("hot: %s rows in %.1f s\n", count(rows), seconds)
 	return nil
-}
-
-func fill(ctx context.Context, s *stores, hot *sinkclickhouse.Rebuild, bar *progressbar.ProgressBar) error {
-	processed, err := sinkiceberg.ReadProcessed(ctx, s.cold, nil, func(rows []*event.RepoProcessed) error {
-		_ = bar.Add(len(rows)) // a bar that cannot be drawn stops nothing
-		return hot.Processed(rows)
-	})
-	if err != nil {
-		return err
-	}
-	swept, err := sinkiceberg.ReadSwept(ctx, s.cold, hot.Swept)
-	if err != nil {
-		return err
-	}
-	return hot.Publish(map[string][]kafka.Mark{event.TopicProcessedRepos: processed.Marks(), event.TopicSweeps: swept.Marks()})
 }

@@ -12,10 +12,6 @@ import (
 	"strings"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
-
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -46,12 +42,6 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return fmt.Errorf("invalid time %q: want a day such as 2025-03-01, or a time such as 2025-03-01T12:00:00Z", text)
 }
 
-// sender is where events go.
-type sender interface {
-	Send(ctx context.Context, e cloudevents.Event) error
-	Flush(ctx context.Context) error
-}
-
 // Run sends the files' events, in their order. An event that is refused for good is
 // named and skipped; the exit code is 1 then.
 func (r *replayCommand) Run(ctx context.Context, p *place) error {
@@ -72,8 +62,11 @@ func (r *replayCommand) Run(ctx context.Context, p *place) error {
 	began := time.Now()
 	var refused refusedEvents
 	sent := 0
-	for _, file := range r.Files {
-		n, err := send(ctx, sending{file: file, pace: pace, span: replay.Span{From: r.From.Time, Until: r.Until.Time}, to: to, refused: refused.add})
+	for _, path := range r.Files {
+		bar := newBar("replay "+path, "events")
+		file := replay.File{Path: path, Pace: pace, Span: replay.Span{From: r.From.Time, Until: r.Until.Time}, To: to, Refused: refused.add, Sent: bar.step}
+		n, err := file.Send(ctx)
+		bar.close()
 		sent += n
 		if err != nil {
 			return err
@@ -124,7 +117,7 @@ func (r *replayCommand) pace() (*replay.Pace, error) {
 	return &replay.Pace{Speed: speed, Rate: r.Rate}, nil
 }
 
-func (r *replayCommand) target(ctx context.Context, p *place) (sender, func(), error) {
+func (r *replayCommand) target(ctx context.Context, p *place) (replay.Target, func(), error) {
 	kind, topic, named := strings.Cut(r.To, ":")
 	if kind != "kafka" {
 		u, err := url.Parse(r.To)
@@ -157,82 +150,4 @@ func toKafka(ctx context.Context, env map[string]string, topic string) (*replay.
 		return nil, err
 	}
 	return replay.NewToKafka(cfg, codec, topic)
-}
-
-// flushEvery is how many events are sent between two flushes.
-const flushEvery = 5_000
-
-// sending says what of a file goes where.
-type sending struct {
-	file    string
-	skip    int // events at its beginning that are safe already
-	pace    *replay.Pace
-	span    replay.Span
-	to      sender
-	durable func(at int) error // if given, is called with how many of the file's events are safe
-	refused func(error)        // is called for each event that is refused for good; without it, the first ends the sending
-}
-
-// send sends a file's events and returns how many.
-func send(ctx context.Context, s sending) (sent int, err error) {
-	bar, err := progress(s.file)
-	if err != nil {
-		return 0, err
-	}
-	defer bar.Close()
-	flush := func(at int) error {
-		if err := s.to.Flush(ctx); err != nil {
-			return err
-		}
-		if s.durable != nil {
-			return s.durable(at)
-		}
-		return nil
-	}
-	at := 0
-	for e, err := range replay.Read(s.file) {
-		if at++; at <= s.skip {
-			continue
-		}
-		took := false
-		if err == nil {
-			if took, err = s.span.Has(e); took {
-				if err := s.pace.Wait(ctx, e); err != nil {
-					return sent, errors.Join(err, s.to.Flush(context.WithoutCancel(ctx)))
-				}
-				err = s.to.Send(ctx, e)
-			}
-		}
-		var refused *replay.Refused
-		switch {
-		case err == nil:
-		case s.refused != nil && errors.As(err, &refused):
-			s.refused(err)
-			took = false
-		default:
-			return sent, errors.Join(err, flush(at-1))
-		}
-		if took {
-			sent++
-			if err := bar.Add(1); err != nil {
-				return sent, err
-			}
-		}
-		if at%flushEvery == 0 {
-			if err := flush(at); err != nil {
-				return sent, err
-			}
-		}
-	}
-	return sent, flush(at)
-}
-
-// progress shows a bar on a terminal, and nothing elsewhere.
-func progress(what string) (*progressbar.ProgressBar, error) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return progressbar.DefaultSilent(-1), nil
-	}
-	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("replay "+what),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish()), nil
 }

@@ -4,17 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
-
-	"github.com/m7pulse/m7pulse/functions/aggregate"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/infra/local/stack"
-	"github.com/m7pulse/m7pulse/shared/event"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/reprocess"
 )
 
 type reprocessCommand struct {
@@ -45,90 +39,116 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 		return r.state(ctx, env)
 	}
 	quiet() // the libraries log every file
-	s, err := openStores(ctx, env)
+	s, err := pipeline.Open(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	d, err := openDraft(ctx, s, env)
+	defer closeStores(s)
+	d, err := reprocess.OpenDraft(ctx, s, env)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	ctx, release, err := d.lock(ctx)
+	defer closeStores(d)
+	ctx, release, err := d.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	if r.Drop {
-		if err := d.drop(ctx); err != nil {
+		if err := d.Drop(ctx); err != nil {
 			return err
 		}
 		fmt.Println("dropped: what is published stays as it is")
 		return nil
 	}
-	return r.days(ctx, p, env, s, d)
+	return r.days(ctx, p.runner(env), s, d)
 }
 
 // state rebuilds aggregate's histories.
 func (r *reprocessCommand) state(ctx context.Context, env map[string]string) error {
-	archive, err := r.archive(ctx, env)
-	if err != nil {
-		return err
-	}
 	bar := newBar("reprocess the state", "records")
 	began := time.Now()
-	records, err := aggregate.Rebuild(ctx, env, archive, func(done, all int64) {
-		bar.ChangeMax64(all)
-		_ = bar.Set64(done) // a bar that cannot be drawn stops nothing
-	})
-	if err := errors.Join(err, bar.Close()); err != nil {
+	records, iceberg, err := reprocess.State(ctx, env, r.FromIceberg, bar.show)
+	bar.close()
+	if err != nil {
 		return err
 	}
 	seconds := time.Since(began).Seconds()
 	if r.JSON {
-		return printJSON(map[string]any{"records": records, "seconds": seconds, "iceberg": archive != nil})
+		return printJSON(map[string]any{"records": records, "seconds": seconds, "iceberg": iceberg})
 	}
 	from := "Kafka"
-	if archive != nil {
+	if iceberg {
 		from = "Iceberg and Kafka"
 	}
 	fmt.Printf("state: %s records from %s in %.1f s\n", count(records), from, seconds)
 	return nil
 }
 
-// archive is Iceberg, if it is asked for or Kafka's retention has deleted
-// observations.
-func (r *reprocessCommand) archive(ctx context.Context, env map[string]string) (aggregate.Archive, error) {
-	needed := r.FromIceberg
-	if !needed {
-		cfg, err := stack.KafkaOf(ctx, env)
-		if err != nil {
-			return nil, err
-		}
-		if needed, err = kafka.Truncated(ctx, cfg, event.TopicBaseRepos); err != nil {
-			return nil, err
-		}
-	}
-	if !needed {
-		return nil, nil
-	}
-	s, err := openStores(ctx, env)
+// days computes closed days again: write, audit, publish.
+func (r *reprocessCommand) days(ctx context.Context, runner pipeline.Runner, s *pipeline.Pipeline, d *reprocess.Draft) error {
+	order, err := r.order()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func(ctx context.Context, each func([]*event.RepoObserved) error) (string, map[int32]int64, error) {
-		defer s.close()
-		at, err := sinkiceberg.ReadObserved(ctx, s.cold, nil, each)
-		return at.TopicID, at.Next, err
-	}, nil
+	began := time.Now()
+	// Records that are still on their way would be missing from the days.
+	waiting, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	if _, err := s.WaitAtRest(waiting, runner); err != nil {
+		return err
+	}
+	bar := newBar("reprocess", "days")
+	out, err := d.Run(ctx, order, func(done, all int) { bar.show(int64(done), int64(all)) })
+	bar.close()
+	if err != nil {
+		return err
+	}
+	return r.report(out, time.Since(began).Seconds())
 }
 
-// newBar is a progress bar on a terminal, and nothing elsewhere.
-func newBar(what, of string) *progressbar.ProgressBar {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return progressbar.DefaultSilent(-1)
+// order reads the days and refuses those that are not over.
+func (r *reprocessCommand) order() (o reprocess.Order, err error) {
+	if r.To == "" {
+		r.To = r.From
 	}
-	return progressbar.NewOptions64(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(of), progressbar.OptionClearOnFinish())
+	for _, day := range []string{r.From, r.To} {
+		if at, err := time.Parse(time.DateOnly, day); err != nil || at.Format(time.DateOnly) != day {
+			return o, fmt.Errorf("invalid day %q: want YYYY-MM-DD", day)
+		}
+	}
+	o = reprocess.Order{From: sinkiceberg.Day(r.From), To: sinkiceberg.Day(r.To), Hold: r.Hold, Timeout: r.Timeout}
+	if today := sinkiceberg.DayOf(time.Now()); o.To >= today {
+		return o, fmt.Errorf("day %s is not over: want one before %s", o.To, today)
+	}
+	return o, nil
+}
+
+func (r *reprocessCommand) report(out *reprocess.Outcome, seconds float64) error {
+	if r.JSON {
+		err := printJSON(struct {
+			*reprocess.Outcome
+			Seconds float64 `json:"seconds"`
+		}{out, seconds})
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Printf("%s to %s: %s rows, %s days computed in %.1f s\n", out.From, out.To, count(out.Rows), count(int64(out.Computed)), seconds)
+		switch {
+		case len(out.Differences) > 0:
+			for _, what := range out.Differences[:min(len(out.Differences), shown)] {
+				fmt.Println("  " + what)
+			}
+			fmt.Println("The audit found differences: the draft is dropped, nothing is published.")
+		case out.Published:
+			fmt.Printf("published: %s days have changed\n", count(int64(len(out.Changed))))
+		default:
+			fmt.Println("audited and held: the same command without --hold publishes, --drop removes it")
+		}
+	}
+	if len(out.Differences) > 0 {
+		return exitStatus(1)
+	}
+	return nil
 }

@@ -8,10 +8,10 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/m7pulse/m7pulse/deadletters"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
-	"github.com/m7pulse/m7pulse/shared/audit"
 )
 
 type statusCommand struct {
@@ -39,7 +39,7 @@ func (s *statusCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	letters, err := audit.DeadLetters(ctx, cfg)
+	letters, err := deadletters.Waiting(ctx, cfg)
 	if err != nil {
 		return err
 	}

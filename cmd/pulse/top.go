@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	"github.com/m7pulse/m7pulse/ranking"
 )
 
 type topCommand struct {
@@ -23,17 +22,28 @@ type topCommand struct {
 // maxEach bounds the repositories of one company in a ranking.
 const maxEach = 1000
 
+// checkDays refuses a series of no days, or of more than a screen shows.
+func checkDays(days int) error {
+	if days < 2 || days > 366 {
+		return errors.New("--days must be 2 to 366")
+	}
+	return nil
+}
+
 // Run reads the ranking from ClickHouse.
 func (t *topCommand) Run(ctx context.Context, p *place) error {
 	if t.Each < 1 || t.Each > maxEach {
 		return fmt.Errorf("--each %d: want 1 to %d", t.Each, maxEach)
+	}
+	if err := checkDays(t.Days); err != nil {
+		return err
 	}
 	conn, err := p.hotStore()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	movers, err := topMovers(ctx, conn, t.Window, t.Each)
+	movers, err := ranking.Movers(ctx, conn, t.Window, t.Each)
 	if err != nil {
 		return err
 	}
@@ -52,69 +62,16 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 		return t.print(out, movers)
 	}
 	for _, m := range movers {
-		days, err := starsOf(ctx, conn, m.RepoID, t.Days)
+		days, err := ranking.Stars(ctx, conn, m.RepoID, t.Days)
 		if err != nil {
 			return err
 		}
-		out.shown = append(out.shown, table.Row{m.Company, m.label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(days)})
+		out.shown = append(out.shown, table.Row{m.Company, m.Label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(days)})
 	}
 	return t.print(out, movers)
 }
 
-// mover is one repository in a ranking.
-type mover struct {
-	Company    string
-	Repository string
-	RepoID     int64
-	Former     bool // another repository has its name now
-	Language   string
-	Stars      int64
-	Window     string
-	Delta      *int64   // net stars over the window
-	PerDay     *float64 // by which it is ranked
-	ObservedAt time.Time
-}
-
-// MarshalJSON names the figures as every table and command does.
-func (m mover) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{
-		"company": m.Company, "repository": m.Repository, "repo_id": m.RepoID, "language": m.Language, "stars": m.Stars,
-		"stars_delta_" + m.Window: m.Delta, "stars_per_day_" + m.Window: m.PerDay, "observed_at": m.ObservedAt,
-	})
-}
-
-// label is the repository's name, with its id if another has that name now.
-func (m mover) label() string { return label(m.Repository, m.RepoID, m.Former) }
-
-// topMovers ranks the repositories of each company by stars per day over a
-// window. Only repositories observed in the three days before the newest
-// observation take part: a rate of one that is no longer read is out of date.
-func topMovers(ctx context.Context, conn driver.Conn, window string, each int) ([]mover, error) {
-	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil || empty {
-		return nil, err
-	}
-	rows, err := conn.Query(ctx, `
-		SELECT ifNull(company, owner) AS company_, name_with_owner, repo_id, former, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
-		FROM `+standingRepos+`
-		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
-		ORDER BY company_, rate DESC NULLS LAST, stars DESC, repo_id
-		LIMIT ? BY company_`, each)
-	if err != nil {
-		return nil, fmt.Errorf("rank the repositories: %w", err)
-	}
-	defer rows.Close()
-	var out []mover
-	for rows.Next() {
-		m := mover{Window: window}
-		if err := rows.Scan(&m.Company, &m.Repository, &m.RepoID, &m.Former, &m.Language, &m.Stars, &m.Delta, &m.PerDay, &m.ObservedAt); err != nil {
-			return nil, fmt.Errorf("rank the repositories: %w", err)
-		}
-		out = append(out, m)
-	}
-	return out, rows.Err()
-}
-
-func printMovers(window string, movers []mover) {
+func printMovers(window string, movers []ranking.Mover) {
 	if len(movers) == 0 {
 		fmt.Println("nothing has been observed yet")
 		return
@@ -138,7 +95,7 @@ func printMovers(window string, movers []mover) {
 			company = ""
 		}
 		before = m.Company
-		t.AppendRow(table.Row{company, m.label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay)})
+		t.AppendRow(table.Row{company, m.Label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay)})
 	}
 	t.Render()
 }

@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -18,6 +13,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/ranking"
 	"github.com/m7pulse/m7pulse/replay"
 )
 
@@ -55,7 +52,7 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	if err := errors.Join(checkStart(ctx, p), p.home.CheckKind(kind)); err != nil {
 		return err
 	}
-	if err := keepKinds(ctx, p.env, kind); err != nil {
+	if err := pipeline.KeepKind(ctx, p.env, kind); err != nil {
 		return err
 	}
 	quiet()
@@ -137,15 +134,15 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 // it has gone through all stages.
 func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 	file := filepath.Join(p.root, recording)
-	state, err := readReplayState(p.home, file)
+	state, err := p.home.Replayed(file)
 	if err != nil {
 		return err
 	}
-	st, err := openStores(ctx, s.Env)
+	st, err := pipeline.Open(ctx, s.Env)
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer closeStores(st)
 	if state.Done {
 		fmt.Println("The recording was replayed before; nothing is replayed twice.")
 	}
@@ -158,20 +155,23 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 			return err
 		}
 		defer to.Close()
-		if sent, err = send(ctx, sending{file: file, skip: state.Sent, pace: &replay.Pace{}, to: to, durable: func(at int) error {
+		bar := newBar("replay "+file, "events")
+		sent, err = replay.File{Path: file, Skip: state.Sent, Pace: &replay.Pace{}, To: to, Sent: bar.step, Durable: func(at int) error {
 			state.Sent = at
-			return state.write(p.home)
-		}}); err != nil {
+			return p.home.NoteReplayed(state)
+		}}.Send(ctx)
+		bar.close()
+		if err != nil {
 			return err
 		}
 		state.Done = true
-		if err := state.write(p.home); err != nil {
+		if err := p.home.NoteReplayed(state); err != nil {
 			return err
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	if _, err := st.waitAtRest(waiting, p.home, stack.NewControl(s.Env)); err != nil {
+	if _, err := st.WaitAtRest(waiting, p.runner(s.Env)); err != nil {
 		return err
 	}
 	if sent > 0 {
@@ -183,13 +183,13 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 
 // movers shows the first tables and the audit.
 func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
-	st, err := openStores(ctx, s.Env)
+	st, err := pipeline.Open(ctx, s.Env)
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer closeStores(st)
 	for _, window := range []string{"7d", "30d"} {
-		movers, err := topMovers(ctx, st.hot, window, 3)
+		movers, err := ranking.Movers(ctx, st.Hot, window, 3)
 		if err != nil {
 			return err
 		}
@@ -197,15 +197,15 @@ func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
 		printMovers(window, movers)
 	}
 	fmt.Println()
-	at, err := st.takeSnapshot(ctx)
+	at, err := st.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	report, err := st.audit(ctx, at)
+	report, err := st.Audit(ctx, at)
 	if err != nil {
 		return err
 	}
-	report.print()
+	printReport(report)
 	return nil
 }
 
@@ -216,58 +216,4 @@ func addresses(s *stack.Stack) {
 		t.AppendRow(table.Row{v.Name, v.Kind, v.Address})
 	}
 	t.Render()
-}
-
-// replayState is how much of the recording was replayed into a home.
-type replayState struct {
-	Recording string `json:"recording"` // sha256
-	Sent      int    `json:"sent"`      // events that are safe in Kafka
-	Done      bool   `json:"done"`
-}
-
-func readReplayState(home stack.Home, file string) (replayState, error) {
-	digest, err := digestOf(file)
-	if err != nil {
-		return replayState{}, fmt.Errorf("read the recording: %w", err)
-	}
-	b, err := os.ReadFile(filepath.Join(string(home), "recording.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return replayState{Recording: digest}, nil
-	}
-	var state replayState
-	if err == nil {
-		err = json.Unmarshal(b, &state)
-	}
-	if err != nil {
-		return replayState{}, fmt.Errorf("read how much was replayed: %w", err)
-	}
-	if state.Recording != digest {
-		return replayState{Recording: digest}, nil
-	}
-	return state, nil
-}
-
-func (f replayState) write(home stack.Home) error {
-	b, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(string(home), "recording.json")
-	if err := os.WriteFile(path+".tmp", b, 0o644); err != nil {
-		return fmt.Errorf("note how much was replayed: %w", err)
-	}
-	return os.Rename(path+".tmp", path)
-}
-
-func digestOf(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -60,7 +60,7 @@ func (h Home) Kind() (Kind, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("read what kind of data the home holds: %w", err)
 	}
-	if _, err := os.Stat(h.path("recording.json")); err == nil { // of a version that noted no kind
+	if _, err := os.Stat(h.path(recordingFile)); err == nil { // of a version that noted no kind
 		return Recorded, nil
 	}
 	return "", nil

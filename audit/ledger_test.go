@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"testing"
@@ -7,16 +7,14 @@ import (
 )
 
 func TestAFailedSweepMakesAnAuditUnclean(t *testing.T) {
-	a := accounts{base: account(t, "abc"), processed: account(t, "abc"), hot: account(t, "abc"), raw: account(t, "abc"), cold: account(t, "abc")}
+	a := accounts{base: counted(t, "abc"), processed: counted(t, "abc"), tables: tables(t, "abc", "abc", "abc"), ledger: Ledger{}}
 	line := func(id, owner, status string) event.OwnerSwept {
 		return event.OwnerSwept{SweepID: id, Owner: owner, Status: status, Reason: new("bad credentials")}
 	}
-	ledger := map[string][]event.OwnerSwept{}
-	add := func(l event.OwnerSwept) { ledger[l.SweepID] = append(ledger[l.SweepID], l) }
+	add := func(l event.OwnerSwept) { a.ledger[l.SweepID] = append(a.ledger[l.SweepID], l) }
 	check := func(want ...string) {
 		t.Helper()
-		r := &report{}
-		r.compare(a, ledger)
+		r := newReport(a)
 		if len(r.FailedSweeps) != len(want) || r.Clean != (len(want) == 0) || len(r.Differences) != 0 {
 			t.Fatalf("failed %+v, clean %v, differences %q; want %q failed", r.FailedSweeps, r.Clean, r.Differences, want)
 		}

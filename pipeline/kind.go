@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/kafka"
-	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // kindLimit is how long a store may take to say, or to note, what it holds.
@@ -29,10 +28,10 @@ type kindStore interface {
 	KeepKind(ctx context.Context, kind string) error
 }
 
-// keepKinds notes the kind of the stack that is started in every store whose
+// KeepKind notes the kind of the stack that is started in every store whose
 // address is given. If one of them holds another kind, it refuses the start and
 // changes none.
-func keepKinds(ctx context.Context, env map[string]string, kind stack.Kind) error {
+func KeepKind(ctx context.Context, env map[string]string, kind stack.Kind) error {
 	ctx, cancel := context.WithTimeout(ctx, kindLimit)
 	defer cancel()
 	stores, closers, err := openKindStores(ctx, env)
@@ -95,11 +94,11 @@ func openKindStores(ctx context.Context, env map[string]string) (stores map[stri
 		closers = append(closers, conn.Close)
 	}
 	if env["ICEBERG_CATALOG_URI"] != "" {
-		at, err := serve.Load[coldConfig](ctx, env)
+		at, err := IcebergLocation(ctx, env)
 		if err != nil {
 			return stores, closers, err
 		}
-		catalog, closeCatalog, err := sinkiceberg.Open(ctx, at.Location)
+		catalog, closeCatalog, err := sinkiceberg.Open(ctx, at)
 		if err != nil {
 			return stores, closers, fmt.Errorf("ICEBERG_CATALOG_URI: %w", err)
 		}

@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"cmp"
@@ -11,35 +11,34 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	"github.com/m7pulse/m7pulse/shared/audit"
+	account "github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 const (
-	// maxRowsRead bounds the rows of a store that are searched for differences:
+	// maxRowsRead bounds the rows of a table that are searched for differences:
 	// those of the first days that differ, but at least one day's.
 	maxRowsRead = 1_000_000
 	// maxListed bounds the rows that are listed.
 	maxListed = 1_000
 )
 
-// differing is an observation that not every store holds exactly once and with the
-// same values.
-type differing struct {
+// Row is an observation that not every table holds exactly once and with the same
+// values.
+type Row struct {
 	RepoID     int64     `json:"repo_id"`
 	ObservedAt time.Time `json:"observed_at"`
-	What       string    `json:"what"`
+	What       string    `json:"what"` // is wrong
 }
 
 // firstDiffering returns the first days that differ, together no more than a number
 // of rows, but at least one day.
-func (r *report) firstDiffering(rows int64) (days []string) {
+func (r *Report) firstDiffering(rows int64) (days []string) {
 	for _, d := range r.Days {
 		if d.Equal {
 			continue
 		}
-		n := max(d.Kafka, d.stored)
+		n := max(d.Kafka, d.stored())
 		if len(days) > 0 && rows < n {
 			break
 		}
@@ -50,34 +49,37 @@ func (r *report) firstDiffering(rows int64) (days []string) {
 }
 
 // differingRows finds the rows that differ on some days. It reads Kafka once more,
-// and those days of the stores.
-func (s *stores) differingRows(ctx context.Context, at *snapshot, days []string, truncated bool) ([]differing, error) {
+// and those days of the tables.
+func differingRows(ctx context.Context, log Log, at Moment, truncated bool, days []string) ([]Row, error) {
 	if len(days) == 0 {
-		return []differing{}, nil
+		return []Row{}, nil
 	}
-	base, processed, hot, raw, cold := audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days), audit.NewListing(days)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return audit.ReadBase(ctx, s.kafka, at.ends, s.codec, s.purged, base) })
-	group.Go(func() error { return audit.ReadProcessed(ctx, s.kafka, at.ends, s.codec, s.purged, processed) })
-	group.Go(func() error { return sinkclickhouse.List(ctx, s.hot, days, at.hot, hot) })
-	group.Go(func() error { return at.raw.Account(ctx, days, raw) })
-	group.Go(func() error { return at.cold.Account(ctx, days, cold) })
+	holdings := []holding{
+		{name: "Kafka", details: true, repeats: true, truncated: truncated},
+		{name: "Kafka, processed", details: true, velocities: true, repeats: true, truncated: truncated},
+	}
+	for _, t := range at.Tables {
+		d := t.Describe()
+		holdings = append(holdings, holding{name: d.String(), details: d.Details, velocities: d.Velocities})
+	}
+	for i := range holdings {
+		holdings[i].listing = account.NewListing(days)
+	}
+	base, processed, tables := holdings[0].listing, holdings[1].listing, holdings[2:]
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() error { return log.readBase(within, at.Ends, base) })
+	group.Go(func() error { return log.readProcessed(within, at.Ends, processed) })
+	eachTable(group, at.Tables, func(i int, t Table) error { return t.List(within, days, tables[i].listing) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return describe([]holding{
-		{store: "Kafka", listing: base, details: true, repeats: true, truncated: truncated},
-		{store: "Kafka, processed", listing: processed, details: true, velocities: true, repeats: true, truncated: truncated},
-		{store: "ClickHouse", listing: hot, velocities: true},
-		{store: "Iceberg base_repos", listing: raw, details: true},
-		{store: "Iceberg processed_repos", listing: cold, details: true, velocities: true},
-	}), nil
+	return describe(holdings), nil
 }
 
-// holding is what a store holds of the days that are compared.
+// holding is what a topic or table holds of the days that are compared.
 type holding struct {
-	store      string
-	listing    *audit.Listing
+	name       string
+	listing    *account.Listing
 	details    bool // it has all of an observation
 	velocities bool
 	repeats    bool // a row may be there more than once
@@ -85,7 +87,7 @@ type holding struct {
 }
 
 // describe says what is wrong with each observation, in the order of time.
-func describe(all []holding) []differing {
+func describe(all []holding) []Row {
 	keys := map[repo.Key]bool{}
 	for _, h := range all {
 		for k := range h.listing.Rows {
@@ -95,7 +97,7 @@ func describe(all []holding) []differing {
 	sorted := slices.SortedFunc(maps.Keys(keys), func(a, b repo.Key) int {
 		return cmp.Or(cmp.Compare(a.ObservedAt, b.ObservedAt), cmp.Compare(a.ID, b.ID))
 	})
-	out := []differing{}
+	out := []Row{}
 	for _, k := range sorted {
 		var missing, twice []string
 		observed, details, velocities := map[uint64][]string{}, map[uint64][]string{}, map[uint64][]string{}
@@ -103,17 +105,17 @@ func describe(all []holding) []differing {
 			row := h.listing.Rows[k]
 			switch {
 			case row.Copies == 0 && !h.truncated:
-				missing = append(missing, h.store)
+				missing = append(missing, h.name)
 			case row.Copies > 1 && !h.repeats:
-				twice = append(twice, h.store)
+				twice = append(twice, h.name)
 			}
 			if row.Copies > 0 {
-				observed[row.Observed] = append(observed[row.Observed], h.store)
+				observed[row.Observed] = append(observed[row.Observed], h.name)
 				if h.details {
-					details[row.Details] = append(details[row.Details], h.store)
+					details[row.Details] = append(details[row.Details], h.name)
 				}
 				if h.velocities {
-					velocities[row.Velocity] = append(velocities[row.Velocity], h.store)
+					velocities[row.Velocity] = append(velocities[row.Velocity], h.name)
 				}
 			}
 		}
@@ -135,7 +137,7 @@ func describe(all []holding) []differing {
 		if len(what) == 0 {
 			continue
 		}
-		out = append(out, differing{RepoID: k.ID, ObservedAt: time.UnixMilli(k.ObservedAt).UTC(), What: strings.Join(what, "; ")})
+		out = append(out, Row{RepoID: k.ID, ObservedAt: time.UnixMilli(k.ObservedAt).UTC(), What: strings.Join(what, "; ")})
 		if len(out) == maxListed {
 			break
 		}
@@ -143,7 +145,7 @@ func describe(all []holding) []differing {
 	return out
 }
 
-// minority names the stores that differ, group by group; the largest group is named
+// minority names the holders that differ, group by group; the largest group is named
 // last, as what they differ from.
 func minority(bySum map[uint64][]string) string {
 	groups := slices.SortedFunc(maps.Values(bySum), func(a, b []string) int {

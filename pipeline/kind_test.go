@@ -1,4 +1,4 @@
-package main
+package pipeline_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
 )
 
 // TestStoresThatAreSharedKeepTheirKind: two homes of different kinds that are
@@ -28,7 +29,7 @@ func TestStoresThatAreSharedKeepTheirKind(t *testing.T) {
 		"ICEBERG_CATALOG_URI": {"ICEBERG_CATALOG_URI": "sqlite://" + filepath.Join(dir, "catalog.db"), "ICEBERG_WAREHOUSE": "file://" + filepath.Join(dir, "warehouse")},
 	} {
 		for _, kind := range []stack.Kind{"recorded", "emulated", "recorded"} {
-			err := keepKinds(t.Context(), env, kind)
+			err := pipeline.KeepKind(t.Context(), env, kind)
 			if refused := errors.Is(err, stack.ErrKind) && strings.Contains(err.Error(), name); refused != (kind != "recorded") || !refused && err != nil {
 				t.Errorf("%s is started as %s: %v", name, kind, err)
 			}
@@ -37,7 +38,7 @@ func TestStoresThatAreSharedKeepTheirKind(t *testing.T) {
 	// A start that one store refuses leaves no note in another.
 	other := miniredis.RunT(t)
 	both := map[string]string{"REDIS_URL": "redis://" + other.Addr(), "KAFKA_BROKERS": strings.Join(broker.ListenAddrs(), ",")}
-	if err := keepKinds(t.Context(), both, "emulated"); !errors.Is(err, stack.ErrKind) {
+	if err := pipeline.KeepKind(t.Context(), both, "emulated"); !errors.Is(err, stack.ErrKind) {
 		t.Fatal(err)
 	}
 	if keys := other.Keys(); len(keys) != 0 {

@@ -1,8 +1,9 @@
-package main
+// Package ranking reads from ClickHouse how fast repositories and groups of them
+// move.
+package ranking
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,17 +14,8 @@ import (
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
-// hotStore opens the ClickHouse of the stack that is up.
-func (p *place) hotStore() (driver.Conn, error) {
-	env, err := p.home.ReadEnv()
-	if err != nil {
-		return nil, err
-	}
-	return sinkclickhouse.Open(env["CLICKHOUSE_URL"])
-}
-
-// rankedSeries is the newest state of a repository, with its last days.
-type rankedSeries struct {
+// Series is the newest state of a repository, with its last days.
+type Series struct {
 	Name       string     `json:"repository"`
 	RepoID     int64      `json:"repo_id"`
 	Former     bool       `json:"former"` // another repository has its name now
@@ -39,13 +31,15 @@ type rankedSeries struct {
 	Days       []*float64 `json:"days"` // the series, oldest first; null where nothing was read
 }
 
-// standingRepos is the newest state of each repository, one row an id. If several
+// newestRows is the newest state of each repository, one row an id. If several
 // have had one name, it belongs to the one observed last; the others are former:
 // deleted, renamed or moved.
-const standingRepos = `(SELECT *, stars_per_day_1h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
+const newestRows = `(SELECT *, stars_per_day_1h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
 		FROM pulse.github_processed_repos FINAL)`
 
-// label is a repository's name, with its id if another has that name now.
+// Label is the repository's name, with its id if another has that name now.
+func (s Series) Label() string { return label(s.Name, s.RepoID, s.Former) }
+
 func label(name string, id int64, former bool) string {
 	if former {
 		return fmt.Sprintf("%s (repo_id %d)", name, id)
@@ -53,14 +47,11 @@ func label(name string, id int64, former bool) string {
 	return name
 }
 
-// repositories reads the newest state of some repositories, in the order asked for,
+// Repositories reads the newest state of some repositories, in the order asked for,
 // each with its stars of the last days before the newest observation of all. A
 // repository is named by owner/name, which is the one that has the name now, or by
-// its repo_id.
-func repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]rankedSeries, error) {
-	if days < 2 || days > 366 {
-		return nil, errors.New("--days must be 2 to 366")
-	}
+// its repo_id. days is 2 or more.
+func Repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]Series, error) {
 	empty, err := sinkclickhouse.Empty(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -71,14 +62,14 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	rows, err := conn.Query(ctx, `
 		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at,
 			lower(name_with_owner) AS name_, repo_id, former
-		FROM `+standingRepos+` WHERE name_ IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
+		FROM `+newestRows+` WHERE name_ IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
 	if err != nil {
 		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
 	defer rows.Close()
-	found := map[string]rankedSeries{}
+	found := map[string]Series{}
 	for rows.Next() {
-		var s rankedSeries
+		var s Series
 		var name string
 		if err := rows.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &name, &s.RepoID, &s.Former); err != nil {
 			return nil, fmt.Errorf("read the repositories: %w", err)
@@ -91,13 +82,13 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
-	var out []rankedSeries
+	var out []Series
 	for _, name := range lowered(names) {
 		s, ok := found[name]
 		if !ok {
 			return nil, fmt.Errorf("no repository %s has been observed: want owner/name or a repo_id", name)
 		}
-		if s.Days, err = starsOf(ctx, conn, s.RepoID, days); err != nil {
+		if s.Days, err = Stars(ctx, conn, s.RepoID, days); err != nil {
 			return nil, err
 		}
 		out = append(out, s)
@@ -105,13 +96,13 @@ func repositories(ctx context.Context, conn driver.Conn, names []string, days in
 	return out, nil
 }
 
-// starsOf reads the stars of one repository on each of the last days.
-func starsOf(ctx context.Context, conn driver.Conn, id int64, days int) ([]*float64, error) {
+// Stars reads the stars of one repository on each of the last days.
+func Stars(ctx context.Context, conn driver.Conn, id int64, days int) ([]*float64, error) {
 	return daysOf(ctx, conn, days, "toFloat64(argMax(stars, (observed_at, revision)))", "repo_id = ?", id)
 }
 
-// newestDay is the day of the newest reading of all, the last of daysOf.
-func newestDay(ctx context.Context, conn driver.Conn) (day time.Time, err error) {
+// NewestDay is the day of the newest reading of all, the last of daysOf.
+func NewestDay(ctx context.Context, conn driver.Conn) (day time.Time, err error) {
 	if err := conn.QueryRow(ctx, `SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries`).Scan(&day); err != nil {
 		return day, fmt.Errorf("read the newest day: %w", err)
 	}

@@ -1,4 +1,6 @@
-package main
+// Package reprocess computes again what follows from the observations: the rows of
+// closed days in both stores, and the histories in Redis.
+package reprocess
 
 import (
 	"context"
@@ -7,34 +9,37 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"slices"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/lease"
-	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-// draft is days that were computed again and are not published yet, in both stores.
-type draft struct {
-	cold *sinkiceberg.Draft
-	hot  *sinkclickhouse.Draft
+// Draft is days that were computed again and are not published yet, in both stores.
+type Draft struct {
+	kafka kafka.Config
+	cold  *sinkiceberg.Draft
+	hot   *sinkclickhouse.Draft
 }
 
-func openDraft(ctx context.Context, s *stores, env map[string]string) (*draft, error) {
-	at, err := serve.Load[coldConfig](ctx, env)
+// ErrRunning says that another process works on the draft.
+var ErrRunning = errors.New("another pulse reprocess is running")
+
+// OpenDraft opens the draft of a pipeline, which may be empty.
+func OpenDraft(ctx context.Context, p *pipeline.Pipeline, env map[string]string) (*Draft, error) {
+	at, err := pipeline.IcebergLocation(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	cold, err := sinkiceberg.OpenDraft(ctx, s.cold, at.Location)
+	cold, err := sinkiceberg.OpenDraft(ctx, p.Cold, at)
 	if err != nil {
 		return nil, err
 	}
@@ -42,31 +47,41 @@ func openDraft(ctx context.Context, s *stores, env map[string]string) (*draft, e
 	if err != nil {
 		return nil, errors.Join(err, cold.Close())
 	}
-	return &draft{cold, hot}, nil
+	return &Draft{p.Log.Kafka, cold, hot}, nil
 }
 
-// lock keeps other processes from the draft until release is called or the context
-// that it returns has ended.
-func (d *draft) lock(ctx context.Context) (context.Context, func(), error) {
+// Lock keeps other processes from the draft until release is called or the context
+// that it returns has ended. It fails with ErrRunning if one has the draft.
+func (d *Draft) Lock(ctx context.Context) (context.Context, func(), error) {
 	ctx, release, err := d.hot.Lock(ctx)
 	if held := new(lease.Held); errors.As(err, &held) {
-		return nil, nil, errors.New("another pulse reprocess is running")
+		return nil, nil, ErrRunning
 	}
 	return ctx, release, err
 }
 
-func (d *draft) close() {
+// Close ends the connections. The draft stays.
+func (d *Draft) Close() error {
 	if err := errors.Join(d.cold.Close(), d.hot.Close()); err != nil {
-		fmt.Println("close the draft:", err)
+		return fmt.Errorf("close the draft: %w", err)
 	}
+	return nil
 }
 
-func (d *draft) drop(ctx context.Context) error {
+// Drop removes the draft. What is published stays as it is.
+func (d *Draft) Drop(ctx context.Context) error {
 	return errors.Join(d.hot.Drop(ctx), d.cold.Drop(ctx))
 }
 
-// reprocessed is the outcome, and what is printed as JSON.
-type reprocessed struct {
+// Order says what to compute again.
+type Order struct {
+	From, To sinkiceberg.Day // closed days: no record of them may be on its way
+	Hold     bool            // leave the audited draft unpublished
+	Timeout  time.Duration   // of the wait for the sink of ClickHouse to be at rest
+}
+
+// Outcome is what became of an order.
+type Outcome struct {
 	From        string   `json:"from"`
 	To          string   `json:"to"`
 	Computed    int      `json:"days_computed"` // the others are from an earlier run
@@ -74,98 +89,49 @@ type reprocessed struct {
 	Changed     []string `json:"changed_days"`  // in either store
 	Published   bool     `json:"published"`
 	Differences []string `json:"differences"` // that the audit found: nothing is published
-	Seconds     float64  `json:"seconds"`
 }
 
-// days computes closed days again: write, audit, publish.
-func (r *reprocessCommand) days(ctx context.Context, p *place, env map[string]string, s *stores, d *draft) error {
-	from, to, err := r.span()
-	if err != nil {
-		return err
-	}
+// Run writes the days, audits them, and publishes them. If the audit finds
+// differences, it drops the draft instead. It may be stopped and run again: days that
+// the same program has computed before are not computed again. progress is called
+// with the steps done and to do.
+func (d *Draft) Run(ctx context.Context, o Order, progress func(done, all int)) (*Outcome, error) {
 	code, err := program()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	began := time.Now()
-	// Records that are still on their way would be missing from the days.
-	waiting, cancel := context.WithTimeout(ctx, r.Timeout)
-	defer cancel()
-	if _, err := s.waitAtRest(waiting, p.home, stack.NewControl(env)); err != nil {
-		return err
-	}
-	todo, err := d.cold.Begin(ctx, from, to, code)
+	todo, err := d.cold.Begin(ctx, o.From, o.To, code)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	bar := newBar("reprocess", "days")
-	defer bar.Close()
-	bar.ChangeMax64(int64(2*len(from.Until(to)) + len(todo)))
-	out := reprocessed{From: string(from), To: string(to), Computed: len(todo), Changed: []string{}, Differences: []string{}}
-	if err := d.write(ctx, todo, bar); err != nil {
-		return err
+	days := o.From.Until(o.To)
+	steps, done := 2*len(days)+len(todo), 0
+	step := func(n int) {
+		done += n
+		progress(done, steps)
 	}
-	if out.Differences, out.Rows, err = d.audit(ctx, from.Until(to), bar); err != nil {
-		return err
+	step(0)
+	out := &Outcome{From: string(o.From), To: string(o.To), Computed: len(todo), Changed: []string{}, Differences: []string{}}
+	if err := d.write(ctx, todo, step); err != nil {
+		return nil, err
 	}
-	switch {
-	case len(out.Differences) > 0:
-		if err := d.drop(ctx); err != nil {
-			return err
-		}
-	case !r.Hold:
-		if out.Changed, err = d.publish(ctx, r.Timeout, s, from.Until(to), bar); err != nil {
-			return err
-		}
-		if err := d.drop(ctx); err != nil {
-			return err
-		}
-		out.Published = true
-	}
-	out.Seconds = time.Since(began).Seconds()
-	return r.report(out)
-}
-
-func (r *reprocessCommand) report(out reprocessed) error {
-	if r.JSON {
-		if err := printJSON(out); err != nil {
-			return err
-		}
-	} else {
-		fmt.Printf("%s to %s: %s rows, %s days computed in %.1f s\n", out.From, out.To, count(out.Rows), count(int64(out.Computed)), out.Seconds)
-		switch {
-		case len(out.Differences) > 0:
-			for _, what := range out.Differences[:min(len(out.Differences), 20)] {
-				fmt.Println("  " + what)
-			}
-			fmt.Println("The audit found differences: the draft is dropped, nothing is published.")
-		case out.Published:
-			fmt.Printf("published: %s days have changed\n", count(int64(len(out.Changed))))
-		default:
-			fmt.Println("audited and held: the same command without --hold publishes, --drop removes it")
-		}
+	if out.Differences, out.Rows, err = d.audit(ctx, days, step); err != nil {
+		return nil, err
 	}
 	if len(out.Differences) > 0 {
-		return exitStatus(1)
+		return out, d.Drop(ctx)
 	}
-	return nil
-}
-
-// span reads the days and refuses those that are not over.
-func (r *reprocessCommand) span() (from, to sinkiceberg.Day, err error) {
-	if r.To == "" {
-		r.To = r.From
+	if o.Hold {
+		return out, nil
 	}
-	for _, day := range []string{r.From, r.To} {
-		if at, err := time.Parse(time.DateOnly, day); err != nil || at.Format(time.DateOnly) != day {
-			return "", "", fmt.Errorf("invalid day %q: want YYYY-MM-DD", day)
-		}
+	if out.Changed, err = d.publish(ctx, o.Timeout, days, step); err != nil {
+		return nil, err
 	}
-	from, to = sinkiceberg.Day(r.From), sinkiceberg.Day(r.To)
-	if today := sinkiceberg.DayOf(time.Now()); to >= today {
-		return "", "", fmt.Errorf("day %s is not over: want one before %s", to, today)
+	if err := d.Drop(ctx); err != nil {
+		return nil, err
 	}
-	return from, to, nil
+	out.Published = true
+	return out, nil
 }
 
 // program identifies the code that computes: another program may make other rows.
@@ -187,7 +153,7 @@ func program() (string, error) {
 }
 
 // write computes days, in order, from the observations before them.
-func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progressbar.ProgressBar) error {
+func (d *Draft) write(ctx context.Context, days []sinkiceberg.Day, step func(int)) error {
 	if len(days) == 0 {
 		return nil
 	}
@@ -213,14 +179,14 @@ func (d *draft) write(ctx context.Context, days []sinkiceberg.Day, bar *progress
 		if err := d.cold.Write(ctx, batch, rows); err != nil {
 			return err
 		}
-		_ = bar.Add(len(batch)) // a bar that cannot be drawn stops nothing
+		step(len(batch))
 	}
 	return nil
 }
 
 // compute makes the rows of a day, for a share of its repositories at a time, so
 // that a day of any size fits into memory.
-func (d *draft) compute(ctx context.Context, past *aggregate.Past, day sinkiceberg.Day) iter.Seq2[[]*event.RepoProcessed, error] {
+func (d *Draft) compute(ctx context.Context, past *aggregate.Past, day sinkiceberg.Day) iter.Seq2[[]*event.RepoProcessed, error] {
 	return func(yield func([]*event.RepoProcessed, error) bool) {
 		shares := uint64(d.cold.Size(day)/sinkiceberg.DraftChunk + 1)
 		now := time.Now().UTC().Truncate(time.Millisecond)
@@ -257,7 +223,7 @@ func (d *draft) compute(ctx context.Context, past *aggregate.Past, day sinkicebe
 
 // audit checks what was written to Iceberg, writes it to ClickHouse too, and checks
 // that.
-func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progressbar.ProgressBar) (differences []string, rows int64, err error) {
+func (d *Draft) audit(ctx context.Context, days []sinkiceberg.Day, step func(int)) (differences []string, rows int64, err error) {
 	if err := d.hot.Begin(ctx); err != nil {
 		return nil, 0, err
 	}
@@ -265,7 +231,7 @@ func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progress
 	var pending []*event.RepoProcessed
 	differences, err = d.cold.Audit(ctx, func(day sinkiceberg.Day, some []*event.RepoProcessed) error {
 		if wrote[string(day)] == 0 {
-			_ = bar.Add(1) // a bar that cannot be drawn stops nothing
+			step(1)
 		}
 		wrote[string(day)] += int64(len(some))
 		rows += int64(len(some))
@@ -296,7 +262,7 @@ func (d *draft) audit(ctx context.Context, days []sinkiceberg.Day, bar *progress
 }
 
 // publish overwrites the days, first in Iceberg, then in ClickHouse.
-func (d *draft) publish(ctx context.Context, timeout time.Duration, s *stores, days []sinkiceberg.Day, bar *progressbar.ProgressBar) ([]string, error) {
+func (d *Draft) publish(ctx context.Context, timeout time.Duration, days []sinkiceberg.Day, step func(int)) ([]string, error) {
 	changed := map[string]bool{}
 	cold, err := d.cold.Publish(ctx)
 	if err != nil {
@@ -305,7 +271,7 @@ func (d *draft) publish(ctx context.Context, timeout time.Duration, s *stores, d
 	for _, day := range cold {
 		changed[string(day)] = true
 	}
-	ends, err := kafka.Ends(ctx, s.kafka, event.TopicProcessedRepos)
+	ends, err := kafka.Ends(ctx, d.kafka, event.TopicProcessedRepos)
 	if err != nil {
 		return nil, err
 	}
@@ -315,14 +281,14 @@ func (d *draft) publish(ctx context.Context, timeout time.Duration, s *stores, d
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	hot, err := d.hot.Publish(ctx, partitions, names(days), func(string) { _ = bar.Add(1) })
+	hot, err := d.hot.Publish(ctx, partitions, names(days), func(string) { step(1) })
 	if err != nil {
 		return nil, fmt.Errorf("publish in ClickHouse, which is done in part (run the command again): %w", err)
 	}
 	for _, day := range hot {
 		changed[day] = true
 	}
-	return sorted(changed), nil
+	return slices.Sorted(maps.Keys(changed)), nil
 }
 
 func names(days []sinkiceberg.Day) []string {
@@ -330,14 +296,5 @@ func names(days []sinkiceberg.Day) []string {
 	for i, day := range days {
 		out[i] = string(day)
 	}
-	return out
-}
-
-func sorted(set map[string]bool) []string {
-	out := make([]string, 0, len(set))
-	for name := range set {
-		out = append(out, name)
-	}
-	slices.Sort(out)
 	return out
 }

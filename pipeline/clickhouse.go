@@ -1,0 +1,63 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/m7pulse/m7pulse/audit"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	account "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
+)
+
+// clickHouse is what sink-clickhouse fills.
+type clickHouse struct{ conn driver.Conn }
+
+// Look reads the markers.
+func (c clickHouse) Look(ctx context.Context) (Progress, error) {
+	out := Progress{Function: "sink-clickhouse", Next: map[string]map[int32]int64{}}
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
+		marks, err := sinkclickhouse.Marks(ctx, c.conn, topic)
+		if err != nil {
+			return out, fmt.Errorf("sink-clickhouse: %w", err)
+		}
+		if topic == event.TopicProcessedRepos {
+			out.Tables = []audit.Table{timeSeries{c.conn, marks}}
+		}
+		next := map[int32]int64{}
+		for _, m := range marks {
+			next[m.Partition] = m.Next
+		}
+		out.Next[topic] = next
+	}
+	return out, nil
+}
+
+// Purge deletes the owner's rows.
+func (c clickHouse) Purge(ctx context.Context, o Owner) error {
+	return sinkclickhouse.Purge(ctx, c.conn, o.Login)
+}
+
+// timeSeries is the audited table of ClickHouse, up to some markers.
+type timeSeries struct {
+	conn  driver.Conn
+	marks []kafka.Mark
+}
+
+// Describe implements audit.Table.
+func (timeSeries) Describe() audit.Description {
+	return audit.Description{System: "ClickHouse", Velocities: true}
+}
+
+// Account counts in ClickHouse itself.
+func (t timeSeries) Account(ctx context.Context) (*account.Account, error) {
+	return sinkclickhouse.AccountTo(ctx, t.conn, t.marks)
+}
+
+// List reads the rows.
+func (t timeSeries) List(ctx context.Context, days []string, to account.Counter) error {
+	return sinkclickhouse.List(ctx, t.conn, days, t.marks, to)
+}
