@@ -17,7 +17,7 @@ import (
 // Serve starts the embedded engine as a process of its own, from the program
 // pulse, over a folder of data.
 func Serve(ctx context.Context, pulse, data string) (address string, stop func(), err error) {
-	engine, err := library.Fetch(ctx, func(library.Progress) {})
+	engine, err := library.Fetch(ctx, nil)
 	if err != nil {
 		return "", nil, err
 	}

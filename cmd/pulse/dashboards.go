@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/infra/local/superset"
+	"github.com/m7pulse/m7pulse/shared/download"
 )
 
 // supersetPort is the port of the dashboards, unless it is taken.
@@ -33,7 +33,7 @@ func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
 	if reader == "" {
 		return errors.New("set CLICKHOUSE_READER_URL (http://user:password@host:port) to a user of your ClickHouse who can only read")
 	}
-	cache, err := cacheDir(p.env)
+	cache, err := download.Dir()
 	if err != nil {
 		return err
 	}
@@ -50,16 +50,4 @@ func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
 		fmt.Printf("Superset: port %d is taken, so it will be at %s\n", supersetPort, cfg.URL())
 	}
 	return superset.Run(ctx, cfg)
-}
-
-// cacheDir is where downloads are kept for all stacks of a user.
-func cacheDir(env map[string]string) (string, error) {
-	if dir := env["PULSE_CACHE"]; dir != "" {
-		return filepath.Abs(dir)
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache directory (set PULSE_CACHE): %w", err)
-	}
-	return filepath.Join(dir, "m7pulse"), nil
 }

@@ -1,118 +1,21 @@
 package library
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/m7pulse/m7pulse/shared/download"
 )
-
-// fakeNPM puts an npm on PATH that answers `npm pack` with a package of one engine, and counts its calls in the file it returns.
-func fakeNPM(t *testing.T, engine []byte) (calls string) {
-	t.Helper()
-	dir := t.TempDir()
-	archive := filepath.Join(dir, "answer.tgz")
-	f, err := os.Create(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	z := gzip.NewWriter(f)
-	w := tar.NewWriter(z)
-	for name, data := range map[string][]byte{"package/index.js": []byte("x"), "package/libchdb.so": engine} {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, close := range []func() error{w.Close, z.Close, f.Close} {
-		if err := close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	calls = filepath.Join(dir, "calls")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >> %s\nsleep 0.3\nwhile [ \"$1\" != --pack-destination ]; do shift; done\ncp %s \"$2/package.tgz\"\n", calls, archive)
-	if err := os.WriteFile(filepath.Join(dir, "npm"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return calls
-}
-
-func releaseOf(engine []byte) release {
-	sum := sha256.Sum256(engine)
-	return release{spec: "engine@1", version: "1", member: "package/libchdb.so", sha256: hex.EncodeToString(sum[:]), size: int64(len(engine))}
-}
-
-func TestOneOfManyProcessesDownloadsAndAllGetTheEngine(t *testing.T) {
-	engine := []byte("an engine")
-	calls, cache := fakeNPM(t, engine), t.TempDir()
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			path, err := fetch(t.Context(), releaseOf(engine), cache, func(Progress) {})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if got, err := os.ReadFile(path); err != nil || string(got) != string(engine) {
-				t.Errorf("read %q, %v", got, err)
-			}
-		})
-	}
-	all.Wait()
-	log, err := os.ReadFile(calls)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(log), "\n"); n != 1 {
-		t.Errorf("npm was called %d times, want once:\n%s", n, log)
-	}
-	left, err := filepath.Glob(filepath.Join(cache, "chdb", "1", "fetch-*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("scratch directories left: %v %v", left, err)
-	}
-}
-
-func TestAnotherEngineThanThePinnedOneIsRefused(t *testing.T) {
-	fakeNPM(t, []byte("an engine!"))
-	cache := t.TempDir()
-	_, err := fetch(t.Context(), releaseOf([]byte("an engine.")), cache, func(Progress) {})
-	if err == nil || !strings.Contains(err.Error(), "sha256") {
-		t.Errorf("got %v, want a digest error", err)
-	}
-	if _, err := os.Stat(filepath.Join(cache, "chdb", "1", "libchdb.so")); !os.IsNotExist(err) {
-		t.Errorf("the wrong engine was kept: %v", err)
-	}
-}
 
 func TestAMissingNPMIsOneClearLine(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := fetch(t.Context(), releaseOf(nil), t.TempDir(), func(Progress) {})
-	if err == nil || !strings.Contains(err.Error(), "npm, which is not on PATH") || strings.Contains(err.Error(), "\n") {
+	t.Setenv("PULSE_CACHE", t.TempDir())
+	_, err := Fetch(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "npm, which is not on PATH: install Node.js, or install clickhouse") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestWhatNPMSaysIsWrongIsOneLine(t *testing.T) {
-	dir := t.TempDir()
-	script := "#!/bin/sh\nprintf 'npm error code E404\\nnpm error 404 Not Found\\nnpm error more\\n' >&2\nexit 1\n"
-	if err := os.WriteFile(filepath.Join(dir, "npm"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	_, err := fetch(t.Context(), releaseOf(nil), t.TempDir(), func(Progress) {})
-	if want := "npm pack engine@1: exit status 1: 404 Not Found"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
@@ -125,12 +28,12 @@ func TestOtherPlatformsAreToldToInstallClickHouse(t *testing.T) {
 }
 
 func TestTheRealEngineIsFetched(t *testing.T) {
-	seen := map[Stage]bool{}
-	path, err := Fetch(context.Background(), func(p Progress) { seen[p.Stage] = true })
+	seen := map[download.Stage]bool{}
+	path, err := Fetch(context.Background(), func(p download.Progress) { seen[p.Stage] = true })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Size() != pinned().size {
+	if info, err := os.Stat(path); err != nil || info.Size() != engine().Size {
 		t.Errorf("%s: %v %v", path, info, err)
 	}
 	t.Log(path, seen)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/library"
+	"github.com/m7pulse/m7pulse/shared/download"
 )
 
 // startupLimit is how long an embedded ClickHouse may take until it answers.
@@ -86,8 +87,8 @@ func clickHouseCommand(ctx context.Context, cfg Config, address, password string
 		return cmd, "clickhouse server", err
 	}
 	said := false
-	engine, err := library.Fetch(ctx, func(p library.Progress) {
-		if !said && p.Stage == library.Downloading {
+	engine, err := library.Fetch(ctx, func(p download.Progress) {
+		if !said && p.Stage == download.Downloading {
 			cfg.Say("Fetching the ClickHouse engine by npm, once (170 MB) …")
 			said = true
 		}

@@ -27,6 +27,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/download"
 )
 
 // Config says what to run.
@@ -116,9 +118,12 @@ func environment(ctx context.Context, cfg Config, log io.Writer) (string, error)
 	if _, err := os.Stat(complete); err == nil {
 		return python, nil
 	}
-	unlock, err := lock(ctx, dir+".lock")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fmt.Errorf("superset: make its cache: %w", err)
+	}
+	unlock, err := download.Lock(ctx, dir+".lock", func() {})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("superset: lock its cache: %w", err)
 	}
 	defer unlock()
 	if _, err := os.Stat(complete); err == nil { // the one we waited for has made it
@@ -158,33 +163,6 @@ func findPython(ctx context.Context) (path, version string, err error) {
 		}
 	}
 	return "", "", errors.New("superset: it needs Python 3.11 or 3.12 with venv, and there is none on PATH")
-}
-
-// lock waits until no other process holds the file.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("superset: make its cache: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("superset: lock its cache: %w", err)
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("superset: lock its cache: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, context.Cause(ctx)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }
 
 // settings is the environment of Superset's processes: what superset_config.py reads, and no secret of the stack.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package library
+package download
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lock takes the lock file for this process, calling waiting once if another one has it. The kernel frees it when the process dies.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+// Lock takes the lock file for this process, calling waiting once if another one has it. The kernel frees it when the process dies.
+func Lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
