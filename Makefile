@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO ?= go
-MODULES := . shared infra/local/github functions/aggregate functions/fetch-org functions/sink-clickhouse functions/sink-iceberg
-PACKAGES := ./... ./shared/... ./infra/local/github/... ./functions/aggregate/... ./functions/fetch-org/... ./functions/sink-clickhouse/... ./functions/sink-iceberg/...
+# A folder with a func.yaml is a function.
+FUNCTIONS := $(patsubst functions/%/func.yaml,%,$(wildcard functions/*/func.yaml))
+MODULES := . shared infra/local/github $(addprefix functions/,$(FUNCTIONS))
+PACKAGES := ./... $(patsubst %,./%/...,$(filter-out .,$(MODULES)))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -70,8 +72,8 @@ servers-test: build ## Replay the recording through real servers with functions 
 	$(GO) test -count 1 -tags integration -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
-# the all-in-one; all four of the others unless one is named.
-FUNCTION ?= fetch-org aggregate sink-clickhouse sink-iceberg
+# the all-in-one; all of the others unless one is named.
+FUNCTION ?= $(FUNCTIONS)
 FUNC_FLAGS := GOWORK=off GOFLAGS='-mod=mod -trimpath "-ldflags=-s -w"'
 KO := $(GO) run github.com/google/ko@v0.18.0
 
@@ -88,7 +90,7 @@ deploy: stage ## Deploy with func to the current cluster: make deploy REGISTRY=g
 
 image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TAG=v0.1.0.
 	@test -n "$(REGISTRY)" || { echo "make image REGISTRY=ghcr.io/you TAG=v0.1.0: where images go"; exit 2; }
-	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) $(addprefix ./cmd/functions/,fetch-org aggregate sink-clickhouse sink-iceberg)
+	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) $(addprefix ./cmd/functions/,$(FUNCTIONS))
 	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) ./cmd/all-in-one
 
 KAFKA ?= 127.0.0.1:9092
@@ -123,7 +125,7 @@ vuln: ## Look for known vulnerabilities in the code that is called.
 	  echo "vulnerabilities $$m: none known"; done
 
 sbom: build ## Write a bill of materials (CycloneDX) and the licences of each program to bin/sbom.
-	@$(GO) run ./infra/sbom bin/sbom bin/pulse $(addprefix bin/,$(notdir $(wildcard cmd/functions/*)))
+	@$(GO) run ./infra/sbom bin/sbom bin/pulse $(addprefix bin/,$(FUNCTIONS))
 
 clean: ## Remove what was built; stacks and their data stay.
 	rm -rf bin .build

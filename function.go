@@ -6,6 +6,7 @@ package m7pulse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/knative"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
@@ -25,28 +27,38 @@ import (
 func New() *serve.Instance { return serve.New("m7pulse", open) }
 
 func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
-	all := &allInOne{}
+	routes, err := knative.ReadRoutes()
+	if err != nil {
+		return nil, err
+	}
+	all := &allInOne{routes: routes, functions: map[string]serve.Function{}}
 	for _, f := range []struct {
+		name     string
 		instance *serve.Instance
-		place    *serve.Function
 	}{
-		{fetchorg.New(), &all.fetch},
-		{aggregate.New(), &all.aggregate},
-		{sinkclickhouse.New(), &all.clickhouse},
-		{sinkiceberg.New(), &all.iceberg},
+		{"fetch-org", fetchorg.New()},
+		{"aggregate", aggregate.New()},
+		{"sink-clickhouse", sinkclickhouse.New()},
+		{"sink-iceberg", sinkiceberg.New()},
 	} {
 		fn, err := f.instance.Open(ctx, environ)
 		if err != nil {
 			return nil, errors.Join(err, all.Close(ctx))
 		}
-		*f.place = fn
+		all.functions[f.name] = fn
+	}
+	for _, name := range routes.Functions() {
+		if all.functions[name] == nil {
+			return nil, errors.Join(fmt.Errorf("infra/knative sends events to %s, which this program does not hold", name), all.Close(ctx))
+		}
 	}
 	return all, nil
 }
 
-// allInOne is the four functions.
+// allInOne is the four functions, by name.
 type allInOne struct {
-	fetch, aggregate, clickhouse, iceberg serve.Function
+	routes    knative.Routes
+	functions map[string]serve.Function
 }
 
 // Receive gives an event to each function that takes it, at the same time. 2xx
@@ -70,76 +82,82 @@ func (a *allInOne) Receive(ctx context.Context, e cloudevents.Event) error {
 	return errors.Join(failed...)
 }
 
-// takers are the functions that take an event. A bell is for all that have work
-// in its topic, whatever the record is. An event posted by hand is for one,
-// which produces it to its topic: its bell then comes to all.
+// takers are the functions that take an event: a bell or a tick goes to those
+// that infra/knative names. An event posted by hand goes to the first of those
+// that read its topic: it produces the event there, and the bell then comes to all.
 func (a *allInOne) takers(e cloudevents.Event) ([]serve.Function, error) {
 	if topic, bell := serve.BellTopic(e); bell {
-		switch topic {
-		case event.TopicFetchRequests:
-			return []serve.Function{a.fetch}, nil
-		case event.TopicBaseRepos:
-			return []serve.Function{a.aggregate, a.iceberg}, nil
-		case event.TopicProcessedRepos, event.TopicSweeps:
-			return []serve.Function{a.clickhouse, a.iceberg}, nil
+		names := a.readers(topic)
+		if len(names) == 0 {
+			return nil, event.Invalid("a bell of topic %q, which no function reads", topic)
 		}
-		return nil, event.Invalid("a bell of topic %q, which no function reads", topic)
+		return a.named(names), nil
 	}
-	switch e.Type() {
-	case event.TypeTick:
+	if e.Type() == event.TypeTick {
 		do, err := serve.Tick(e)
 		if err != nil {
 			return nil, err
 		}
-		switch do {
-		case "wake":
-			return a.all(), nil
-		case "maintain":
-			return []serve.Function{a.iceberg}, nil
+		names := a.routes.ByTick[do]
+		if len(names) == 0 {
+			return nil, event.Invalid("a tick asks for %q, which no function does", do)
 		}
-		return []serve.Function{a.fetch}, nil
-	case event.TypeFetchRequested:
-		return []serve.Function{a.fetch}, nil
-	case event.TypeRepoObserved:
-		return []serve.Function{a.aggregate}, nil
-	case event.TypeRepoProcessed, event.TypeOwnerSwept:
-		return []serve.Function{a.clickhouse}, nil
+		return a.named(names), nil
 	}
-	return nil, event.Invalid("no function takes events of type %q", e.Type())
+	contract, err := event.ContractOf(e.Type())
+	if err != nil {
+		return nil, err
+	}
+	names := a.readers(contract.Topic)
+	if len(names) == 0 {
+		return nil, event.Invalid("no function takes events of type %q", e.Type())
+	}
+	return a.named(names[:1]), nil
 }
 
-func (a *allInOne) all() []serve.Function {
-	return slices.DeleteFunc([]serve.Function{a.fetch, a.aggregate, a.clickhouse, a.iceberg}, func(f serve.Function) bool { return f == nil })
+// readers are the functions that are rung for records of a topic.
+func (a *allInOne) readers(topic string) []string {
+	if bells := event.BellTopic(topic); bells != "" {
+		topic = bells
+	}
+	return a.routes.ByTopic[topic]
 }
 
-// Status is that of each function, and the first fault of any.
+func (a *allInOne) named(names []string) (functions []serve.Function) {
+	for _, name := range names {
+		functions = append(functions, a.functions[name])
+	}
+	return functions
+}
+
+// Status is that of each function, and the first fault of any by name.
 func (a *allInOne) Status() serve.Status {
-	detail := map[string]serve.Status{
-		"fetch-org": a.fetch.Status(), "aggregate": a.aggregate.Status(),
-		"sink-clickhouse": a.clickhouse.Status(), "sink-iceberg": a.iceberg.Status(),
-	}
+	detail := map[string]serve.Status{}
 	all := serve.Status{Detail: detail}
-	for _, name := range []string{"fetch-org", "aggregate", "sink-clickhouse", "sink-iceberg"} {
-		for _, g := range detail[name].Gauges {
+	for _, name := range slices.Sorted(maps.Keys(a.functions)) {
+		s := a.functions[name].Status()
+		detail[name] = s
+		for _, g := range s.Gauges {
 			labels := map[string]string{"part": name}
 			maps.Copy(labels, g.Labels)
 			all.Gauges = append(all.Gauges, serve.Gauge{Name: g.Name, Labels: labels, Value: g.Value})
 		}
-		if s := detail[name].Failing; s != "" && all.Failing == "" {
-			all.Failing = name + ": " + s
+		if s.Failing != "" && all.Failing == "" {
+			all.Failing = name + ": " + s.Failing
 		}
 	}
 	return all
 }
 
-// Close ends all four, at the same time.
+// Close ends all functions, at the same time.
 func (a *allInOne) Close(ctx context.Context) error {
-	functions := a.all()
-	failed := make([]error, len(functions))
-	var calls sync.WaitGroup
-	for i, f := range functions {
-		calls.Go(func() { failed[i] = f.Close(ctx) })
+	failed := make(chan error, len(a.functions))
+	for _, f := range a.functions {
+		go func() { failed <- f.Close(ctx) }()
 	}
-	calls.Wait()
-	return errors.Join(failed...)
+	var errs []error
+	for range a.functions {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
+	"github.com/m7pulse/m7pulse/infra/knative"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
@@ -30,7 +31,14 @@ func (p part) Status() serve.Status {
 func (p part) Close(context.Context) error { p.shut.Add(1); return p.err }
 
 func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
-	all := &allInOne{fetch: part{name: "fetch-org"}, aggregate: part{name: "aggregate"}, clickhouse: part{name: "sink-clickhouse"}, iceberg: part{name: "sink-iceberg"}}
+	routes, err := knative.ReadRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := &allInOne{routes, map[string]serve.Function{}}
+	for _, name := range []string{"fetch-org", "aggregate", "sink-clickhouse", "sink-iceberg"} {
+		all.functions[name] = part{name: name}
+	}
 	f := func(typ, topic, data, want string) {
 		t.Helper()
 		e := cloudevents.NewEvent()
@@ -62,6 +70,7 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 	f(event.TypeTick, "", `{"do":"wake"}`, "fetch-org aggregate sink-clickhouse sink-iceberg")
 	f(event.TypeTick, "", `{"do":"maintain"}`, "sink-iceberg")
 	f(event.TypeTick, "", `{"do":`, "refused")
+	f(event.TypeTick, "", `{"do":"dance"}`, "refused")
 	f(event.TypeFetchRequested, "github.fetch_requests", `{}`, "fetch-org")
 	f(event.TypeRepoObserved, "github.base_repos", `{}`, "aggregate sink-iceberg")
 	f(event.TypeRepoProcessed, "github.processed_repos", `{}`, "sink-clickhouse sink-iceberg")
@@ -81,13 +90,14 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 
 func TestAnEventIsTriedAgainAsLongAsOneFunctionNeedsIt(t *testing.T) {
 	never, later := event.Invalid("never"), errors.New("later")
+	routes := knative.Routes{ByTopic: map[string][]string{"github.sweeps": {"one", "other"}}}
 	f := func(one, other error, invalid bool) {
 		t.Helper()
 		e := cloudevents.NewEvent()
 		e.SetType(event.TypeOwnerSwept)
 		e.SetExtension("kafkatopic", "github.sweeps")
 		e.SetExtension("knativekafkaoffset", "1")
-		err := (&allInOne{clickhouse: part{err: one}, iceberg: part{err: other}}).Receive(t.Context(), e)
+		err := (&allInOne{routes, map[string]serve.Function{"one": part{err: one}, "other": part{err: other}}}).Receive(t.Context(), e)
 		if (err != nil) != (one != nil || other != nil) || errors.Is(err, event.ErrInvalid) != invalid {
 			t.Errorf("%v and %v make %v", one, other, err)
 		}
@@ -101,7 +111,7 @@ func TestAnEventIsTriedAgainAsLongAsOneFunctionNeedsIt(t *testing.T) {
 
 func TestEveryFunctionIsClosedThoughOneFails(t *testing.T) {
 	var shut atomic.Int32
-	all := &allInOne{fetch: part{name: "fetch-org", shut: &shut}, aggregate: part{name: "aggregate", shut: &shut, err: errors.New("stuck")}}
+	all := &allInOne{functions: map[string]serve.Function{"one": part{shut: &shut}, "other": part{shut: &shut, err: errors.New("stuck")}}}
 	if err := all.Close(t.Context()); err == nil || shut.Load() != 2 {
 		t.Errorf("closed %d, %v: want both, and the error", shut.Load(), err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 type functionCommand struct {
-	Name string `arg:"" enum:"fetch-org,aggregate,sink-clickhouse,sink-iceberg" help:"fetch-org, aggregate, sink-clickhouse or sink-iceberg. It is configured by the environment and listens on LISTEN_ADDRESS."`
+	Name string `arg:"" enum:"${functions}" help:"A function: ${functions}. It is configured by the environment and listens on LISTEN_ADDRESS."`
 }
 
 // Run replaces this process with the function's own program, which is in the same

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/m7pulse/m7pulse/infra/knative"
 )
 
 type commands struct {
@@ -48,8 +50,12 @@ func main() {
 		fail(err)
 	}
 	var c commands
+	routes, err := knative.ReadRoutes()
+	if err != nil {
+		fail(err)
+	}
 	parser, err := kong.New(&c, kong.Name("pulse"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		durations(), kong.Vars{"version": version()}, kong.Exit(func(code int) {
+		durations(), kong.Vars{"version": version(), "functions": strings.Join(routes.Functions(), ",")}, kong.Exit(func(code int) {
 			if err := finish(); err != nil && code == 0 {
 				fail(err)
 			}

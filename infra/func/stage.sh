@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 export GOWORK=off
 out=$(realpath -m "${1:-.build/stage}")
 module=github.com/m7pulse/m7pulse
-functions=(fetch-org aggregate sink-clickhouse sink-iceberg)
+mapfile -t functions < <(dirname functions/*/func.yaml | xargs -n 1 basename)
 
 # copy FROM TO copies what a build needs of a folder: no tests, no go.mod.
 copy() {
@@ -43,8 +43,10 @@ for name in "${functions[@]}"; do
   echo "staged $out/$name"
 done
 
-# The all-in-one: the root's function, the functions' folders, shared.
-mkdir -p "$out/m7pulse"
+# The all-in-one: the root's function, the functions' folders, shared, and the
+# manifests that it routes by.
+mkdir -p "$out/m7pulse/infra"
+cp -r infra/knative "$out/m7pulse/infra/"
 cp function.go func.yaml "$out/m7pulse/"
 copy shared "$out/m7pulse/shared"
 for name in "${functions[@]}"; do
