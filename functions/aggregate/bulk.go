@@ -3,7 +3,6 @@ package aggregate
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -17,9 +16,9 @@ import (
 const (
 	bulkBlockBytes   = 128 << 20
 	bulkRepositories = 60_000
-	// bulkGC is how much garbage, in percent of the live heap, may gather: less than
-	// usual, because the cache is most of the heap and has no pointers.
-	bulkGC = 75
+	// bulkGarbage is less than usual, because the cache is most of the heap and has no
+	// pointers.
+	bulkGarbage = 75
 )
 
 // Drain is bulk mode: it computes all that is in the topic when it begins, and
@@ -32,7 +31,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(bulkGC)
+	defer serve.Memory{Garbage: bulkGarbage}.Set()()
 	if _, set := environ["AGGREGATE_MEMBER"]; !set {
 		cfg.Member = dynamic
 	}

@@ -10,6 +10,7 @@ import (
 
 	"knative.dev/pkg/apis"
 
+	"github.com/m7pulse/m7pulse/shared/address"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
@@ -18,12 +19,11 @@ import (
 
 // Config is the function's configuration, read from the environment.
 type Config struct {
-	Kafka    kafka.Config
-	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
-	Redis    string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"`
-	// Member is this process's fixed place in the consumer group. Where several
-	// processes share the work, each needs another, or "dynamic" for one of its
-	// own that lasts as long as the process.
+	serve.Pipeline
+	Redis string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379"`
+	// Member is this process's fixed name in the consumer group. Of several processes
+	// that share the work each needs another, or "dynamic": a random name for as long
+	// as the process lasts.
 	Member string `env:"AGGREGATE_MEMBER" envDefault:"0"`
 	// Block is the most records that go into one Kafka transaction.
 	Block int `env:"AGGREGATE_BLOCK_RECORDS" envDefault:"5000"`
@@ -36,31 +36,19 @@ type Config struct {
 
 // Validate returns all that is wrong with the configuration.
 func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
-	errs = errs.Also(c.Kafka.Validate(ctx))
-	if c.Registry == "" {
-		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
-	}
-	if c.Redis == "" {
-		errs = errs.Also(apis.ErrMissingField("REDIS_URL"))
-	} else if err := redisclient.Validate(c.Redis); err != nil {
-		errs = errs.Also(apis.ErrGeneric(err.Error(), "REDIS_URL"))
-	}
-	if c.Block < 1 || c.Block > 100_000 {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 100_000, "AGGREGATE_BLOCK_RECORDS"))
-	}
-	if c.BulkBlock < 1 || c.BulkBlock > 1_000_000 {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.BulkBlock, 1, 1_000_000, "AGGREGATE_BULK_BLOCK_RECORDS"))
-	}
-	if c.BulkUnsaved < 0 || c.BulkUnsaved > 10_000_000 {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.BulkUnsaved, 0, 10_000_000, "AGGREGATE_BULK_UNSAVED_RECORDS"))
-	}
-	return errs
+	return errs.Also(
+		c.Pipeline.Validate(ctx),
+		address.Field("REDIS_URL", c.Redis, redisclient.Validate),
+		serve.InRange("AGGREGATE_BLOCK_RECORDS", c.Block, 1, 100_000),
+		serve.InRange("AGGREGATE_BULK_BLOCK_RECORDS", c.BulkBlock, 1, 1_000_000),
+		serve.InRange("AGGREGATE_BULK_UNSAVED_RECORDS", c.BulkUnsaved, 0, 10_000_000),
+	)
 }
 
 // Group is the consumer group whose offsets are the function's progress.
 const Group = "m7pulse-aggregate"
 
-// dynamic asks for a place in the group that lasts as long as the process.
+// dynamic asks for a random name in the group.
 const dynamic = "dynamic"
 
 // blockBytes bounds a block by weight.

@@ -9,13 +9,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // What is opened before a step that fails is closed again: connections and their
 // goroutines.
 func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 	const nobody = "127.0.0.1:1"
-	whole := Config{Kafka: kafka.Config{Brokers: []string{nobody}}, Registry: "http://" + nobody, Redis: "redis://" + nobody}
+	whole := Config{Pipeline: serve.Pipeline{Kafka: kafka.Config{Brokers: []string{nobody}}, Registry: "http://" + nobody}, Redis: "redis://" + nobody}
 	badRegistry, badRedis, badKafka := whole, whole, whole
 	badRegistry.Registry = "ftp://x"
 	badRedis.Redis = "ftp://x"
@@ -43,6 +44,15 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 				t.Errorf("%s: %.300s", want, err)
 				break
 			}
+		}
+	}
+}
+
+func TestConfigurationReportsAllInvalidAddressesAtOnce(t *testing.T) {
+	_, err := serve.Load[Config](t.Context(), map[string]string{"KAFKA_BROKERS": "127.0.0.1:none", "SCHEMA_REGISTRY_URL": "ftp://x", "REDIS_URL": "ftp://x"})
+	for _, variable := range []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL"} {
+		if err == nil || strings.Count(err.Error(), variable) != 1 {
+			t.Errorf("%v, want one fault in %s", err, variable)
 		}
 	}
 }

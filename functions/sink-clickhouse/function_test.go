@@ -8,13 +8,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // What is opened before a step that fails is closed again: connections and their
 // goroutines.
 func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 	const nobody = "127.0.0.1:1"
-	whole := Config{Kafka: kafka.Config{Brokers: []string{nobody}}, Registry: "http://" + nobody, ClickHouse: "http://" + nobody, Redis: "redis://" + nobody}
+	whole := Config{Sink: serve.Sink{Pipeline: serve.Pipeline{Kafka: kafka.Config{Brokers: []string{nobody}}, Registry: "http://" + nobody}}, ClickHouse: "http://" + nobody, Redis: "redis://" + nobody}
 	badRegistry, badStore, badRedis, badKafka := whole, whole, whole, whole
 	badRegistry.Registry = "ftp://x"
 	badStore.ClickHouse = "http://no host"
@@ -47,6 +48,26 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 				t.Errorf("%s: %.300s", c.want, err)
 				break
 			}
+		}
+	}
+}
+
+func TestInvalidAddressOfClickHouseIsRefusedByTheConfiguration(t *testing.T) {
+	const password = "s3cret"
+	for _, address := range []string{
+		"ftp://x", "ftp://user:" + password + "@x", "x:8123", "http://", "http://:8123", "http://host:none", "http://user:" + password + "@host:0",
+		"clickhouse://host:65536", "clickhouse://a:9000,b:none", "http://user:" + password + "@no host", "http://a:%zz" + password + "@host", "http://host?dial_timeout=" + password,
+	} {
+		_, err := serve.Load[Config](t.Context(), map[string]string{"CLICKHOUSE_URL": address})
+		if err == nil || strings.Count(err.Error(), "CLICKHOUSE_URL") != 1 || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: %v, want one fault in CLICKHOUSE_URL that does not quote it", address, err)
+		}
+	}
+	for _, address := range []string{
+		"http://127.0.0.1:8123", "https://user:p%23@host", "clickhouse://user:p@host:9000?secure=true", "tcp://host:9000", "clickhouse://a:9000,b:9000", "http://[::1]:8123",
+	} {
+		if _, err := serve.Load[Config](t.Context(), map[string]string{"CLICKHOUSE_URL": address}); err != nil {
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/m7pulse/m7pulse/shared/address"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -37,21 +38,48 @@ type store struct {
 	ready bool // the schema is there and the server's zone is UTC
 }
 
+var errForm = errors.New("want http://user:password@host:8123 or clickhouse://user:password@host:9000")
+
 // newStore returns a store at http://user:password@host:port,
 // https://user:password@host:port or clickhouse://user:password@host:port, the
-// last with ?secure=true for TLS. It does not connect yet. An answer may be
-// patience in coming.
+// last with ?secure=true for TLS. It does not connect yet. An answer is waited for as
+// long as patience.
 func newStore(address string, patience time.Duration) (*store, error) {
-	if strings.HasPrefix(address, "https://") && !strings.Contains(address, "secure=") { // the driver wants to hear it twice
+	opts, err := optionsOf(address)
+	if err != nil {
+		return nil, fmt.Errorf("invalid CLICKHOUSE_URL: %w", err)
+	}
+	opts.ReadTimeout = patience
+	conn, err := clickhouse.Open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
+	}
+	return &store{conn: conn}, nil
+}
+
+// CheckAddress checks an address of ClickHouse without quoting it.
+func CheckAddress(address string) error {
+	_, err := optionsOf(address)
+	return err
+}
+
+func optionsOf(at string) (*clickhouse.Options, error) {
+	if strings.HasPrefix(at, "https://") && !strings.Contains(at, "secure=") { // the driver needs both
 		mark := "?"
-		if strings.Contains(address, "?") {
+		if strings.Contains(at, "?") {
 			mark = "&"
 		}
-		address += mark + "secure=true"
+		at += mark + "secure=true"
 	}
-	opts, err := clickhouse.ParseDSN(address)
+	scheme, _, _ := strings.Cut(at, "://")
+	opts, err := clickhouse.ParseDSN(at)
 	if err != nil { // err may quote the password
-		return nil, errors.New("invalid CLICKHOUSE_URL: want http://user:password@host:8123 or clickhouse://user:password@host:9000")
+		return nil, errForm
+	}
+	for _, server := range opts.Addr {
+		if address.URL(scheme+"://"+server, "http", "https", "clickhouse", "tcp") != nil {
+			return nil, errForm
+		}
 	}
 	opts.Settings = clickhouse.Settings{
 		"max_execution_time": int(insertLimit.Seconds()),
@@ -64,12 +92,7 @@ func newStore(address string, patience time.Duration) (*store, error) {
 		"optimize_on_insert": 0,
 	}
 	opts.DialTimeout = 5 * time.Second
-	opts.ReadTimeout = patience
-	conn, err := clickhouse.Open(opts)
-	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL: %w", err)
-	}
-	return &store{conn: conn}, nil
+	return opts, nil
 }
 
 // prepare makes the schema, once, and refuses a server whose zone is not UTC:

@@ -17,7 +17,10 @@ import (
 	sqlcatalog "github.com/apache/iceberg-go/catalog/sql"
 	_ "github.com/apache/iceberg-go/io/gocloud/s3" // the s3:// file system
 	"github.com/apache/iceberg-go/table"
+	"knative.dev/pkg/apis"
 	_ "modernc.org/sqlite" // the driver of sqlite:// catalogs
+
+	"github.com/m7pulse/m7pulse/shared/address"
 )
 
 // namespace holds the tables.
@@ -31,6 +34,26 @@ type Location struct {
 	Region    string `env:"S3_REGION" envDefault:"us-east-1"`
 	AccessKey string `env:"S3_ACCESS_KEY_ID"`
 	SecretKey string `env:"S3_SECRET_ACCESS_KEY"`
+}
+
+// Validate returns all that is wrong with the addresses.
+func (l Location) Validate() (errs *apis.FieldError) {
+	errs = errs.Also(address.Field("ICEBERG_CATALOG_URI", l.Catalog, CheckCatalog))
+	if l.Endpoint != "" {
+		errs = errs.Also(address.Field("S3_ENDPOINT", l.Endpoint, func(at string) error { return address.URL(at, "http", "https") }))
+	}
+	return errs
+}
+
+// CheckCatalog checks an address of a catalog without quoting it.
+func CheckCatalog(at string) error {
+	if path, ok := strings.CutPrefix(at, "sqlite://"); ok {
+		if !filepath.IsAbs(path) {
+			return errors.New("want sqlite:///path, with an absolute path")
+		}
+		return nil
+	}
+	return address.URL(at, "http", "https")
 }
 
 // Open opens the catalog and returns how to close it.

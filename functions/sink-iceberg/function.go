@@ -4,7 +4,6 @@ package sinkiceberg
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -26,8 +25,7 @@ const (
 
 // Config is the function's configuration, read from the environment.
 type Config struct {
-	Kafka    kafka.Config
-	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	serve.Sink
 	Location Location
 	// Interval is how long records wait for their commit, unless Block of them
 	// are there before, or none has come for Quiet: then a sweep has ended. Each
@@ -37,44 +35,32 @@ type Config struct {
 	Quiet    time.Duration `env:"SINK_ICEBERG_QUIET" envDefault:"15s"`
 	Block    int           `env:"SINK_ICEBERG_BLOCK_RECORDS" envDefault:"100000"`
 	Keep     Keep
-	// Share is the part of the partitions that this process in bulk mode drains.
-	Share kafka.Share `env:"SHARE"`
 }
 
 // Validate says all that is wrong with the configuration.
 func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
-	errs = errs.Also(c.Kafka.Validate(ctx))
-	if c.Registry == "" {
-		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
-	}
-	if c.Location.Catalog == "" {
-		errs = errs.Also(apis.ErrMissingField("ICEBERG_CATALOG_URI"))
-	}
-	if c.Interval < 0 || c.Interval > 10*time.Minute {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Interval, "0s", "10m", "SINK_ICEBERG_INTERVAL"))
-	}
-	if c.Quiet <= 0 || c.Quiet > 10*time.Minute {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Quiet, "1ns", "10m", "SINK_ICEBERG_QUIET"))
-	}
-	if c.Block < 1 || c.Block > 1_000_000 {
-		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Block, 1, 1_000_000, "SINK_ICEBERG_BLOCK_RECORDS"))
-	}
-	return errs.Also(c.Keep.Validate())
+	return errs.Also(
+		c.Sink.Validate(ctx),
+		c.Location.Validate(),
+		serve.InRange("SINK_ICEBERG_INTERVAL", c.Interval, 0, 10*time.Minute),
+		serve.InRange("SINK_ICEBERG_QUIET", c.Quiet, 1, 10*time.Minute),
+		serve.InRange("SINK_ICEBERG_BLOCK_RECORDS", c.Block, 1, 1_000_000),
+		c.Keep.Validate(),
+	)
 }
 
 // blockBytes bounds a block by weight.
 const blockBytes = 128 << 20
 
-// Bulk mode waits for full blocks, but not for what does not come. Three of
-// them are in memory at once: gathered, prepared, on their way to the store.
-// Garbage may gather, in percent of what is held, as long as all is within
-// bulkMemory. Rows of unusual weight take more memory, and time to collect it.
+// Bulk mode waits for full blocks, but not for records that do not come. Three blocks
+// are in memory at once: gathered, prepared, being stored. Rows of unusual size take
+// more memory, and then more time to collect garbage.
 const (
-	bulkBlock  = 30_000
-	bulkGC     = 200
-	bulkMemory = 380 << 20
-	bulkAge    = time.Minute
-	bulkQuiet  = 500 * time.Millisecond
+	bulkGarbage = 200
+	bulkMemory  = 380 << 20
+	bulkBlock   = 30_000
+	bulkAge     = time.Minute
+	bulkQuiet   = 500 * time.Millisecond
 )
 
 // New returns the function for func-go and the local runner. Any event may be
@@ -105,42 +91,28 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(bulkGC))
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(bulkMemory))
 	d, err := newDraining(cfg, kafka.Bounds{Records: min(cfg.Block, bulkBlock), Bytes: blockBytes, Age: bulkAge, Quiet: bulkQuiet})
 	if err != nil {
 		return err
 	}
-	return d.DrainAll(ctx)
+	return d.DrainAll(ctx, serve.Memory{Garbage: bulkGarbage, Limit: bulkMemory})
 }
 
 // newDraining returns the drain that the function and bulk mode share.
 func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
-	codec, err := event.NewCodec(cfg.Registry)
-	if err != nil {
-		return nil, err
-	}
-	letters, err := kafka.NewDeadLetters(cfg.Kafka, stage)
-	if err != nil {
-		return nil, err
-	}
 	cold := &lazyCatalog{at: cfg.Location}
-	drain, err := kafka.NewStoreDrain(stage, cfg.Kafka, bounds, cfg.Share, map[string]kafka.Store{
-		event.TopicBaseRepos:      base(cold, letters, codec),
-		event.TopicProcessedRepos: processed(cold, letters, codec),
-		event.TopicSweeps:         sweeps(cold, letters, codec),
-	})
+	d, err := serve.NewSink(stage, cfg.Sink, bounds, func(codec *event.Codec, letters *kafka.DeadLetters) map[string]kafka.Store {
+		return map[string]kafka.Store{
+			event.TopicBaseRepos:      base(cold, letters, codec),
+			event.TopicProcessedRepos: processed(cold, letters, codec),
+			event.TopicSweeps:         sweeps(cold, letters, codec),
+		}
+	}, cold.close)
 	if err != nil {
-		letters.Close()
 		return nil, err
 	}
-	return &serve.Draining{
-		Drain:   drain,
-		Accept:  codec.Accept,
-		Topics:  []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps},
-		Tasks:   map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return cold.maintenance(ctx, cfg.Keep) }},
-		Closers: []func() error{func() error { letters.Close(); return nil }, cold.close},
-	}, nil
+	d.Tasks = map[string]func(context.Context) error{"maintain": func(ctx context.Context) error { return cold.maintenance(ctx, cfg.Keep) }}
+	return d, nil
 }
 
 func base(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/m7pulse/m7pulse/shared/address"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -84,12 +85,18 @@ type writer struct {
 	ceType string // that it is read as
 }
 
+// CheckRegistry checks an address of a schema registry without quoting it.
+func CheckRegistry(registryURL string) error { return address.URL(registryURL, "http", "https") }
+
 // NewCodec returns a codec over the registry at the given address, an http or
 // https URL. User and password in it are sent by basic authentication.
 func NewCodec(registryURL string) (*Codec, error) {
+	if err := CheckRegistry(registryURL); err != nil {
+		return nil, fmt.Errorf("invalid SCHEMA_REGISTRY_URL: %w", err)
+	}
 	at, err := url.Parse(registryURL)
-	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" { // err may quote the password
-		return nil, errors.New("invalid SCHEMA_REGISTRY_URL: want http://host:port or https://user:password@host:port")
+	if err != nil {
+		return nil, errors.New("invalid SCHEMA_REGISTRY_URL") // err may quote the password
 	}
 	opts := []sr.ClientOpt{sr.UserAgent("m7pulse")}
 	if at.User != nil {

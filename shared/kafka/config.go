@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"knative.dev/pkg/apis"
 
+	"github.com/m7pulse/m7pulse/shared/address"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -34,8 +34,8 @@ func (c Config) Validate(context.Context) (errs *apis.FieldError) {
 		errs = errs.Also(apis.ErrMissingField("KAFKA_BROKERS"))
 	}
 	for _, b := range c.Brokers {
-		if host, port, ok := strings.Cut(b, ":"); !ok || host == "" || port == "" {
-			errs = errs.Also(apis.ErrInvalidValue(b, "KAFKA_BROKERS", "want host:port"))
+		if err := address.HostPort(b); err != nil {
+			errs = errs.Also(apis.ErrInvalidValue(b, "KAFKA_BROKERS", err.Error()))
 		}
 	}
 	switch c.Mechanism {

@@ -3,12 +3,10 @@ package serve
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -155,14 +153,6 @@ func (d *Draining) Status() Status {
 	return s
 }
 
-// DrainAll is bulk mode: it drains what is in the topics now, and closes.
-func (d *Draining) DrainAll(ctx context.Context) error {
-	err := d.Drain.DrainAll(ctx)
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	return errors.Join(err, d.Close(ending))
-}
-
 // Close stops the drain, then closes its connections. While the drain is still at
 // work they are left open: a lease released now would let a successor write beside
 // it, and one that is not released expires by itself.
@@ -171,13 +161,7 @@ func (d *Draining) Close(ctx context.Context) error {
 		return err
 	}
 	closed := make(chan error, 1)
-	go func() {
-		var errs []error
-		for _, c := range d.Closers {
-			errs = append(errs, c())
-		}
-		closed <- errors.Join(errs...)
-	}()
+	go func() { closed <- runAll(d.Closers) }()
 	select {
 	case err := <-closed:
 		return err
