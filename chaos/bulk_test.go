@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,15 +36,15 @@ func TestBulkJobKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 	end := func(s *stray) {
 		t.Helper()
 		select {
-		case <-s.done:
+		case <-s.Done():
 		case <-ctx.Done():
 			t.Fatal("a bulk job did not end")
 		}
 	}
 	aggregate := open("aggregate")
 	end(aggregate)
-	if !aggregate.cmd.ProcessState.Success() {
-		t.Fatal(aggregate.cmd.ProcessState)
+	if !aggregate.State().Success() {
+		t.Fatal(aggregate.State())
 	}
 
 	const killed = 4 // the block whose rows arrive as the process ends
@@ -57,12 +58,12 @@ func TestBulkJobKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 	victim := make(chan *stray, 1)
 	sprung := make(chan bool, 1)
 	go func() {
-		sprung <- p.links["clickhouse"].gate.set(ctx, &trap{sees: last, after: true, spring: func() { _ = (<-victim).cmd.Process.Kill() }})
+		sprung <- p.links["clickhouse"].gate.set(ctx, &trap{sees: last, after: true, spring: func() { _ = (<-victim).Signal(syscall.SIGKILL) }})
 	}()
 	first := open("sink-clickhouse")
 	victim <- first
 	end(first)
-	if first.cmd.ProcessState.Success() || !<-sprung {
+	if first.State().Success() || !<-sprung {
 		t.Fatalf("the bulk job ended by itself, after %d blocks", blocks)
 	}
 
@@ -86,8 +87,8 @@ func TestBulkJobKilledWhileItsMarkerWaitsLosesNothing(t *testing.T) {
 
 	second := open("sink-clickhouse")
 	end(second)
-	if !second.cmd.ProcessState.Success() {
-		t.Fatal(second.cmd.ProcessState)
+	if !second.State().Success() {
+		t.Fatal(second.State())
 	}
 	for _, err := range l.settled(ctx) {
 		t.Error(err)

@@ -49,9 +49,9 @@ func faults(p *pipeline) (all []fault) {
 			}
 			pause(ctx, between(random, 500*time.Millisecond, 4*time.Second))
 			if random.IntN(2) == 0 {
-				return s.cmd.Process.Kill()
+				return s.Signal(syscall.SIGKILL)
 			}
-			s.end(15 * time.Second)
+			_ = s.Stop(15 * time.Second)
 			return nil
 		})
 		add("zombie: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
@@ -63,9 +63,9 @@ func faults(p *pipeline) (all []fault) {
 				return err
 			}
 			select {
-			case <-s.done:
+			case <-s.Done():
 			case <-ctx.Done():
-				s.end(15 * time.Second)
+				_ = s.Stop(15 * time.Second)
 			}
 			return nil
 		})
@@ -241,7 +241,7 @@ func (p *pipeline) zombie(ctx context.Context, function string, d time.Duration)
 	pause(ctx, d)
 	_ = syscall.Kill(-pid, syscall.SIGCONT)
 	pause(ctx, 2*time.Second)
-	s.end(15 * time.Second)
+	_ = s.Stop(15 * time.Second)
 	return nil
 }
 

@@ -31,11 +31,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
+	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
 	broker "github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -300,26 +302,19 @@ func (p *pipeline) startClickHouse() {
 		p.t.Fatal(err)
 	}
 	address := free(p.t)
-	cmd := exec.Command(filepath.Join(p.programs, "pulse"), "embedded", "clickhouse", "--library", engine, "--data", filepath.Join(p.dir, "clickhouse", "data"), "--address", address)
-	cmd.Env = append(os.Environ(), "TZ=UTC")
-	var out bytes.Buffer
+	cmd := clickhouse.Embedded(filepath.Join(p.programs, "pulse"), clickhouse.Config{Library: engine, DataDir: filepath.Join(p.dir, "clickhouse", "data"), Addr: address})
+	var out bytes.Buffer // to be read once the process has ended
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	server, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + address + "/ping")
-		if err == nil {
-			resp.Body.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("clickhouse does not answer: %v\n%s", err, out.String())
-		}
+	p.t.Cleanup(func() { _ = server.Stop(0) })
+	starting, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	if err := server.AwaitHTTP(starting, "http://"+address+"/ping"); err != nil {
+		_ = server.Stop(0)
+		p.t.Fatalf("start clickhouse: %v\n%s", err, out.String())
 	}
 	p.direct["CLICKHOUSE_URL"] = "http://" + address
 	p.links["clickhouse"] = newLink(p.t, "clickhouse", address)
@@ -517,10 +512,7 @@ func (p *pipeline) signal(ctx context.Context, function string, s syscall.Signal
 var errMissed = errors.New("missed")
 
 // stray is a replica that nobody wanted.
-type stray struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-}
+type stray struct{ *child.Process }
 
 // replica starts one more process of a function, or one of its jobs.
 func (p *pipeline) replica(function string, job ...string) (*stray, error) {
@@ -529,38 +521,24 @@ func (p *pipeline) replica(function string, job ...string) (*stray, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &stray{cmd: exec.Command(filepath.Join(p.programs, function), job...), done: make(chan struct{})}
-	s.cmd.Env = []string{"TZ=UTC", "LISTEN_ADDRESS=" + free(p.t), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	cmd := exec.Command(filepath.Join(p.programs, function), job...)
+	cmd.Env = []string{"TZ=UTC", "LISTEN_ADDRESS=" + free(p.t), "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range p.env {
-		s.cmd.Env = append(s.cmd.Env, name+"="+value)
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	for name, value := range p.blocks {
-		s.cmd.Env = append(s.cmd.Env, name+"="+value)
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
+	cmd.Stdout, cmd.Stderr = log, log
+	process, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		return nil, err
 	}
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.done)
-	}()
+	s := &stray{process}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.strays = append(p.strays, s)
 	return s, nil
-}
-
-// end stops a stray as Kubernetes would.
-func (s *stray) end(grace time.Duration) {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.done:
-	case <-time.After(grace):
-		_ = s.cmd.Process.Kill()
-		<-s.done
-	}
 }
 
 // heal ends what faults may have left: stopped processes go on, strays end, disks
@@ -573,7 +551,7 @@ func (p *pipeline) heal() {
 	}
 	var ending sync.WaitGroup
 	for _, s := range p.strays {
-		ending.Go(func() { s.end(15 * time.Second) })
+		ending.Go(func() { _ = s.Stop(15 * time.Second) })
 	}
 	ending.Wait()
 	p.stopped, p.strays = nil, nil

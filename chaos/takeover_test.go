@@ -128,7 +128,7 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 	opened := make(chan *stray, 1)
 	stopped := make(chan bool, 1)
 	go func() {
-		stopped <- p.links["kafka"].gate.set(ctx, &trap{sees: request(28), spring: func() { _ = (<-opened).cmd.Process.Signal(syscall.SIGSTOP) }})
+		stopped <- p.links["kafka"].gate.set(ctx, &trap{sees: request(28), spring: func() { _ = (<-opened).Signal(syscall.SIGSTOP) }})
 	}()
 	s, err := p.replica("aggregate", "drain")
 	if err != nil {
@@ -139,7 +139,7 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 		return []error{errors.New("the bulk job committed nothing")}
 	}
 	pause(ctx, 14*time.Second)
-	_ = s.cmd.Process.Signal(syscall.SIGCONT)
+	_ = s.Signal(syscall.SIGCONT)
 	if err := s.succeeds(ctx); err != nil {
 		return []error{err}
 	}
@@ -192,12 +192,12 @@ func (s *stray) succeeds(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bulkLimit)
 	defer cancel()
 	select {
-	case <-s.done:
+	case <-s.Done():
 	case <-ctx.Done():
 		return fmt.Errorf("a bulk job did not end: %w", ctx.Err())
 	}
-	if !s.cmd.ProcessState.Success() {
-		return fmt.Errorf("a bulk job ended with %s", s.cmd.ProcessState)
+	if !s.State().Success() {
+		return fmt.Errorf("a bulk job ended with %s", s.State())
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -23,25 +24,26 @@ import (
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	"github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // replica is one of several processes of fetch-org that share everything else.
 type replica struct {
-	t      *testing.T
-	url    string
-	cmd    *exec.Cmd
-	log    bytes.Buffer // complete once the process has ended
-	asked  atomic.Int64 // questions that GitHub got from it
-	events atomic.Int64 // that it answered with 2xx
+	t       *testing.T
+	url     string
+	process *child.Process
+	log     bytes.Buffer // complete once the process has ended
+	asked   atomic.Int64 // questions that GitHub got from it
+	events  atomic.Int64 // that it answered with 2xx
 }
 
 // newReplica starts a process; it is ready only later. Its way to GitHub is its
 // own, so that its questions can be distinguished from the others'.
 func newReplica(t *testing.T, github http.Handler, env ...string) *replica {
 	t.Helper()
-	r := &replica{t: t, cmd: exec.Command(filepath.Join(filepath.Dir(binary), "fetch-org"))}
+	r := &replica{t: t}
 	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.asked.Add(1)
 		github.ServeHTTP(w, q)
@@ -52,12 +54,13 @@ func newReplica(t *testing.T, github http.Handler, env ...string) *replica {
 		t.Fatal(err)
 	}
 	r.url = "http://" + address
-	r.cmd.Env = append(env, "TZ=UTC", "LISTEN_ADDRESS="+address, "GITHUB_GRAPHQL_URL="+way.URL)
-	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
-	if err := r.cmd.Start(); err != nil {
+	cmd := exec.Command(filepath.Join(filepath.Dir(binary), "fetch-org"))
+	cmd.Env = append(env, "TZ=UTC", "LISTEN_ADDRESS="+address, "GITHUB_GRAPHQL_URL="+way.URL)
+	cmd.Stdout, cmd.Stderr = &r.log, &r.log
+	if r.process, err = child.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = r.cmd.Process.Kill(); _ = r.cmd.Wait() })
+	t.Cleanup(func() { _ = r.process.Stop(0) })
 	return r
 }
 
@@ -228,10 +231,7 @@ func TestFourReplicasSweepEachOfThirtyOwnersOnce(t *testing.T) {
 		if r.asked.Load() == 0 {
 			t.Errorf("replica %d has asked GitHub nothing", i)
 		}
-		if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.cmd.Wait(); err != nil {
+		if err := errors.Join(r.process.Stop(30*time.Second), r.process.Err()); err != nil {
 			t.Errorf("replica %d on SIGTERM: %v", i, err)
 		}
 		t.Logf("replica %d: %d events, %d questions", i, r.events.Load(), r.asked.Load())

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,9 +31,11 @@ import (
 	"github.com/rclone/gofakes3/s3mem"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/infra/local/library"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
@@ -148,9 +152,7 @@ func (s *secured) clickhouse(password string) string {
 		s.t.Fatal(err)
 	}
 	address := free(s.t)
-	cmd := exec.Command(path, "embedded", "clickhouse", "--library", engine, "--data", filepath.Join(s.dir, "clickhouse"), "--address", address)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "CLICKHOUSE_PASSWORD="+password)
-	s.child(cmd, address)
+	s.child(clickhouse.Embedded(path, clickhouse.Config{Library: engine, DataDir: filepath.Join(s.dir, "clickhouse"), Addr: address, Password: password}), address)
 	return s.serve(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}))
 }
 
@@ -166,24 +168,22 @@ func (s *secured) s3(key, secret string) string {
 // child runs a server until the test ends, and waits until it listens.
 func (s *secured) child(cmd *exec.Cmd, address string) {
 	s.t.Helper()
-	var out bytes.Buffer
+	var out bytes.Buffer // to be read once the process has ended
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	server, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	s.t.Cleanup(func() { _ = server.Stop(0) })
+	starting, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	err = server.Await(starting, 20*time.Millisecond, func(ctx context.Context) bool {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		return err == nil && conn.Close() == nil
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%s does not listen: %v\n%s", cmd.Path, err, out.String())
-		}
+	if err != nil {
+		_ = server.Stop(0)
+		s.t.Fatalf("start %s: %v\n%s", cmd.Path, err, out.String())
 	}
 }
 

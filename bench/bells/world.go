@@ -19,6 +19,7 @@ import (
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -81,9 +82,9 @@ func (b *bench) settle(ctx context.Context, repositories int) (*world, error) {
 	if err := w.read(ctx, fullSteps*repositories); err != nil {
 		return nil, err
 	}
-	drain := exec.CommandContext(ctx, b.program, "drain")
+	drain := exec.Command(b.program, "drain")
 	drain.Env, drain.Stderr = w.environ(), os.Stderr
-	if err := drain.Run(); err != nil {
+	if err := child.Run(ctx, drain, time.Minute); err != nil {
 		return nil, fmt.Errorf("%s drain: %w", b.program, err)
 	}
 	used, err := w.usage(ctx)
@@ -187,20 +188,18 @@ func (w *world) usage(ctx context.Context) (u usage, err error) {
 // events come as sweeps of the smaller world would bring them, so that blocks
 // are alike in both worlds and no repository comes twice in one.
 func (w *world) cost(ctx context.Context) (_ float64, err error) {
-	function := exec.CommandContext(ctx, w.program)
-	function.Env = append(w.environ(), "LISTEN_ADDRESS=127.0.0.1:0")
-	function.Stderr = os.Stderr
-	if err := function.Start(); err != nil {
+	cmd := exec.Command(w.program)
+	cmd.Env = append(w.environ(), "LISTEN_ADDRESS=127.0.0.1:0")
+	cmd.Stderr = os.Stderr
+	function, err := child.Start(cmd, syscall.SIGTERM)
+	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		_ = function.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		err = errors.Join(err, function.Wait())
-	}()
+	defer func() { err = errors.Join(err, function.Stop(time.Minute), function.Err()) }()
 	if err := w.sweep(ctx); err != nil { // the first one pays for the start
 		return 0, err
 	}
-	before, err := w.spent(ctx, function.Process.Pid)
+	before, err := w.spent(ctx, function.PID())
 	if err != nil {
 		return 0, err
 	}
@@ -209,7 +208,7 @@ func (w *world) cost(ctx context.Context) (_ float64, err error) {
 			return 0, err
 		}
 	}
-	after, err := w.spent(ctx, function.Process.Pid)
+	after, err := w.spent(ctx, function.PID())
 	if err != nil {
 		return 0, err
 	}

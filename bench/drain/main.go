@@ -27,7 +27,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -186,17 +185,13 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 		return result{}, err
 	}
 	defer state.Close()
-	drain := exec.CommandContext(ctx, b.program, "drain")
-	drain.Env = append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry, "REDIS_URL=redis://"+state.Addr())
-	drain.Stderr = os.Stderr
 	began := time.Now()
-	if err := drain.Run(); err != nil {
-		return result{}, fmt.Errorf("%s drain: %w", b.program, err)
+	env := append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry, "REDIS_URL=redis://"+state.Addr())
+	r, err := b.process(ctx, env, filepath.Base(b.program), "drain")
+	if err != nil {
+		return result{}, err
 	}
-	r := result{Side: "aggregate", Seconds: time.Since(began).Seconds()}
-	usage := drain.ProcessState.SysUsage().(*syscall.Rusage)
-	r.CPU = (drain.ProcessState.UserTime() + drain.ProcessState.SystemTime()).Seconds()
-	r.MiB = usage.Maxrss >> 10
+	r.Seconds = time.Since(began).Seconds()
 	cpu, peak, err := redisUsage(ctx, state.Addr())
 	if err != nil {
 		return result{}, err

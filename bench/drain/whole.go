@@ -17,6 +17,7 @@ import (
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -119,9 +120,9 @@ func (b *bench) prove(ctx context.Context, env []string) error {
 
 // process runs one of our programs to its end.
 func (b *bench) process(ctx context.Context, env []string, name string, args ...string) (result, error) {
-	c := exec.CommandContext(ctx, filepath.Join(filepath.Dir(b.program), name), args...)
+	c := exec.Command(filepath.Join(filepath.Dir(b.program), name), args...)
 	c.Env, c.Stdout, c.Stderr = env, os.Stdout, os.Stderr
-	if err := c.Run(); err != nil {
+	if err := child.Run(ctx, c, time.Minute); err != nil {
 		return result{}, fmt.Errorf("%s %v: %w", name, args, err)
 	}
 	return result{

@@ -3,15 +3,15 @@ package hot
 
 import (
 	"context"
-	"errors"
-	"net"
-	"net/http"
+	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
+	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/library"
+	"github.com/m7pulse/m7pulse/shared/child"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // Serve starts the embedded engine as a process of its own, from the program
@@ -21,32 +21,24 @@ func Serve(ctx context.Context, pulse, data string) (address string, stop func()
 	if err != nil {
 		return "", nil, err
 	}
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	at, err := freeport.Address()
 	if err != nil {
 		return "", nil, err
 	}
-	at := free.Addr().String()
-	if err := free.Close(); err != nil {
-		return "", nil, err
-	}
-	server := exec.CommandContext(ctx, pulse, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", at)
-	server.Env = append(os.Environ(), "TZ=UTC")
+	server := clickhouse.Embedded(pulse, clickhouse.Config{Library: engine, DataDir: data, Addr: at})
 	server.Stderr = os.Stderr
-	if err := server.Start(); err != nil {
+	process, err := child.Start(server, syscall.SIGKILL)
+	if err != nil {
 		return "", nil, err
 	}
 	stop = func() {
-		_ = server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = server.Wait()
+		_ = process.Stop(30 * time.Second) // its data is not needed any more
 	}
-	for range 300 {
-		resp, err := http.Get("http://" + at + "/ping")
-		if err == nil {
-			_ = resp.Body.Close()
-			return "http://" + at, stop, nil
-		}
-		time.Sleep(100 * time.Millisecond)
+	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := process.AwaitHTTP(starting, "http://"+at+"/ping"); err != nil {
+		stop()
+		return "", nil, fmt.Errorf("start clickhouse: %w", err)
 	}
-	stop()
-	return "", nil, errors.New("clickhouse does not answer")
+	return "http://" + at, stop, nil
 }

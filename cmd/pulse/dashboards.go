@@ -43,7 +43,7 @@ func serveDashboards(ctx context.Context, p *place, s *stack.Stack) error {
 	}
 	cfg := superset.Config{
 		Source: filepath.Join(p.root, "infra", "superset"), Dir: filepath.Join(string(p.home), "superset"), Cache: cache,
-		ClickHouse: reader, Trino: p.env["TRINO_URL"], Port: port, Attributes: stack.ChildAttributes(),
+		ClickHouse: reader, Trino: p.env["TRINO_URL"], Port: port,
 		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	}
 	if port != supersetPort {

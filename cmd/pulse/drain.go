@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/shared/child"
 )
 
 type drainCommand struct {
@@ -46,12 +46,10 @@ func (d *drainCommand) Run(ctx context.Context, p *place) error {
 	var all errgroup.Group
 	for i := range d.Processes {
 		all.Go(func() error {
-			c := exec.CommandContext(ctx, program, "drain")
+			c := exec.Command(program, "drain")
 			c.Env = append(environ(env), fmt.Sprintf("SHARE=%d/%d", i, d.Processes)) // aggregate ignores it: its group shares the partitions
 			c.Stderr = os.Stderr
-			c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
-			c.WaitDelay = time.Minute
-			return c.Run()
+			return child.Run(ctx, c, time.Minute)
 		})
 	}
 	err = all.Wait()

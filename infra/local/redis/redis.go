@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
@@ -35,7 +35,7 @@ type Config struct {
 // A Server runs until it is closed.
 type Server struct {
 	addr, kind string
-	done       chan struct{}
+	done       <-chan struct{}
 	stop       func() error
 }
 
@@ -86,6 +86,9 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Close stops it; redis-server writes what it has first.
 func (s *Server) Close() error { return s.stop() }
 
+// stopGrace is how long redis-server may take to write what it has.
+const stopGrace = 10 * time.Second
+
 func startServer(ctx context.Context, binary string, cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("redis: make the data directory: %w", err)
@@ -93,44 +96,26 @@ func startServer(ctx context.Context, binary string, cfg Config) (*Server, error
 	log := new(tail)
 	cmd := exec.Command(binary, arguments(cfg)...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = attributes()
-	s := &Server{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)), done: make(chan struct{})}
-	started := make(chan error)
-	var ended error
-	go func() {
-		runtime.LockOSThread() // the kernel counts the thread that starts a process as its parent: it has to last as long
-		defer close(s.done)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			ended = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	process, err := child.Start(cmd, syscall.SIGTERM)
+	if err != nil {
 		return nil, fmt.Errorf("redis: start %s: %w", binary, err)
 	}
+	s := &Server{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)), done: process.Done()}
 	s.stop = sync.OnceValue(func() error {
 		select {
 		case <-s.done:
-			return fmt.Errorf("redis: redis-server had ended: %v: %s", ended, log)
+			return fmt.Errorf("redis: redis-server had ended: %v: %s", process.Err(), log)
 		default:
 		}
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if err := process.Stop(stopGrace); err != nil {
 			return fmt.Errorf("redis: stop redis-server: %w", err)
 		}
-		select {
-		case <-s.done:
-		case <-time.After(10 * time.Second):
-			cmd.Process.Kill()
-			<-s.done
-			return errors.New("redis: redis-server did not stop within 10 s and was killed")
-		}
-		if ended != nil {
-			return fmt.Errorf("redis: redis-server ended: %w: %s", ended, log)
+		if err := process.Err(); err != nil {
+			return fmt.Errorf("redis: redis-server ended: %w: %s", err, log)
 		}
 		return nil
 	})
-	version, err := s.ready(ctx, cmd.Process.Pid)
+	version, err := s.ready(ctx, process)
 	if err != nil {
 		s.stop()
 		return nil, fmt.Errorf("redis: redis-server on %s, port %d: %w: %s", cfg.Dir, cfg.Port, err, log)
@@ -155,28 +140,23 @@ func arguments(cfg Config) []string {
 }
 
 // ready waits until the process that was started answers; another server may have its port.
-func (s *Server) ready(ctx context.Context, pid int) (version string, err error) {
+func (s *Server) ready(ctx context.Context, p *child.Process) (version string, err error) {
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, DialTimeout: time.Second})
 	defer client.Close()
-	for {
-		if listens(s.addr) && client.Ping(ctx).Err() == nil { // it answers no PING while it loads its data
-			info, err := client.InfoMap(ctx, "server").Result()
-			if err != nil {
-				return "", err
-			}
-			if got := info["Server"]["process_id"]; got != strconv.Itoa(pid) {
-				return "", fmt.Errorf("another Redis, process %s, answers there", got)
-			}
-			return info["Server"]["redis_version"], nil
-		}
-		select {
-		case <-s.done:
-			return "", errors.New("it ended at once")
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-time.After(10 * time.Millisecond):
-		}
+	err = p.Await(ctx, 10*time.Millisecond, func(ctx context.Context) bool {
+		return listens(s.addr) && client.Ping(ctx).Err() == nil // it answers no PING while it loads its data
+	})
+	if err != nil {
+		return "", err
 	}
+	info, err := client.InfoMap(ctx, "server").Result()
+	if err != nil {
+		return "", err
+	}
+	if got := info["Server"]["process_id"]; got != strconv.Itoa(p.PID()) {
+		return "", fmt.Errorf("another Redis, process %s, answers there", got)
+	}
+	return info["Server"]["redis_version"], nil
 }
 
 // listens spares go-redis, which logs it, a connection that is refused.
@@ -194,9 +174,10 @@ func startMini(cfg Config) (*Server, error) {
 	if err := mini.StartAddr(net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))); err != nil {
 		return nil, fmt.Errorf("redis: start miniredis: %w", err)
 	}
-	s := &Server{addr: mini.Addr(), kind: "miniredis", done: make(chan struct{})}
+	done := make(chan struct{})
+	s := &Server{addr: mini.Addr(), kind: "miniredis", done: done}
 	s.stop = sync.OnceValue(func() error {
-		close(s.done)
+		close(done)
 		mini.Close()
 		return nil
 	})

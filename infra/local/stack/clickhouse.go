@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,8 +15,12 @@ import (
 
 	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/library"
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/download"
 )
+
+// stopGrace is how long a server may take to write what it has.
+const stopGrace = 30 * time.Second
 
 // startupLimit is how long an embedded ClickHouse may take until it answers.
 const startupLimit = 60 * time.Second
@@ -45,19 +48,24 @@ func (s *Stack) startClickHouse(ctx context.Context, cfg Config, ports *ports) e
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = ChildAttributes()
-	if err := cmd.Start(); err != nil {
+	process, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		return fmt.Errorf("start clickhouse: %w", err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	s.onClose(func(context.Context) error { return stopProcess(cmd.Process, exited) })
-	if err := answering(ctx, "http://"+address+"/ping", exited); err != nil {
+	s.onClose(func(context.Context) error {
+		if err := process.Stop(stopGrace); err != nil {
+			return fmt.Errorf("stop clickhouse: %w", err)
+		}
+		return nil
+	})
+	starting, cancel := context.WithTimeoutCause(ctx, startupLimit, fmt.Errorf("no answer in %s", startupLimit))
+	defer cancel()
+	if err := process.AwaitHTTP(starting, "http://"+address+"/ping"); err != nil {
 		return fmt.Errorf("start clickhouse: %w; its log is %s", err, log.Name())
 	}
 	s.Env["CLICKHOUSE_URL"] = "http://" + address
 	s.Env["CLICKHOUSE_READER_URL"] = "http://" + readerUser + ":" + password + "@" + address
-	s.Servers = append(s.Servers, Server{Name: "clickhouse", Kind: kind, Address: "http://" + address, PID: cmd.Process.Pid})
+	s.Servers = append(s.Servers, Server{Name: "clickhouse", Kind: kind, Address: "http://" + address, PID: process.PID()})
 	return nil
 }
 
@@ -79,11 +87,9 @@ func (h Home) readerPassword() (string, error) {
 }
 
 func clickHouseCommand(ctx context.Context, cfg Config, address, password string) (*exec.Cmd, string, error) {
-	data := cfg.Home.path("clickhouse")
+	settings := clickhouse.Config{DataDir: cfg.Home.path("clickhouse"), Addr: address, Reader: clickhouse.Reader{User: readerUser, Password: password}}
 	if binary, err := exec.LookPath("clickhouse"); err == nil {
-		cmd, err := clickhouse.Native(binary, clickhouse.Config{
-			DataDir: data, Addr: address, Reader: clickhouse.Reader{User: readerUser, Password: password},
-		})
+		cmd, err := clickhouse.Native(binary, settings)
 		return cmd, "clickhouse server", err
 	}
 	said := false
@@ -96,47 +102,6 @@ func clickHouseCommand(ctx context.Context, cfg Config, address, password string
 	if err != nil {
 		return nil, "", err
 	}
-	cmd := exec.Command(cfg.Self, "embedded", "clickhouse", "--library", engine, "--data", data, "--address", address, "--reader", readerUser)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "CLICKHOUSE_READER_PASSWORD="+password) // the engine takes the zone of its process
-	return cmd, "embedded libchdb", nil
-}
-
-// answering waits until an address answers 200, or the process behind it ends.
-func answering(ctx context.Context, url string, exited chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, startupLimit)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case err := <-exited:
-			exited <- err
-			return fmt.Errorf("it ended at once: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("no answer in %s", startupLimit)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// stopProcess ends a server with SIGTERM, after 30 s with SIGKILL.
-func stopProcess(p *os.Process, exited chan error) error {
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop pid %d: %w", p.Pid, err)
-	}
-	select {
-	case <-exited:
-		return nil
-	case <-time.After(30 * time.Second):
-		return p.Kill()
-	}
+	settings.Library = engine
+	return clickhouse.Embedded(cfg.Self, settings), "embedded libchdb", nil
 }

@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/download"
 )
 
@@ -40,7 +41,6 @@ type Config struct {
 	Trino      string // http://user@host:port or https://user:password@host:port; empty where there is none
 	Port       int    // on the loopback
 	Say        func(format string, args ...any)
-	Attributes *syscall.SysProcAttr // of the processes it starts
 }
 
 // AdminUser is who can log in; the password is in the file that PasswordFile names.
@@ -141,9 +141,9 @@ func environment(ctx context.Context, cfg Config, log io.Writer) (string, error)
 		{"get the installer", []string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv==" + uvVersion}},
 		{"install the packages", []string{filepath.Join(dir, "bin", "uv"), "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "-r", requirements}},
 	} {
-		cmd := command(ctx, cfg, os.Environ(), step.args...)
+		cmd := exec.Command(step.args[0], step.args[1:]...)
 		cmd.Stdout, cmd.Stderr = log, log
-		if err := cmd.Run(); err != nil {
+		if err := child.Run(ctx, cmd, stopGrace); err != nil {
 			return "", failed(cfg, step.name, err)
 		}
 	}
@@ -204,16 +204,16 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if b, err := os.ReadFile(marker); err == nil && string(b) == state {
 		return nil
 	}
-	cmd := command(ctx, cfg, append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino), python, filepath.Join(cfg.Source, "install.py"), AdminUser)
-	cmd.Stdin = strings.NewReader(password + "\n")
-	cmd.Stderr = log
-	steps, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("superset: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return failed(cfg, "prepare it", err)
-	}
+	steps, stdout := io.Pipe()
+	cmd := exec.Command(python, filepath.Join(cfg.Source, "install.py"), AdminUser)
+	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), stdout, log
+	ended := make(chan error, 1)
+	go func() {
+		err := child.Run(ctx, cmd, stopGrace)
+		_ = stdout.Close() // always nil
+		ended <- err
+	}()
 	last, complete := "start", true
 	for lines := bufio.NewScanner(steps); lines.Scan(); {
 		if step, ok := strings.CutPrefix(lines.Text(), "step: "); ok {
@@ -225,7 +225,8 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 			cfg.Say("Superset: %s.", left)
 		}
 	}
-	if err := cmd.Wait(); err != nil {
+	_ = steps.Close() // a line that is too long must not block the process
+	if err := <-ended; err != nil {
 		return failed(cfg, last, err)
 	}
 	if !complete {
@@ -285,68 +286,49 @@ func digest(source string, more ...string) (string, error) {
 // startLimit is how long the server may take until it answers, on a machine that has other things to do.
 const startLimit = 2 * time.Minute
 
+// stopGrace is how long a process that is asked to stop may take.
+const stopGrace = 10 * time.Second
+
 // serve runs the server until ctx ends.
 func serve(ctx context.Context, cfg Config, python string, env []string, log io.Writer) error {
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cmd := command(running, cfg, env, python, "-m", "gunicorn", "--bind", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)),
+	cmd := exec.Command(python, "-m", "gunicorn", "--bind", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)),
 		"--workers", "2", "--preload", "--worker-class", "gthread", "--threads", "8", "--timeout", "120", "--graceful-timeout", "3", "--no-control-socket", "superset.app:create_app()")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = cfg.Dir, log, log
-	if err := cmd.Start(); err != nil {
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = cfg.Dir, env, log, log
+	process, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		return failed(cfg, "start it", err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	err := answering(ctx, cfg.URL()+"/health", exited)
+	starting, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("no answer in %s", startLimit))
+	defer cancel()
+	err = process.Await(starting, 100*time.Millisecond, func(ctx context.Context) bool { return healthy(ctx, cfg.URL()+"/health") })
 	if err == nil {
 		cfg.Say("Superset is up: %s (user %s, password in %s)", cfg.URL(), AdminUser, cfg.PasswordFile())
 		select {
-		case err = <-exited:
-			exited <- err
-			err = fmt.Errorf("it ended: %w", err)
+		case <-process.Done():
+			err = fmt.Errorf("it ended: %v", process.Err())
 		case <-ctx.Done():
 		}
 	}
-	stop()
-	<-exited
+	stopped := process.Stop(stopGrace)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return failed(cfg, "run it", err)
+	return failed(cfg, "run it", errors.Join(err, stopped))
 }
 
-func answering(ctx context.Context, address string, exited chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			body, _ := io.ReadAll(io.LimitReader(resp.Body, 16))
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(body), []byte("OK")) {
-				return nil
-			}
-		}
-		select {
-		case err := <-exited:
-			exited <- err
-			return fmt.Errorf("it ended at once: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("no answer in %s", startLimit)
-		case <-time.After(100 * time.Millisecond):
-		}
+// healthy says whether it is Superset that answers: another server may have the port.
+func healthy(ctx context.Context, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
 	}
-}
-
-// command is a process that ends with ctx: asked first, killed after ten seconds.
-func command(ctx context.Context, cfg Config, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env, cmd.SysProcAttr, cmd.WaitDelay = env, cfg.Attributes, 10*time.Second
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	return cmd
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16))
+	return err == nil && resp.StatusCode == http.StatusOK && bytes.Equal(bytes.TrimSpace(body), []byte("OK"))
 }
 
 func failed(cfg Config, step string, err error) error {

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/m7pulse/m7pulse/shared/child"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
@@ -90,30 +92,25 @@ func run(t testing.TB, port string, arguments ...string) {
 	var log bytes.Buffer
 	cmd := exec.Command(binary, arguments...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &log, &log
-	if err := cmd.Start(); err != nil {
+	server, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
+		_ = server.Stop(0)
 		if t.Failed() {
 			t.Logf("redis-server on port %s: %s", port, log.Bytes())
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	await(ctx, t, "redis-server on port "+port, func() bool {
+	err = server.Await(ctx, 20*time.Millisecond, func(context.Context) bool {
 		conn, err := net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
-		if err != nil {
-			return false
-		}
-		return conn.Close() == nil
+		return err == nil && conn.Close() == nil
 	})
+	if err != nil {
+		t.Fatalf("start redis-server on port %s: %v", port, err)
+	}
 }
 
 func await(ctx context.Context, t testing.TB, what string, ready func() bool) {
