@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/m7pulse/m7pulse/infra/local/superset"
+	"github.com/m7pulse/m7pulse/shared/download"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
@@ -79,13 +80,9 @@ func (p *person) names(kind, field string) (names []string) {
 // serve runs Superset with the dashboards of a folder until stop is called.
 func serve(t *testing.T, source, dir, trino string) (p *person, stop func()) {
 	t.Helper()
-	cache := os.Getenv("PULSE_CACHE")
-	if cache == "" {
-		home, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, "m7pulse")
+	cache, err := download.Dir()
+	if err != nil {
+		t.Fatal(err)
 	}
 	port, err := freeport.Find()
 	if err != nil {
