@@ -39,14 +39,14 @@ fields: ## Write what follows from the definitions of the fields: schemas, Click
 	$(GO) test ./shared/event ./shared/velocity -run 'Document' -update
 	$(GO) test ./infra/trino ./infra/local/superset -run 'Views|Texts' -update
 
-# A failing seed is named; functions/fetch-org/chaos_test.go says how to run it alone.
+# A failing seed is named; functions/fetch-org/sweep/chaos_test.go says how to run it alone.
 SEEDS ?= 1000
 ROUNDS ?= 50
 SEED ?= 1
 chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by a SEED (1); then SEEDS (1000) sweeps in virtual time.
 	$(GO) test -count 1 -timeout 2h -v ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
 	$(GO) test -count 1 -timeout 1h -v -run 'Broken|BackPressure' ./chaos/ -chaos.broken -chaos.down 10m
-	cd functions/fetch-org && $(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h . -chaos.seeds $(SEEDS) -chaos.kills 30
+	$(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h ./functions/fetch-org/sweep -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
 	@infra/servers/integration.sh long-test property-test dashboards-test servers-test stage-test
@@ -54,8 +54,9 @@ integration: build ## Run what needs real servers, a browser or container tools;
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
 	$(GO) test -count 1 -v -timeout 40m ./e2e ./chaos
 
-property-test: ## Try aggregate's properties on 5000 cases each, and a quarter of the recording.
+property-test: ## Try aggregate's properties on 5000 cases each, and a quarter of the recording; measure sweeps of 2000 repositories.
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestRowsComputed' -cases 5000 -recording.every 3
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep' -repos 2000
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).
 	@command -v chromium >/dev/null || { echo "SKIPPED: no dashboard was opened: chromium is not on PATH" >&2; exit 0; }; \

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -51,7 +51,7 @@ func (l Log) readLedger(ctx context.Context, ends kafka.Offsets) (Ledger, error)
 
 // Failed returns the owners whose last sweep failed, by owner. An
 // owner without a line in the last day of the ledger is no longer swept.
-func (l Ledger) Failed() []fetchorg.Failure {
+func (l Ledger) Failed() []sweep.Failure {
 	last := map[string]event.OwnerSwept{}
 	newest := ""
 	for id, lines := range l {
@@ -62,18 +62,18 @@ func (l Ledger) Failed() []fetchorg.Failure {
 			}
 		}
 	}
-	failed := []fetchorg.Failure{}
+	failed := []sweep.Failure{}
 	for _, line := range last {
 		if line.Status != event.StatusFailed || olderThanADay(line.SweepID, newest) {
 			continue
 		}
-		f := fetchorg.Failure{Owner: line.Owner, SweepID: line.SweepID}
+		f := sweep.Failure{Owner: line.Owner, SweepID: line.SweepID}
 		if line.Reason != nil {
 			f.Reason = *line.Reason
 		}
 		failed = append(failed, f)
 	}
-	slices.SortFunc(failed, func(a, b fetchorg.Failure) int { return strings.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(failed, func(a, b sweep.Failure) int { return strings.Compare(a.Owner, b.Owner) })
 	return failed
 }
 

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	account "github.com/m7pulse/m7pulse/shared/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
@@ -28,7 +28,7 @@ type Report struct {
 	Differences  []string
 	Rows         []Row // which rows differ, the first of them
 	Sweeps       []Sweep
-	FailedSweeps []fetchorg.Failure // of owners whose last one failed
+	FailedSweeps []sweep.Failure // of owners whose last one failed
 	Days         []Group
 }
 

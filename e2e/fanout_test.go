@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/child"
@@ -174,14 +174,14 @@ func TestFourReplicasSweepEachOfThirtyOwnersOnce(t *testing.T) {
 		}
 	})
 	began := time.Now()
-	sweep := began.UTC().Truncate(time.Hour).Format(time.RFC3339)
+	id := began.UTC().Truncate(time.Hour).Format(time.RFC3339)
 	tick := &kgo.Record{Value: []byte(`{"do":"sweep"}`)}
 	for name, value := range map[string]string{"ce_specversion": "1.0", "ce_id": "tick", "ce_source": "/e2e", "ce_type": event.TypeTick, "ce_time": began.UTC().Format(time.RFC3339), "content-type": event.ContentJSON} {
 		tick.Headers = append(tick.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 	}
 	replicas[0].deliver(ctx, tick)
 	unfinished := func() int64 {
-		n, err := fetchorg.Unfinished(ctx, "redis://"+state.Addr())
+		n, err := sweep.Unfinished(ctx, "redis://"+state.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,8 +210,8 @@ func TestFourReplicasSweepEachOfThirtyOwnersOnce(t *testing.T) {
 			t.Errorf("a second ledger line of %s", line.Owner)
 		}
 		lines[line.Owner] = true
-		if line.Status != event.StatusComplete || line.SweepID != sweep || line.Seen != repos[line.Owner] || line.Expected == nil || *line.Expected != line.Seen {
-			t.Errorf("want %d repositories of %s, complete, in sweep %s; the ledger has %+v", repos[line.Owner], line.Owner, sweep, line)
+		if line.Status != event.StatusComplete || line.SweepID != id || line.Seen != repos[line.Owner] || line.Expected == nil || *line.Expected != line.Seen {
+			t.Errorf("want %d repositories of %s, complete, in sweep %s; the ledger has %+v", repos[line.Owner], line.Owner, id, line)
 		}
 	}
 	for _, record := range recordsOf(ctx, t, kafka, event.TopicBaseRepos) {

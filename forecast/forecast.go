@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 )
 
 // Forecast is the cost of one sweep, which is an hour's.
 type Forecast struct {
-	Owners   []fetchorg.Forecast `json:"owners"` // asked about
-	Listed   fetchorg.Forecast   `json:"listed"` // all others that are swept, together
-	Capacity fetchorg.Capacity   `json:"capacity"`
-	Enough   bool                `json:"enough"` // the tokens can do all of it
+	Owners   []sweep.Forecast `json:"owners"` // asked about
+	Listed   sweep.Forecast   `json:"listed"` // all others that are swept, together
+	Capacity github.Capacity  `json:"capacity"`
+	Enough   bool             `json:"enough"` // the tokens can do all of it
 
 	// Unknown are errors about owners that are listed and of which GitHub gives no
 	// answer. They are not in Listed; the ledger has them too.
@@ -23,8 +24,8 @@ type Forecast struct {
 
 // Of asks GitHub what owners cost in addition to those that are listed, or, without
 // any, what those that are listed cost. It fails if one of the owners does not exist.
-func Of(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*Forecast, error) {
-	f, err := fetchorg.OpenForecaster(ctx, env)
+func Of(ctx context.Context, env map[string]string, list *sweep.Owners, owners []sweep.Owner) (*Forecast, error) {
+	f, err := sweep.OpenForecaster(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func Of(ctx context.Context, env map[string]string, list *fetchorg.Owners, owner
 	if len(owners) == 0 {
 		owners, listed = listed, nil
 	}
-	v := &Forecast{Listed: fetchorg.Forecast{Login: "listed already"}}
+	v := &Forecast{Listed: sweep.Forecast{Login: "listed already"}}
 	asked := map[string]bool{}
 	var errs []error
 	for _, o := range owners {

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -78,7 +78,7 @@ func openKindStores(ctx context.Context, env map[string]string) (stores map[stri
 		stores["KAFKA_BROKERS"] = kafkaKind{cfg}
 	}
 	if address := env["REDIS_URL"]; address != "" {
-		list, err := fetchorg.OpenOwners(address)
+		list, err := sweep.OpenOwners(address)
 		if err != nil {
 			return stores, closers, err
 		}

@@ -12,7 +12,7 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/audit"
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -107,7 +107,7 @@ func IcebergLocation(ctx context.Context, env map[string]string) (sinkiceberg.Lo
 }
 
 func readPurged(ctx context.Context, env map[string]string) (audit.Purged, error) {
-	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	list, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -35,7 +35,7 @@ func checkStart(ctx context.Context, p *place) error {
 		{"KAFKA_BROKERS", func(string) error { _, err := stack.KafkaOf(ctx, p.env); return err }},
 		{"SCHEMA_REGISTRY_URL", event.CheckRegistry},
 		{"REDIS_URL", func(given string) error {
-			list, err := fetchorg.OpenOwners(given)
+			list, err := sweep.OpenOwners(given)
 			if err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ func checkStart(ctx context.Context, p *place) error {
 		}
 	}
 	if stack.Live(p.env) {
-		if err := fetchorg.CheckOwners(p.env["OWNERS"], stack.OwnersFile(p.env, p.root)); err != nil {
+		if err := sweep.CheckOwners(p.env["OWNERS"], stack.OwnersFile(p.env, p.root)); err != nil {
 			errs = append(errs, err)
 		}
 	}

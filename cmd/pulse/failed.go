@@ -4,25 +4,25 @@ import (
 	"context"
 	"fmt"
 
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 )
 
 // failedNow asks Redis which listed owners' last sweeps failed.
-func failedNow(ctx context.Context, env map[string]string) ([]fetchorg.Failure, error) {
-	owners, err := fetchorg.OpenOwners(env["REDIS_URL"])
+func failedNow(ctx context.Context, env map[string]string) ([]sweep.Failure, error) {
+	owners, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return nil, err
 	}
 	defer owners.Close()
 	failed, err := owners.Failed(ctx)
 	if failed == nil {
-		failed = []fetchorg.Failure{} // in JSON [], not null
+		failed = []sweep.Failure{} // in JSON [], not null
 	}
 	return failed, err
 }
 
 // printFailed names the owners whose last sweep failed, if there are any.
-func printFailed(failed []fetchorg.Failure) {
+func printFailed(failed []sweep.Failure) {
 	if len(failed) == 0 {
 		return
 	}

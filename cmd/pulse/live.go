@@ -10,7 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/audit"
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/ranking"
@@ -61,7 +61,7 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 func (u *upCommand) untilSwept(ctx context.Context, s *stack.Stack) error {
 	last := int64(-1)
 	for {
-		left, err := fetchorg.Unfinished(ctx, s.Env["REDIS_URL"])
+		left, err := sweep.Unfinished(ctx, s.Env["REDIS_URL"])
 		if err != nil {
 			return err
 		}

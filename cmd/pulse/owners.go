@@ -11,7 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/forecast"
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/pipeline"
 )
 
@@ -32,7 +32,7 @@ func (c *ownersList) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	list, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (c *ownersList) Run(ctx context.Context, p *place) error {
 }
 
 // whatOf says which repositories of an owner are swept.
-func whatOf(o fetchorg.Owner) string {
+func whatOf(o sweep.Owner) string {
 	if len(o.Repos) > 0 {
 		return "only " + strings.Join(o.Repos, ", ")
 	}
@@ -83,11 +83,11 @@ type ownerArgs struct {
 	Exclude []string `help:"Patterns of repository names to leave out."`
 }
 
-func (d *ownerArgs) owners() ([]fetchorg.Owner, error) {
-	var all []fetchorg.Owner
+func (d *ownerArgs) owners() ([]sweep.Owner, error) {
+	var all []sweep.Owner
 	var errs []error
 	for _, who := range d.Who {
-		o, err := fetchorg.ParseOwner(who)
+		o, err := sweep.ParseOwner(who)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -117,7 +117,7 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	list, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	list, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (c *ownersRemove) Run(ctx context.Context, p *place) error {
 	switch {
 	case err == nil:
 		fmt.Printf("removed: %s is swept no longer\n", c.Login)
-	case !c.Purge || !errors.Is(err, fetchorg.ErrNotListed): // the data of an owner removed before may remain
+	case !c.Purge || !errors.Is(err, sweep.ErrNotListed): // the data of an owner removed before may remain
 		return err
 	}
 	if !c.Purge {
@@ -202,7 +202,7 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	list, err := fetchorg.OpenOwners(env["REDIS_URL"])
+	list, err := sweep.OpenOwners(env["REDIS_URL"])
 	if err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 }
 
 // askForecast asks GitHub, and names the listed owners of which it gives no answer.
-func askForecast(ctx context.Context, env map[string]string, list *fetchorg.Owners, owners []fetchorg.Owner) (*forecast.Forecast, error) {
+func askForecast(ctx context.Context, env map[string]string, list *sweep.Owners, owners []sweep.Owner) (*forecast.Forecast, error) {
 	v, err := forecast.Of(ctx, env, list, owners)
 	if err != nil {
 		return nil, err
@@ -240,7 +240,7 @@ func askForecast(ctx context.Context, env map[string]string, list *fetchorg.Owne
 
 func printForecast(v *forecast.Forecast) {
 	t := newTable("Owner", "Is", "Repositories", "Points an hour", "Seconds of GitHub's work an hour")
-	row := func(o fetchorg.Forecast) {
+	row := func(o sweep.Forecast) {
 		t.AppendRow(table.Row{o.Login, o.Type, count(o.Repos), count(o.Points), fmt.Sprintf("%.0f", o.Seconds)})
 	}
 	for _, o := range v.Owners {

@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/deadletters"
-	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
@@ -21,8 +21,8 @@ type statusCommand struct {
 // statusReport is what the command prints as JSON.
 type statusReport struct {
 	stack.Status
-	DeadLetters  int64              `json:"dead_letters"`
-	FailedSweeps []fetchorg.Failure `json:"failed_sweeps"` // of owners whose last one failed
+	DeadLetters  int64           `json:"dead_letters"`
+	FailedSweeps []sweep.Failure `json:"failed_sweeps"` // of owners whose last one failed
 }
 
 // Run asks the running stack for its status.

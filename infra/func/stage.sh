@@ -3,8 +3,8 @@
 # outside (docs/adr/0009-staged-folders.md). Usage: stage.sh [DIRECTORY], by default
 # .build/stage.
 #
-# A staged folder's module has our common path, so that imports of shared stay as
-# they are. Its versions are those of the function's own go.mod.
+# A staged folder's module has our common path, so that imports of shared, and of a
+# function's own packages, stay as they are. Its versions are those of the function's own go.mod.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export GOWORK=off
@@ -36,8 +36,15 @@ write_module() {
 rm -rf "$out"
 for name in "${functions[@]}"; do
   copy "functions/$name" "$out/$name"
-  (cd "functions/$name" && go list -deps .) | sed -n "s|^$module/shared/||p" | while read -r package; do
-    copy "shared/$package" "$out/$name/shared/$package"
+  (cd "functions/$name" && go list -deps .) | sed -n "s|^$module/||p" | while read -r package; do
+    case $package in
+      "functions/$name") ;;
+      "functions/$name"/*) # a package of its own, where its import path is
+        mkdir -p "$(dirname "$out/$name/$package")"
+        mv "$out/$name/${package#"functions/$name/"}" "$out/$name/$package"
+        ;;
+      *) copy "$package" "$out/$name/$package" ;;
+    esac
   done
   write_module "$out/$name" "functions/$name/go.mod"
   echo "staged $out/$name"

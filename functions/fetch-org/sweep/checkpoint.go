@@ -1,0 +1,77 @@
+package sweep
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// checkpoint is how far one owner's sweep has come. It alone decides what is done
+// next: a request only makes a handler look here.
+//
+// A sweep finds out what the owner is, reads the list of its repositories, notes
+// as missing those that earlier sweeps saw and this one did not, asks for all that
+// is missing by id, and lists once more if GitHub counts more than it listed. It
+// is open until its ledger line has a status. From then on the line does not
+// change, and is published.
+type checkpoint struct {
+	OwnerType        string   `json:"owner_type"`
+	Comparable       bool     `json:"comparable"` // with an earlier sweep, so that new, renamed and gone are known
+	Cursor           string   `json:"cursor"`     // in the list, after which to go on; "" at the start
+	Named            int      `json:"named"`      // repositories asked for by name, where there is no list
+	Failures         int      `json:"failures"`   // at this cursor
+	Exhausted        bool     `json:"exhausted"`  // the last page is read
+	Compared         bool     `json:"compared"`   // what earlier sweeps saw and this one did not is noted as missing
+	SecondPassCursor string   `json:"again"`      // in the second pass
+	SecondPassDone   bool     `json:"looked"`
+	Looped           bool     `json:"round"`   // the last pass led back to a page that was read before
+	Total            *int64   `json:"total"`   // repositories by GitHub's count
+	Nulls            int64    `json:"nulls"`   // repositories that GitHub omitted, without their ids
+	Unknown          []string `json:"unknown"` // names that no public repository has
+
+	NotBefore   time.Time        `json:"not_before"` // GitHub must not be asked earlier
+	Setbacks    int              `json:"setbacks"`   // attempts in a row without progress
+	RefusedAt   time.Time        `json:"refused_at"` // since when GitHub refuses every token; zero if it does not
+	DeniedUsers []string         `json:"barred"`     // users that may not read the owner
+	Worker      int64            `json:"worker"`     // the fencing token of the running attempt; 0 for none
+	Line        event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
+	Published   bool             `json:"published"`
+
+	missing int64 // to be asked for by id
+}
+
+func (c *checkpoint) closed() bool { return c.Line.Status != "" }
+
+// count brings the ledger line up to the sets' sizes. A line that has its status
+// does not change.
+func (c *checkpoint) count(reply []any) {
+	if c.closed() {
+		return
+	}
+	size := func(i int) int64 { n, _ := reply[i].(int64); return n }
+	c.missing = size(0)
+	line := &c.Line
+	line.Unanswered, line.Seen = size(1), size(2)
+	if c.Comparable {
+		line.New, line.Renamed = new(size(3)), new(size(4))
+		if c.Compared {
+			line.Gone = new(size(5))
+		}
+	}
+	if c.Total != nil {
+		line.Expected = new(*c.Total - size(6))
+	}
+}
+
+func decode(r event.FetchRequested, text string) (*checkpoint, error) {
+	cp := &checkpoint{Line: event.OwnerSwept{SweepID: r.SweepID, Owner: r.Login}}
+	if text == "" {
+		return cp, nil
+	}
+	if err := json.Unmarshal([]byte(text), cp); err != nil {
+		return nil, fmt.Errorf("decode checkpoint %s: %w", member(r), err)
+	}
+	return cp, nil
+}
