@@ -142,10 +142,10 @@ func (d *Draining) Status() Status {
 		if state == d.Drain.Breaker() {
 			is = 1
 		}
-		s.Gauges = append(s.Gauges, Gauge{"breaker", map[string]string{"state": state}, is})
+		s.Gauges = append(s.Gauges, Gauge{"breaker", "1 at the state of the circuit breaker.", map[string]string{"state": state}, is})
 	}
 	for p, next := range d.Drain.Covered() {
-		s.Gauges = append(s.Gauges, Gauge{"drained_offset", map[string]string{"topic": p.Topic, "partition": strconv.Itoa(int(p.Number))}, float64(next)})
+		s.Gauges = append(s.Gauges, Gauge{"drained_offset", "The next offset to be drained.", map[string]string{"topic": p.Topic, "partition": strconv.Itoa(int(p.Number))}, float64(next)})
 	}
 	if err := d.Drain.Err(); err != nil {
 		s.Failing = err.Error()

@@ -1,44 +1,57 @@
 package serve
 
 import (
-	"cmp"
-	"fmt"
-	"io"
 	"maps"
+	"net/http"
 	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Gauge is one figure that a monitoring system may read.
+// Gauge is one figure of GET /metrics.
 type Gauge struct {
 	Name   string // without the prefix m7pulse_
+	Help   string // the same for each gauge of a name
 	Labels map[string]string
 	Value  float64
 }
 
-// writeMetrics writes gauges in Prometheus's text form, those of one name
-// together.
-func writeMetrics(w io.Writer, function string, s Status) error {
+// gauges collects a function's gauges from its status when they are asked for.
+type gauges struct{ of *Instance }
+
+// Describe names no metric: which there are is known from the status only.
+func (gauges) Describe(chan<- *prometheus.Desc) {}
+
+func (g gauges) Collect(metrics chan<- prometheus.Metric) {
+	fn := g.of.fn.Load()
+	if fn == nil {
+		return
+	}
+	s := (*fn).Status()
 	failing := 0.0
 	if s.Failing != "" {
 		failing = 1
 	}
-	all := append([]Gauge{{Name: "failing", Value: failing}}, s.Gauges...)
-	slices.SortStableFunc(all, func(a, b Gauge) int { return cmp.Compare(a.Name, b.Name) })
-	last := ""
-	for _, g := range all {
-		if g.Name != last {
-			if _, err := fmt.Fprintf(w, "# TYPE m7pulse_%s gauge\n", g.Name); err != nil {
-				return err
-			}
-			last = g.Name
+	for _, v := range append(s.Gauges, Gauge{Name: "failing", Help: "1 while the function's last attempt failed.", Value: failing}) {
+		names := slices.Sorted(maps.Keys(v.Labels))
+		values := []string{g.of.name}
+		for _, name := range names {
+			values = append(values, v.Labels[name])
 		}
-		labels := fmt.Sprintf("function=%q", function)
-		for _, name := range slices.Sorted(maps.Keys(g.Labels)) {
-			labels += fmt.Sprintf(",%s=%q", name, g.Labels[name])
+		desc := prometheus.NewDesc("m7pulse_"+v.Name, v.Help, append([]string{"function"}, names...), nil)
+		metric, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, v.Value, values...)
+		if err != nil {
+			metric = prometheus.NewInvalidMetric(desc, err)
 		}
-		if _, err := fmt.Fprintf(w, "m7pulse_%s{%s} %v\n", g.Name, labels, g.Value); err != nil {
-			return err
-		}
+		metrics <- metric
 	}
-	return nil
+}
+
+// metrics serves a function's gauges, and those of its process.
+func metrics(i *Instance) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(gauges{i}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }

@@ -39,7 +39,8 @@ type Function interface {
 type Status struct {
 	Failing string `json:"failing,omitempty"` // its last error, while it has not succeeded since
 	Detail  any    `json:"detail,omitempty"`
-	// Gauges are what GET /metrics shows besides whether the function is failing.
+	// Gauges are what GET /metrics shows besides whether the function is failing and
+	// what its process uses.
 	Gauges []Gauge `json:"-"`
 }
 
@@ -68,6 +69,9 @@ type Instance struct {
 	open func(ctx context.Context, env map[string]string) (Function, error)
 	fn   atomic.Pointer[Function]
 
+	log     sync.Once
+	metrics http.Handler
+
 	requests    context.Context // ends when no request may be open any more
 	cancel      context.CancelFunc
 	stopSignals atomic.Pointer[context.CancelFunc] // stops listening to signals
@@ -79,7 +83,9 @@ type Instance struct {
 // not wait for a server to come up: it checks the configuration and returns.
 func New(name string, open func(ctx context.Context, env map[string]string) (Function, error)) *Instance {
 	requests, cancel := context.WithCancel(context.Background())
-	return &Instance{name: name, open: open, requests: requests, cancel: cancel}
+	i := &Instance{name: name, open: open, requests: requests, cancel: cancel}
+	i.metrics = metrics(i)
+	return i
 }
 
 // Open opens the function by itself, for a service that hosts several. Its
@@ -93,10 +99,9 @@ func (i *Instance) Open(ctx context.Context, env map[string]string) (Function, e
 }
 
 // Start opens the function. Until it has returned, events are answered 503. The
-// process is the function's from then on, and what it logs is JSON, one object a
-// line: no text of others can pass for a line of its own.
+// process is the function's from then on, and logs as Knative's components do.
 func (i *Instance) Start(ctx context.Context, env map[string]string) error {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	i.StartLog(env)
 	fn, err := i.Open(ctx, env)
 	if err != nil {
 		return err
@@ -154,10 +159,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	case r.Method == http.MethodGet && r.URL.Path == "/metrics":
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		if err := writeMetrics(w, i.name, (*fn).Status()); err != nil {
-			slog.Warn("answer /metrics", "function", i.name, "error", err)
-		}
+		i.metrics.ServeHTTP(w, r)
 		return
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "POST")

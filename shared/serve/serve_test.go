@@ -195,20 +195,23 @@ func TestConfigurationReportsAllFaultsAtOnce(t *testing.T) {
 func TestMetricsAreInPrometheusForm(t *testing.T) {
 	w := httptest.NewRecorder()
 	f := &fn{gauges: []serve.Gauge{
-		{Name: "breaker", Labels: map[string]string{"state": "open"}, Value: 1},
+		{Name: "breaker", Help: "Of the drain.", Labels: map[string]string{"state": "open"}, Value: 1},
 		{Name: "failing_since", Value: 2},
-		{Name: "breaker", Labels: map[string]string{"state": "closed"}},
+		{Name: "breaker", Help: "Of the drain.", Labels: map[string]string{"state": "a\"b\nc"}},
 	}}
 	started(t, f).Handle(w, httptest.NewRequest(http.MethodGet, "/metrics", &bytes.Buffer{}))
-	want := `# TYPE m7pulse_breaker gauge
+	want := `# HELP m7pulse_breaker Of the drain.
+# TYPE m7pulse_breaker gauge
+m7pulse_breaker{function="test",state="a\"b\nc"} 0
 m7pulse_breaker{function="test",state="open"} 1
-m7pulse_breaker{function="test",state="closed"} 0
+# HELP m7pulse_failing 1 while the function's last attempt failed.
 # TYPE m7pulse_failing gauge
 m7pulse_failing{function="test"} 1
+# HELP m7pulse_failing_since ` + `
 # TYPE m7pulse_failing_since gauge
 m7pulse_failing_since{function="test"} 2
 `
-	if w.Code != 200 || w.Body.String() != want {
+	if w.Code != 200 || !strings.Contains(w.Body.String(), want) || !strings.Contains(w.Body.String(), "go_goroutines ") {
 		t.Errorf("%d\n%s\nwant\n%s", w.Code, w.Body, want)
 	}
 }

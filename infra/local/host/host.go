@@ -28,9 +28,9 @@ func Run(function *serve.Instance) {
 	if err := listenForKubelet(); err != nil {
 		end(err)
 	}
+	function.StartLog(environ())
 	if err := funchttp.Start(function); err != nil {
-		// The log of a function that serves is JSON throughout.
-		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("serve the function", "error", err)
+		slog.Error("serve the function", "error", err)
 		os.Exit(1)
 	}
 }
