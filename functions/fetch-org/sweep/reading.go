@@ -13,8 +13,8 @@ type reading struct {
 	at       time.Time   // when GitHub answered
 	detailed bool        // languages and topics were asked for with the counters
 	asked    int         // how often it has been asked for by id; 0 when it was listed
-	cached   *cachedRepo // to earlier sweeps; nil if new
-	next     *cachedRepo // to later ones
+	cached   *cachedRepo // by earlier sweeps; nil if new
+	next     *cachedRepo // for later ones
 }
 
 // setHistory stores what GitHub counted.
