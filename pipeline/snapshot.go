@@ -99,17 +99,21 @@ type Runner interface {
 // the pipeline held then.
 func (p *Pipeline) WaitAtRest(ctx context.Context, r Runner) (*Snapshot, error) {
 	wake := time.Now().Add(wakeAfter)
+	var lag map[string]int64 // when it was last known
 	for {
 		replays, err := r.Replays()
 		if err != nil {
 			return nil, err
 		}
 		at, err := p.Snapshot(ctx)
+		if err == nil {
+			lag = at.Lag
+		}
 		if err == nil && replays == 0 && at.AtRest() {
 			return at, nil
 		}
 		if err == nil && replays == 0 && time.Now().After(wake) {
-			for f := range at.Lag {
+			for f := range lag {
 				// A failed wake is repeated as long as there is a lag.
 				_ = r.Wake(ctx, f)
 			}
@@ -118,10 +122,6 @@ func (p *Pipeline) WaitAtRest(ctx context.Context, r Runner) (*Snapshot, error) 
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			var lag map[string]int64
-			if at != nil {
-				lag = at.Lag
-			}
 			return nil, errors.Join(fmt.Errorf("wait for the pipeline to be at rest: %d replays are running, records left: %v", replays, lag), err)
 		}
 	}
