@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
-	account "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	account "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )

@@ -18,7 +18,7 @@ import (
 
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	sharedaudit "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/field"
 )
 
@@ -113,17 +113,17 @@ func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
 		field.Int: "number", field.Float: "real", field.Bool: "flag", field.Time: "moment",
 		field.Text: "text", field.Texts: "texts", field.Languages: "languages",
 	}
-	described := func(columns []sharedaudit.Column) [][2]string {
+	described := func(columns []account.Column) [][2]string {
 		out := [][2]string{}
 		for _, c := range columns {
 			out = append(out, [2]string{c.Name, kinds[c.Kind]})
 		}
 		return out
 	}
-	observed := described(sharedaudit.ObservedColumns())
+	observed := described(account.ObservedColumns())
 	asked, err := json.Marshal(map[string]any{"catalog": catalog, "tables": map[string]any{
 		sinkiceberg.TableBase:      [2]any{observed, [][2]string{}},
-		sinkiceberg.TableProcessed: [2]any{observed, described(sharedaudit.VelocityColumns())},
+		sinkiceberg.TableProcessed: [2]any{observed, described(account.VelocityColumns())},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func (p *pulse) wantPyiceberg(t *testing.T, catalog map[string]string) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, complaints.Bytes())
 	}
-	var got map[string]sharedaudit.Tally
+	var got map[string]account.Tally
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

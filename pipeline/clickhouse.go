@@ -8,7 +8,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/audit"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	account "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )

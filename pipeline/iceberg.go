@@ -8,7 +8,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/audit"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
-	account "github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 

@@ -10,7 +10,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -59,15 +59,15 @@ func made(ctx context.Context, conn driver.Conn) (bool, error) {
 }
 
 // Account says what the time series holds.
-func Account(ctx context.Context, conn driver.Conn) (*audit.Account, error) {
+func Account(ctx context.Context, conn driver.Conn) (*account.Account, error) {
 	return AccountTo(ctx, conn, nil)
 }
 
 // AccountTo is Account without the rows of records behind some marks of the topic:
 // those that were stored later.
-func AccountTo(ctx context.Context, conn driver.Conn, marks []kafka.Mark) (*audit.Account, error) {
+func AccountTo(ctx context.Context, conn driver.Conn, marks []kafka.Mark) (*account.Account, error) {
 	ctx = longRead(ctx)
-	a := audit.NewAccount()
+	a := account.NewAccount()
 	if made, err := made(ctx, conn); err != nil || !made {
 		return a, err
 	}
@@ -75,8 +75,8 @@ func AccountTo(ctx context.Context, conn driver.Conn, marks []kafka.Mark) (*audi
 	rows, err := conn.Query(ctx, `
 		SELECT toString(day), sweep, sum(copies), count(), sum(observed), sum(velocity) FROM (
 			SELECT toDate(observed_at) AS day, any(sweep_id) AS sweep, count() AS copies,
-				argMin(`+audit.SQL(audit.ObservedColumns())+`, revision) AS observed,
-				argMin(`+audit.SQL(audit.VelocityColumns())+`, revision) AS velocity
+				argMin(`+account.SQL(account.ObservedColumns())+`, revision) AS observed,
+				argMin(`+account.SQL(account.VelocityColumns())+`, revision) AS velocity
 			FROM pulse.github_metrics_timeseries AS t WHERE `+upTo(marks)+`
 			GROUP BY repo_id, t.observed_at
 		) GROUP BY day, sweep`)
@@ -90,8 +90,8 @@ func AccountTo(ctx context.Context, conn driver.Conn, marks []kafka.Mark) (*audi
 		if err := rows.Scan(&day, &sweep, &copies, &keys, &observed, &velocity); err != nil {
 			return nil, fmt.Errorf("count the time series: %w", err)
 		}
-		add := func(t audit.Tally) audit.Tally {
-			return audit.Tally{
+		add := func(t account.Tally) account.Tally {
+			return account.Tally{
 				Rows: t.Rows + int64(copies), Distinct: t.Distinct + int64(keys),
 				Observed: t.Observed + observed, Velocity: t.Velocity + velocity, // of details the time series has none
 			}
@@ -124,9 +124,9 @@ func quote(text string) string {
 
 // List tells the rows of the time series on some days, YYYY-MM-DD, without those
 // of records behind some marks.
-func List(ctx context.Context, conn driver.Conn, days []string, marks []kafka.Mark, to audit.Counter) error {
+func List(ctx context.Context, conn driver.Conn, days []string, marks []kafka.Mark, to account.Counter) error {
 	rows, err := conn.Query(longRead(ctx), `
-		SELECT repo_id, toUnixTimestamp64Milli(observed_at), sweep_id, `+audit.SQL(audit.ObservedColumns())+`, `+audit.SQL(audit.VelocityColumns())+`
+		SELECT repo_id, toUnixTimestamp64Milli(observed_at), sweep_id, `+account.SQL(account.ObservedColumns())+`, `+account.SQL(account.VelocityColumns())+`
 		FROM pulse.github_metrics_timeseries WHERE `+upTo(marks)+` AND toString(toDate(observed_at)) IN (?) ORDER BY revision`, days)
 	if err != nil {
 		return fmt.Errorf("list the time series: %w", err)
@@ -135,7 +135,7 @@ func List(ctx context.Context, conn driver.Conn, days []string, marks []kafka.Ma
 	for rows.Next() {
 		var key repo.Key
 		var sweep string
-		var sums audit.Sums
+		var sums account.Sums
 		if err := rows.Scan(&key.ID, &key.ObservedAt, &sweep, &sums.Observed, &sums.Velocity); err != nil {
 			return fmt.Errorf("list the time series: %w", err)
 		}

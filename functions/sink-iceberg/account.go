@@ -12,7 +12,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -41,7 +41,7 @@ func (s *Snapshot) Marks() (map[int32]int64, error) {
 }
 
 // Account is Snapshot.Account of the table as it is now.
-func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to audit.Counter) error {
+func Account(ctx context.Context, c catalog.Catalog, name string, days []string, to account.Counter) error {
 	s, err := LoadSnapshot(ctx, c, name)
 	if err != nil {
 		return err
@@ -52,12 +52,12 @@ func Account(ctx context.Context, c catalog.Catalog, name string, days []string,
 // Account passes the rows of TableBase or TableProcessed to a counter; a table that
 // does not exist has none. Only files with rows of days, YYYY-MM-DD, are read, which
 // may have rows of other days too. Without days all are read.
-func (s *Snapshot) Account(ctx context.Context, days []string, to audit.Counter) error {
+func (s *Snapshot) Account(ctx context.Context, days []string, to account.Counter) error {
 	t, name := s.table, s.name
 	if t == nil || t.CurrentSnapshot() == nil {
 		return nil
 	}
-	sums := [3][]audit.Column{audit.ObservedColumns(), audit.DetailColumns(), audit.VelocityColumns()}
+	sums := [3][]account.Column{account.ObservedColumns(), account.DetailColumns(), account.VelocityColumns()}
 	if name == TableBase {
 		sums[2] = nil
 	}
@@ -89,7 +89,7 @@ func (s *Snapshot) Account(ctx context.Context, days []string, to audit.Counter)
 }
 
 // addBatch passes the rows of a batch to a counter. A checksum over no columns is 0.
-func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter) error {
+func addBatch(batch arrow.RecordBatch, sums [3][]account.Column, to account.Counter) error {
 	columns := map[string]arrow.Array{}
 	for i, f := range batch.Schema().Fields() {
 		columns[f.Name] = batch.Column(i)
@@ -111,46 +111,46 @@ func addBatch(batch arrow.RecordBatch, sums [3][]audit.Column, to audit.Counter)
 			if len(cols) == 0 {
 				continue
 			}
-			var line audit.Line
+			var line account.Line
 			for _, value := range cols {
 				line = value(line, row)
 			}
 			sum[i] = line.Sum()
 		}
 		to.Add(repo.Key{ID: ids.Value(row), ObservedAt: int64(times.Value(row)) / 1000}, sweeps.Value(row),
-			audit.Sums{Observed: sum[0], Details: sum[1], Velocity: sum[2]})
+			account.Sums{Observed: sum[0], Details: sum[1], Velocity: sum[2]})
 	}
 	return nil
 }
 
 // adder adds the value of a row.
-type adder func(l audit.Line, row int) audit.Line
+type adder func(l account.Line, row int) account.Line
 
 // valuesOf are the values of a column for a checksum. A column that the table does
 // not have yet is null.
-func valuesOf(c audit.Column, a arrow.Array) (adder, error) {
-	null := func(l audit.Line, _ int) audit.Line { return l.Null() }
+func valuesOf(c account.Column, a arrow.Array) (adder, error) {
+	null := func(l account.Line, _ int) account.Line { return l.Null() }
 	if a == nil {
 		return null, nil
 	}
 	var value adder
 	switch a := a.(type) {
 	case *array.Int64:
-		value = func(l audit.Line, row int) audit.Line { return l.Int(a.Value(row)) }
+		value = func(l account.Line, row int) account.Line { return l.Int(a.Value(row)) }
 	case *array.Float64:
-		value = func(l audit.Line, row int) audit.Line { return l.Real(a.Value(row)) }
+		value = func(l account.Line, row int) account.Line { return l.Real(a.Value(row)) }
 	case *array.Boolean:
-		value = func(l audit.Line, row int) audit.Line { return l.Flag(a.Value(row)) }
+		value = func(l account.Line, row int) account.Line { return l.Flag(a.Value(row)) }
 	case *array.Timestamp:
-		value = func(l audit.Line, row int) audit.Line { return l.Int(int64(a.Value(row)) / 1000) }
+		value = func(l account.Line, row int) account.Line { return l.Int(int64(a.Value(row)) / 1000) }
 	case *array.String:
-		value = func(l audit.Line, row int) audit.Line { return l.Text(a.Value(row)) }
+		value = func(l account.Line, row int) account.Line { return l.Text(a.Value(row)) }
 	case *array.List:
 		entry, err := entries(a.ListValues())
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
-		value = func(l audit.Line, row int) audit.Line {
+		value = func(l account.Line, row int) account.Line {
 			from, to := a.ValueOffsets(row)
 			l = l.List(int(to - from))
 			for i := int(from); i < int(to); i++ {
@@ -161,7 +161,7 @@ func valuesOf(c audit.Column, a arrow.Array) (adder, error) {
 	default:
 		return nil, fmt.Errorf("column %s is of type %s", c.Name, a.DataType())
 	}
-	return func(l audit.Line, row int) audit.Line {
+	return func(l account.Line, row int) account.Line {
 		if a.IsNull(row) {
 			return l.Null()
 		}
@@ -174,7 +174,7 @@ func valuesOf(c audit.Column, a arrow.Array) (adder, error) {
 func entries(a arrow.Array) (adder, error) {
 	switch a := a.(type) {
 	case *array.String:
-		return func(l audit.Line, i int) audit.Line { return l.Entry(a.Value(i)) }, nil
+		return func(l account.Line, i int) account.Line { return l.Entry(a.Value(i)) }, nil
 	case *array.Struct:
 		if a.NumField() != 2 {
 			break
@@ -182,7 +182,7 @@ func entries(a arrow.Array) (adder, error) {
 		names, isText := a.Field(0).(*array.String)
 		numbers, isNumber := a.Field(1).(*array.Int64)
 		if isText && isNumber {
-			return func(l audit.Line, i int) audit.Line { return l.Entry(names.Value(i)).EntryInt(numbers.Value(i)) }, nil
+			return func(l account.Line, i int) account.Line { return l.Entry(names.Value(i)).EntryInt(numbers.Value(i)) }, nil
 		}
 	}
 	return nil, fmt.Errorf("a list of %s", a.DataType())

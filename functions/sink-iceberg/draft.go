@@ -15,7 +15,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -62,8 +62,8 @@ type plan struct {
 
 // written is what a day of the draft was written from.
 type written struct {
-	Inputs string      `json:"inputs"` // all that the day was computed from
-	Tally  audit.Tally `json:"tally"`
+	Inputs string        `json:"inputs"` // all that the day was computed from
+	Tally  account.Tally `json:"tally"`
 }
 
 // ErrNoDraft: no draft has been begun.
@@ -281,7 +281,7 @@ func (d *Draft) Write(ctx context.Context, days []Day, rows func(Day) iter.Seq2[
 		return err
 	}
 	var fresh []iceberg.DataFile
-	summer := audit.NewSummer()
+	summer := account.NewSummer()
 	for _, day := range days {
 		w := written{Inputs: d.inputs(day)}
 		for chunk, err := range rows(day) {
@@ -380,9 +380,9 @@ func (d *Draft) Audit(ctx context.Context, each func(Day, []*event.RepoProcessed
 	if err != nil {
 		return nil, err
 	}
-	summer := audit.NewSummer()
+	summer := account.NewSummer()
 	for _, day := range p.From.Until(p.To) {
-		raw, have := audit.NewCount(), audit.NewCount()
+		raw, have := account.NewCount(), account.NewCount()
 		err := readFiles(ctx, base.table, observedColumns(), base.within(day, day), func(rows []*event.RepoObserved) error {
 			for _, o := range rows {
 				if DayOf(o.ObservedAt) == day {

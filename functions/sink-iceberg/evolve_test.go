@@ -10,7 +10,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -56,13 +56,13 @@ func TestRatesThatAnOlderProgramStoredAreDropped(t *testing.T) {
 	if have, err := older.load(ctx); err != nil || len(rates(have.Schema())) != 44 {
 		t.Fatalf("the older program's table: %v", err)
 	}
-	summer := audit.NewSummer()
+	summer := account.NewSummer()
 	const commits = 12
 	for i := range int64(commits) {
 		row := complete(100 + i)
 		w.put(now, w.block(event.TopicProcessedRepos, w.record(row)))
 		sums := summer.Processed(row)
-		want = audit.Tally{Rows: want.Rows + 1, Distinct: want.Distinct + 1,
+		want = account.Tally{Rows: want.Rows + 1, Distinct: want.Distinct + 1,
 			Observed: want.Observed + sums.Observed, Details: want.Details + sums.Details, Velocity: want.Velocity + sums.Velocity}
 	}
 	held := func(when string) {

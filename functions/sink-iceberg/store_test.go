@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -104,13 +104,13 @@ func putNext(s kafka.Store, b kafka.Block) error {
 	return err
 }
 
-func (w *world) account(table string) audit.Tally {
+func (w *world) account(table string) account.Tally {
 	w.t.Helper()
 	c, err := w.cold.open(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	count := audit.NewCount()
+	count := account.NewCount()
 	if err := Account(context.Background(), c, table, nil, count); err != nil {
 		w.t.Fatal(err)
 	}
@@ -189,10 +189,10 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 	want[1].Observation = event.RepoObserved{ID: 2, NameWithOwner: "o/r", ObservedAt: want[1].ProcessedAt}
 	want[1].Normalize()
 	var raw, done []*kgo.Record
-	wantBase, wantDone := audit.Tally{Rows: 2, Distinct: 2}, audit.Tally{Rows: 2, Distinct: 2}
+	wantBase, wantDone := account.Tally{Rows: 2, Distinct: 2}, account.Tally{Rows: 2, Distinct: 2}
 	for _, p := range want {
 		raw, done = append(raw, w.record(&p.Observation)), append(done, w.record(p))
-		sums := audit.NewSummer().Processed(p)
+		sums := account.NewSummer().Processed(p)
 		wantBase.Observed, wantBase.Details = wantBase.Observed+sums.Observed, wantBase.Details+sums.Details
 		wantDone.Observed, wantDone.Details, wantDone.Velocity = wantBase.Observed, wantBase.Details, wantDone.Velocity+sums.Velocity
 	}

@@ -1,4 +1,4 @@
-"""Reads the tables with pyiceberg and prints their tallies as shared/audit has them.
+"""Reads the tables with pyiceberg and prints their tallies as shared/account has them.
 
 Its input is JSON: catalog (properties for pyiceberg), and tables, name to the
 columns of its two checksums, each [name, kind].
@@ -48,7 +48,7 @@ def hashes(column, kind):
 
 
 def line(row):
-    """shared/audit's Line: the hashes of a row's arguments combined."""
+    """shared/account's Line: the hashes of a row's arguments combined."""
     combined = None
     for value in row:
         for digest in value:

@@ -1,4 +1,4 @@
-package audit_test
+package account_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
@@ -58,7 +58,7 @@ func full() *event.RepoProcessed {
 // TestEveryFieldIsInAChecksum: whatever is changed, or is null, one of them is
 // another.
 func TestEveryFieldIsInAChecksum(t *testing.T) {
-	summer := audit.NewSummer()
+	summer := account.NewSummer()
 	want := summer.Processed(full())
 	differs := func(what string, change func(p *event.RepoProcessed)) {
 		t.Helper()
@@ -122,7 +122,7 @@ func TestColumnsOfTheChecksumsAreAllThatIsStored(t *testing.T) {
 	for _, d := range velocity.Definitions() {
 		want = append(want, d.Name)
 	}
-	for _, c := range slices.Concat(audit.ObservedColumns(), audit.DetailColumns(), audit.VelocityColumns()) {
+	for _, c := range slices.Concat(account.ObservedColumns(), account.DetailColumns(), account.VelocityColumns()) {
 		got = append(got, c.Name)
 	}
 	slices.Sort(want)
@@ -133,9 +133,9 @@ func TestColumnsOfTheChecksumsAreAllThatIsStored(t *testing.T) {
 }
 
 func TestRowsThatReadAlikeHaveChecksumsOfTheirOwn(t *testing.T) {
-	summer := audit.NewSummer()
+	summer := account.NewSummer()
 	null, dash, bar := (*string)(nil), "-", "|"
-	seen := map[audit.Sums][2]string{}
+	seen := map[account.Sums][2]string{}
 	for _, company := range []*string{null, &dash, &bar, new(string)} {
 		for _, language := range []*string{null, &dash, &bar, new(string)} {
 			o := event.RepoObserved{ID: 1, Company: company, PrimaryLanguage: language}
@@ -162,7 +162,7 @@ func name(s *string) string {
 }
 
 func BenchmarkSums(b *testing.B) {
-	p, summer := full(), audit.NewSummer()
+	p, summer := full(), account.NewSummer()
 	for b.Loop() {
 		summer.Processed(p)
 	}

@@ -1,6 +1,6 @@
-// Package audit summarises what a store holds so that stores can be compared: counts
+// Package account summarises what a store holds so that stores can be compared: counts
 // of rows and of distinct keys, and checksums of values.
-package audit
+package account
 
 import (
 	"time"

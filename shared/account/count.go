@@ -1,4 +1,4 @@
-package audit
+package account
 
 import (
 	"bufio"

@@ -1,4 +1,4 @@
-package audit_test
+package account_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/m7pulse/m7pulse/shared/audit"
+	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -18,7 +18,7 @@ import (
 func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	got, want := audit.NewCount(), audit.NewAccount()
+	got, want := account.NewCount(), account.NewAccount()
 	got.Reprocessed(map[string]bool{"2026-01-02": true})
 	sweeps, days := [5]string{}, [4]string{}
 	for i := range sweeps {
@@ -32,10 +32,10 @@ func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 		hour := random.IntN(24 * len(days))
 		key := repo.Key{ID: random.Int64N(9_000) - 4_500, ObservedAt: began.Add(time.Duration(hour) * time.Hour).UnixMilli()}
 		day, sweep, observed, velocity := days[hour/24], sweeps[random.IntN(len(sweeps))], random.Uint64(), random.Uint64()
-		got.Add(key, sweep, audit.Sums{Observed: observed, Details: observed / 3, Velocity: velocity})
+		got.Add(key, sweep, account.Sums{Observed: observed, Details: observed / 3, Velocity: velocity})
 
 		total, ofDay, ofSweep := want.Total, want.Days[day], want.Sweeps[sweep]
-		for _, tally := range []*audit.Tally{&total, &ofDay, &ofSweep} {
+		for _, tally := range []*account.Tally{&total, &ofDay, &ofSweep} {
 			tally.Rows++
 			if first[key] {
 				continue
@@ -64,9 +64,9 @@ func TestACountOnDiskIsTheCountInMemory(t *testing.T) {
 
 func TestACountThatFindsNoDiskSaysSo(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "not there"))
-	c := audit.NewCount()
+	c := account.NewCount()
 	for i := range int64(300_000) {
-		c.Add(repo.Key{ID: i}, "s", audit.Sums{Observed: 1, Velocity: 1})
+		c.Add(repo.Key{ID: i}, "s", account.Sums{Observed: 1, Velocity: 1})
 	}
 	if a, err := c.Account(); err == nil {
 		t.Errorf("it counted %+v", a.Total)
@@ -78,9 +78,9 @@ func BenchmarkCount(b *testing.B) {
 	for _, rows := range []int64{1_000_000, 10_000_000} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			for b.Loop() {
-				c := audit.NewCount()
+				c := account.NewCount()
 				for i := range rows {
-					c.Add(repo.Key{ID: i % 30_000 * 7919, ObservedAt: i / 30_000 * time.Hour.Milliseconds()}, "s", audit.Sums{Observed: uint64(i), Velocity: uint64(i)})
+					c.Add(repo.Key{ID: i % 30_000 * 7919, ObservedAt: i / 30_000 * time.Hour.Milliseconds()}, "s", account.Sums{Observed: uint64(i), Velocity: uint64(i)})
 				}
 				if a, err := c.Account(); err != nil || a.Total.Distinct != rows {
 					b.Fatalf("%+v, %v", a, err)
