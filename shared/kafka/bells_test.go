@@ -185,6 +185,7 @@ func (h *held) Prepare(_ context.Context, topicID string, b kafka.Block) (kafka.
 // A bell that is answered 2xx is not sent again. While work is left, the newest
 // has to.
 func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
+	t.Parallel()
 	cfg, s := cluster(t, 1, "in"), &held{letGo: make(chan struct{})}
 	produce(t, cfg, "in", 0, 10)
 	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
@@ -196,7 +197,7 @@ func TestNewestBellComesAgainWhileWorkIsLeft(t *testing.T) {
 	released := sync.OnceFunc(func() { close(s.letGo) })
 	defer released()
 	soon := func(do func(context.Context) error) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		return do(ctx)
 	}

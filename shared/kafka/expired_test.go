@@ -14,6 +14,7 @@ import (
 // TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor: no offset of it can
 // be committed any more.
 func TestPartitionWhoseRecordsHaveExpiredIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "out"))
 	if err != nil {
 		t.Fatal(err)

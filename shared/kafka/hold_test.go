@@ -80,8 +80,9 @@ func TestBlocksBecomeLargeAgainOnceTheyAreDoneInTime(t *testing.T) {
 			}
 		}
 	}
-	until(16)
+	until(1)
 	s.most.Store(16)
+	until(16)
 	for n := 16; n < 200; n += 16 {
 		produce(t, cfg, "in", n, n+16)
 		until(int64(n + 16))
@@ -482,8 +483,9 @@ func (s *stuck) Prepare(context.Context, string, kafka.Block) (kafka.Put, error)
 	}, nil
 }
 
-func TestStopGivesTheBlockInHandUpWhenThereIsNoTimeForIt(t *testing.T) {
-	t.Parallel()
+// It is not parallel: the drain has 0.7 s of real time to end, and needs a processor
+// for some of that.
+func TestStopCancelsTheCurrentBlockWhenThereIsNoTimeForIt(t *testing.T) {
 	cfg, s := cluster(t, 1, "in"), &stuck{begun: make(chan struct{})}
 	produce(t, cfg, "in", 0, 10)
 	d, err := kafka.NewStoreDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, kafka.Share{}, map[string]kafka.Store{"in": s})
@@ -500,7 +502,7 @@ func TestStopGivesTheBlockInHandUpWhenThereIsNoTimeForIt(t *testing.T) {
 		t.Error(err)
 	}
 	if !s.ended.Load() {
-		t.Error("the drain says that it has stopped, with a block in hand")
+		t.Error("the drain says that it has stopped, but its block is not cancelled")
 	}
 	select {
 	case <-bell:

@@ -67,6 +67,7 @@ func keyed(t *testing.T, cfg kafka.Config, topic string, keys int) {
 }
 
 func TestKeyKeepsItsPartitionOfAnOutputThatIsWidened(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in", "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +103,7 @@ func TestKeyKeepsItsPartitionOfAnOutputThatIsWidened(t *testing.T) {
 
 // A topic that was recreated gets a new layout.
 func TestOutputThatWasMadeAgainIsUsedWhole(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "out"))
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 // A dead letter's record is sent again with its old timestamp, from which kgo would
 // count the delivery timeout.
 func TestTransactorWritesRecordsOfLongAgo(t *testing.T) {
+	t.Parallel()
 	cfg := cluster(t, 1, "in")
 	client, err := kafka.NewTransactor(cfg, "test")
 	if err != nil {
