@@ -54,8 +54,9 @@ integration: build ## Run what needs real servers, a browser or container tools;
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
 	$(GO) test -count 1 -v -timeout 40m ./e2e ./chaos
 
-property-test: ## Try aggregate's properties on 5000 cases each, and a quarter of the recording; measure sweeps of 2000 repositories.
-	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestRowsComputed' -cases 5000 -recording.every 3
+property-test: ## Try aggregate's properties on 5000 cases each, a quarter of the recording and every fail point; larger tables; sweeps of 2000 repositories.
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestHistories|TestRowsComputed|TestFailPoints' -cases 5000 -recording.every 3 -failpoints.step 1
+	$(GO) test -race -count 1 -timeout 30m ./functions/sink-iceberg -tables.compressed -tables.commits 40
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep' -repos 2000
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).

@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -209,14 +210,19 @@ var recorded = sync.OnceValues(func() (map[int64][]event.RepoObserved, error) {
 	out := map[int64][]event.RepoObserved{}
 	lines := bufio.NewScanner(z)
 	for lines.Scan() {
+		// To decode all lines would take longer than the tests.
+		_, id, _ := bytes.Cut(lines.Bytes(), []byte(`"repo_id":`))
+		id, _, _ = bytes.Cut(id, []byte(","))
+		if n, err := strconv.ParseInt(string(id), 10, 64); err != nil {
+			return nil, fmt.Errorf("line %s: %w", lines.Bytes(), err)
+		} else if n%*every != 0 {
+			continue
+		}
 		var e struct {
 			Data event.RepoObserved `json:"data"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return nil, err
-		}
-		if e.Data.ID%*every != 0 {
-			continue
 		}
 		e.Data.Normalize()
 		out[e.Data.ID] = append(out[e.Data.ID], e.Data)

@@ -3,6 +3,7 @@ package aggregate_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -20,8 +21,10 @@ import (
 // effects are the commands that change Redis.
 func effect(command string) bool { return command == "EVALSHA" || command == "EVAL" }
 
+var failPointStep = flag.Int64("failpoints.step", 3, "take the first effect, and then each so many effects later")
+
 // TestFailPoints has something happen at each effect in turn, the first, the
-// second and so on, while three repositories are computed in blocks of four
+// second and so on by failpoints.step, while three repositories are computed in blocks of four
 // records. Afterwards every row is there, once, as the definitions say.
 func TestFailPoints(t *testing.T) {
 	for name, fault := range map[string]func(w *world, n int64) (happened func() bool){
@@ -81,7 +84,7 @@ func TestFailPoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n int64
-			for n = 1; n <= 40; n++ {
+			for n = 1; n <= 40; n += *failPointStep {
 				w := newWorld(t)
 				w.env["AGGREGATE_BLOCK_RECORDS"] = "4"
 				pasts := [][]event.RepoObserved{daily(1, 5), daily(2, 5), daily(3, 5)}

@@ -30,10 +30,10 @@ func newDrafting(t *testing.T) *world {
 	if nessie == "" {
 		return w
 	}
-	w.cold.at = Location{
+	w.cold = &lazyCatalog{at: Location{
 		Catalog: nessie, Endpoint: os.Getenv("S3_ENDPOINT"), Region: "us-east-1",
 		AccessKey: os.Getenv("S3_ACCESS_KEY_ID"), SecretKey: os.Getenv("S3_SECRET_ACCESS_KEY"),
-	}
+	}}
 	for _, name := range []string{TableBase, TableProcessed} {
 		if err := w.open().DropTable(context.Background(), table.Identifier{namespace, name}); err != nil && !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace) {
 			t.Fatal(err)

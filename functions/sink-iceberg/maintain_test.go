@@ -3,6 +3,7 @@ package sinkiceberg
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -22,6 +23,8 @@ import (
 )
 
 // fill commits blocks of one record each, over some days.
+var tableCommits = flag.Int("tables.commits", 16, "commits of a table before its maintenance, an even number")
+
 func (w *world) fill(s kafka.Store, commits, days int) {
 	w.t.Helper()
 	for i := range commits {
@@ -83,9 +86,9 @@ func (w *world) maintain(keep Keep) map[string]Maintenance {
 
 func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newCompressedWorld(t)
 	raw := base(w.cold, w.letters, w.codec)
-	w.fill(raw, 40, 2)
+	w.fill(raw, *tableCommits, 2)
 	rows := w.account(TableBase)
 	before, err := Marks(context.Background(), w.open(), TableBase)
 	if err != nil {
@@ -93,7 +96,7 @@ func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 	}
 
 	done := w.maintain(Keep{Snapshots: 0, Orphans: time.Hour})[TableBase]
-	if want := (Maintenance{Table: TableBase, Files: 40, Compacted: 40, Written: 2, Snapshots: 40}); done != want {
+	if want := (Maintenance{Table: TableBase, Files: *tableCommits, Compacted: *tableCommits, Written: 2, Snapshots: *tableCommits}); done != want {
 		t.Errorf("done %+v, want %+v", done, want)
 	}
 	if got := w.files(TableBase); got != 2 {
@@ -210,7 +213,7 @@ func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
 func TestACompactionThatIsBrokenOffLeavesNoFileBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fill(base(w.cold, w.letters, w.codec), 30, 1)
+	w.fill(base(w.cold, w.letters, w.codec), *tableCommits, 1)
 	before := w.onDisk(".parquet")
 	broken := 0
 	for limit := time.Millisecond; limit < time.Second; limit *= 2 {
@@ -326,7 +329,7 @@ func TestTooYoungOrphansAreRefused(t *testing.T) {
 func BenchmarkAThousandCommits(b *testing.B) {
 	const commits, days = 1000, 1
 	for b.Loop() {
-		grown, fresh := newWorld(b), newWorld(b)
+		grown, fresh := newCompressedWorld(b), newCompressedWorld(b)
 		old, young := base(grown.cold, grown.letters, grown.codec), base(fresh.cold, fresh.letters, fresh.codec)
 		grown.fill(old, commits, days)
 		fresh.fill(young, 1, days)

@@ -2,6 +2,7 @@ package sinkiceberg
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	sqlcatalog "github.com/apache/iceberg-go/catalog/sql"
 	"github.com/apache/iceberg-go/table"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,7 +39,35 @@ type world struct {
 
 const topicID = "0123456789abcdef0123456789abcdef"
 
+var compressed = flag.Bool("tables.compressed", false, "have every test compress its tables as the sink does")
+
+// newWorld is a world whose tables are not compressed, unless -tables.compressed is
+// given: under the race detector the buffers of zstd take most of a test's time.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := newCompressedWorld(t)
+	if *compressed {
+		return w
+	}
+	c, closer, err := Open(context.Background(), w.cold.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cold.catalog, w.cold.closer = uncompressed{c.(*sqlcatalog.Catalog)}, closer
+	return w
+}
+
+// uncompressed is a catalog that creates tables without compression.
+type uncompressed struct{ *sqlcatalog.Catalog }
+
+func (u uncompressed) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, opts ...catalog.CreateTableOpt) (*table.Table, error) {
+	return u.Catalog.CreateTable(ctx, id, schema, append(opts, func(c *catalog.CreateTableCfg) {
+		c.Properties["write.parquet.compression-codec"] = "uncompressed"
+	})...)
+}
+
+// newCompressedWorld is a world whose tables are compressed as the sink does it.
+func newCompressedWorld(t testing.TB) *world {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, event.DeadLetterTopic(event.TopicBaseRepos), event.DeadLetterTopic(event.TopicProcessedRepos)))
 	if err != nil {
@@ -184,7 +216,7 @@ func complete(id int64) *event.RepoProcessed {
 // one in which every field that may be null is.
 func TestRowsAreStoredWithTheirValues(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newCompressedWorld(t)
 	want := []*event.RepoProcessed{complete(1), {ProcessedAt: time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC), Revision: 1}}
 	want[1].Observation = event.RepoObserved{ID: 2, NameWithOwner: "o/r", ObservedAt: want[1].ProcessedAt}
 	want[1].Normalize()
@@ -217,6 +249,11 @@ func TestRowsAreStoredWithTheirValues(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{TableBase, TableProcessed} {
+		if codec := w.load(name).Properties()["write.parquet.compression-codec"]; codec != "zstd" {
+			t.Errorf("table %s is compressed with %q, want zstd", name, codec)
+		}
 	}
 	for _, p := range want {
 		i := slices.IndexFunc(observed, func(o *event.RepoObserved) bool { return o.ID == p.ID })
