@@ -33,9 +33,9 @@ type Rebuild struct {
 // than usual, for cold files are in memory too.
 const rebuildGC = 50
 
-// BeginRebuild waits until it is the only writer of all partitions, of which
-// there are as many as the topic with the most has, and creates the second set
-// again. environ is the function's.
+// BeginRebuild waits until it is the only writer of all partitions, and creates the
+// second set again. partitions is the number of those of the topic that has the most;
+// environ is the function's.
 func BeginRebuild(ctx context.Context, environ map[string]string, partitions int) (*Rebuild, error) {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
