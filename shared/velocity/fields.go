@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/m7pulse/m7pulse/shared/field"
+	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 // Span is a length of time over which a change is measured.
@@ -34,6 +36,92 @@ func Windows() [spans]Window {
 		{"7d", 7 * 24 * time.Hour, time.Hour},
 		{"30d", 30 * 24 * time.Hour, time.Hour},
 	}
+}
+
+// Value is one of the numbers that a Point carries.
+type Value int
+
+// The values: first the counters.
+const (
+	Stars Value = iota
+	Forks
+	Watchers
+	OpenIssues
+	ClosedIssues
+	OpenPRs
+	MergedPRs
+	ClosedPRs
+	Discussions
+	Releases
+	CommitsTotal
+	counters // how many have deltas
+)
+
+// Then what else of the past is needed.
+const (
+	PushedAt   = counters + iota // ms since 1970
+	ReleasedAt                   // ms since 1970
+	Name                         // a hash of name_with_owner
+	Branch                       // a hash of the default branch
+	values
+)
+
+// value is the definition of a Value.
+type value struct {
+	name string // of a counter, that of its field
+	// number names it in a stored History. It is below 64 and never given to
+	// another value; a new one takes the next.
+	number uint8
+	of     func(*repo.Observation) *int64 // nil when it was not observed
+}
+
+// definitions lists the values.
+func definitions() [values]value {
+	type o = repo.Observation
+	return [...]value{
+		Stars:        {"stars", 0, func(r *o) *int64 { return &r.Stars }},
+		Forks:        {"forks", 1, func(r *o) *int64 { return r.Forks }},
+		Watchers:     {"watchers", 2, func(r *o) *int64 { return r.Watchers }},
+		OpenIssues:   {"open_issues", 3, func(r *o) *int64 { return r.OpenIssues }},
+		ClosedIssues: {"closed_issues", 4, func(r *o) *int64 { return r.ClosedIssues }},
+		OpenPRs:      {"open_prs", 5, func(r *o) *int64 { return r.OpenPRs }},
+		MergedPRs:    {"merged_prs", 6, func(r *o) *int64 { return r.MergedPRs }},
+		ClosedPRs:    {"closed_prs", 7, func(r *o) *int64 { return r.ClosedPRs }},
+		Discussions:  {"discussions", 8, func(r *o) *int64 { return r.Discussions }},
+		Releases:     {"releases", 9, func(r *o) *int64 { return r.Releases }},
+		CommitsTotal: {"commits_total", 10, func(r *o) *int64 { return r.CommitsTotal }},
+		PushedAt:     {"pushed_at", 11, func(r *o) *int64 { return millis(r.PushedAt) }},
+		ReleasedAt:   {"released_at", 12, func(r *o) *int64 { return millis(r.LatestReleaseAt) }},
+		Name:         {"name", 13, func(r *o) *int64 { return hashed(&r.NameWithOwner) }},
+		Branch:       {"branch", 14, func(r *o) *int64 { return hashed(r.DefaultBranch) }},
+	}
+}
+
+func millis(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	ms := t.UnixMilli()
+	return &ms
+}
+
+// hashed shortens a text that is only ever compared with itself.
+func hashed(text *string) *int64 {
+	if text == nil {
+		return nil
+	}
+	h := int64(xxhash.Sum64String(*text) >> 1) // never Unobserved
+	return &h
+}
+
+// Counters lists the counters that have velocities, by field name.
+func Counters() (names [counters]string) {
+	for v, d := range definitions() {
+		if Value(v) < counters {
+			names[v] = d.name
+		}
+	}
+	return names
 }
 
 // Field is one field of Velocities.

@@ -436,16 +436,6 @@ func (v repositoryObject) get(x *execution, f *ast.Field, args map[string]any) (
 		return r.Forks, nil
 	case "diskUsage":
 		return r.DiskKB, nil
-	case "watchers":
-		return v.count(x, x.timing.Count, "UserConnection", r.Watchers), nil
-	case "stargazers":
-		return v.count(x, x.timing.Count, "StargazerConnection", r.stars(v.at)), nil
-	case "forks":
-		return v.count(x, x.timing.Count, "RepositoryConnection", r.Forks), nil
-	case "discussions":
-		return v.count(x, x.timing.Count, "DiscussionConnection", r.Discussions), nil
-	case "releases":
-		return v.count(x, x.timing.Count, "ReleaseConnection", r.Releases), nil
 	case "issues":
 		return v.count(x, x.timing.Items, "IssueConnection", byState(args, map[string]int64{"OPEN": r.OpenIssues, "CLOSED": r.ClosedIssues})), nil
 	case "pullRequests":
@@ -456,6 +446,10 @@ func (v repositoryObject) get(x *execution, f *ast.Field, args map[string]any) (
 		}
 		at := r.PushedAt.UTC().Format(time.RFC3339)
 		return record{"Release", map[string]any{"tagName": r.LatestRelease, "name": r.LatestRelease, "publishedAt": at, "createdAt": at}}, nil
+	}
+	if c, ok := r.counted(v.at)[f.Name]; ok {
+		x.work(r.owner, x.timing.Count)
+		return c, nil
 	}
 	return nil, unmodelled(v, f)
 }

@@ -113,6 +113,18 @@ func (r *Repo) updated() time.Time {
 	return r.UpdatedAt
 }
 
+// counted are the connections that answer nothing but how many they have, by the
+// name of their field.
+func (r *Repo) counted(at time.Time) map[string]connection {
+	return map[string]connection{
+		"watchers":    {name: "UserConnection", total: r.Watchers},
+		"stargazers":  {name: "StargazerConnection", total: r.stars(at)},
+		"forks":       {name: "RepositoryConnection", total: r.Forks},
+		"discussions": {name: "DiscussionConnection", total: r.Discussions},
+		"releases":    {name: "ReleaseConnection", total: r.Releases},
+	}
+}
+
 // stars are those of a time. Of a repository that drifts, a few stars come and
 // go in each quarter of an hour.
 func (r *Repo) stars(at time.Time) int64 {
