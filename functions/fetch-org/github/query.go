@@ -105,59 +105,6 @@ type repositoryQuery struct {
 	RateLimit  *rateLimit
 }
 
-// Counters is a repository with what is read of it in every sweep. It is
-// exported for the decoder.
-type Counters struct {
-	ID               string
-	DatabaseID       *int64
-	NameWithOwner    string
-	Description      *string
-	PrimaryLanguage  *struct{ Name string }
-	LicenseInfo      *struct{ SpdxID *string }
-	DefaultBranchRef *struct{ Name string }
-	IsFork           bool
-	IsArchived       bool
-	IsPrivate        bool
-	CreatedAt        *timestamp
-	PushedAt         *timestamp
-	UpdatedAt        *timestamp
-	StargazerCount   number
-	ForkCount        *number
-	Watchers         *count
-	OpenIssues       *count `graphql:"openIssues: issues(states: OPEN)"`
-	ClosedIssues     *count `graphql:"closedIssues: issues(states: CLOSED)"`
-	OpenPRs          *count `graphql:"openPRs: pullRequests(states: OPEN)"`
-	ClosedPRs        *count `graphql:"closedPRs: pullRequests(states: CLOSED)"`
-	Discussions      *count
-	Releases         *count
-	LatestRelease    *struct {
-		TagName     string
-		PublishedAt *timestamp
-	}
-	DiskUsage *number
-}
-
-// Details is what changes only when a repository is pushed to or edited. Its two
-// lists are what costs points.
-type Details struct {
-	Languages *struct {
-		Edges []*struct {
-			Size number
-			Node struct{ Name string }
-		}
-	} `graphql:"languages(first: 10, orderBy: {field: SIZE, direction: DESC})"`
-	RepositoryTopics *struct {
-		Nodes []*struct{ Topic struct{ Name string } }
-	} `graphql:"repositoryTopics(first: 20)"`
-}
-
-// Repo is a repository with its counters and, where they were asked for, its
-// details.
-type Repo struct {
-	Counters
-	Details
-}
-
 // ID is a repository's ids alone.
 type ID struct {
 	ID         string
