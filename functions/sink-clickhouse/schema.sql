@@ -916,3 +916,31 @@ ALTER TABLE pulse.github_metrics_timeseries
   ADD COLUMN IF NOT EXISTS commits_total_per_day_7d Nullable(Float64) ALIAS commits_total_delta_7d / (dateDiff('millisecond', base_at_7d, observed_at) / 86400000),
   ADD COLUMN IF NOT EXISTS commits_total_per_day_30d Nullable(Float64) ALIAS commits_total_delta_30d / (dateDiff('millisecond', base_at_30d, observed_at) / 86400000)
 ;
+
+-- version 9
+
+ALTER TABLE pulse.github_processed_repos
+  ADD COLUMN IF NOT EXISTS assignable_users Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_1h Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_24h Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_7d Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_30d Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS commits_per_assignable_user_30d Nullable(Float64),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_1h Nullable(Float64) ALIAS assignable_users_delta_1h / (dateDiff('millisecond', base_at_1h, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_24h Nullable(Float64) ALIAS assignable_users_delta_24h / (dateDiff('millisecond', base_at_24h, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_7d Nullable(Float64) ALIAS assignable_users_delta_7d / (dateDiff('millisecond', base_at_7d, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_30d Nullable(Float64) ALIAS assignable_users_delta_30d / (dateDiff('millisecond', base_at_30d, observed_at) / 86400000)
+;
+
+ALTER TABLE pulse.github_metrics_timeseries
+  ADD COLUMN IF NOT EXISTS assignable_users Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_1h Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_24h Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_7d Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS assignable_users_delta_30d Nullable(Int64),
+  ADD COLUMN IF NOT EXISTS commits_per_assignable_user_30d Nullable(Float64),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_1h Nullable(Float64) ALIAS assignable_users_delta_1h / (dateDiff('millisecond', base_at_1h, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_24h Nullable(Float64) ALIAS assignable_users_delta_24h / (dateDiff('millisecond', base_at_24h, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_7d Nullable(Float64) ALIAS assignable_users_delta_7d / (dateDiff('millisecond', base_at_7d, observed_at) / 86400000),
+  ADD COLUMN IF NOT EXISTS assignable_users_per_day_30d Nullable(Float64) ALIAS assignable_users_delta_30d / (dateDiff('millisecond', base_at_30d, observed_at) / 86400000)
+;

@@ -19,7 +19,7 @@ FROM (
 SELECT 'hot' AS store,
   repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived,
   CAST(created_at AS timestamp(6)) AS created_at, CAST(pushed_at AS timestamp(6)) AS pushed_at, stars, forks, watchers, open_issues,
-  closed_issues, open_prs, merged_prs, closed_prs, discussions, releases, latest_release,
+  closed_issues, open_prs, merged_prs, closed_prs, assignable_users, discussions, releases, latest_release,
   CAST(latest_release_at AS timestamp(6)) AS latest_release_at, commits_total, disk_kb,
   CAST(observed_at AS timestamp(6)) AS observed_at, sweep_id, source, CAST(processed_at AS timestamp(6)) AS processed_at, revision,
   late, CAST(base_at_1h AS timestamp(6)) AS base_at_1h, CAST(base_at_24h AS timestamp(6)) AS base_at_24h,
@@ -31,13 +31,14 @@ SELECT 'hot' AS store,
   merged_prs_delta_7d, merged_prs_delta_30d, closed_prs_delta_1h, closed_prs_delta_24h, closed_prs_delta_7d, closed_prs_delta_30d,
   discussions_delta_1h, discussions_delta_24h, discussions_delta_7d, discussions_delta_30d, releases_delta_1h, releases_delta_24h,
   releases_delta_7d, releases_delta_30d, commits_total_delta_1h, commits_total_delta_24h, commits_total_delta_7d,
-  commits_total_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
+  commits_total_delta_30d, assignable_users_delta_1h, assignable_users_delta_24h, assignable_users_delta_7d,
+  assignable_users_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
   issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
   backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
   pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-  releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone,
-  is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance,
-  health_release, health_score, health_parts,
+  commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
+  is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
+  health_closure, health_acceptance, health_release, health_score, health_parts,
   CAST(stars_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS stars_per_day_1h,
   CAST(stars_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS stars_per_day_24h,
   CAST(stars_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS stars_per_day_7d,
@@ -81,14 +82,18 @@ SELECT 'hot' AS store,
   CAST(commits_total_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS commits_total_per_day_1h,
   CAST(commits_total_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS commits_total_per_day_24h,
   CAST(commits_total_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS commits_total_per_day_7d,
-  CAST(commits_total_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS commits_total_per_day_30d
+  CAST(commits_total_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS commits_total_per_day_30d,
+  CAST(assignable_users_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS assignable_users_per_day_1h,
+  CAST(assignable_users_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS assignable_users_per_day_24h,
+  CAST(assignable_users_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS assignable_users_per_day_7d,
+  CAST(assignable_users_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS assignable_users_per_day_30d
 FROM clickhouse.pulse.github_metrics_timeseries
 WHERE observed_at >= (SELECT CAST(at AS timestamp(3)) FROM iceberg.pulse.boundary)
 UNION ALL
 SELECT 'cold',
   repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived,
   CAST(created_at AS timestamp(6)) AS created_at, CAST(pushed_at AS timestamp(6)) AS pushed_at, stars, forks, watchers, open_issues,
-  closed_issues, open_prs, merged_prs, closed_prs, discussions, releases, latest_release,
+  closed_issues, open_prs, merged_prs, closed_prs, assignable_users, discussions, releases, latest_release,
   CAST(latest_release_at AS timestamp(6)) AS latest_release_at, commits_total, disk_kb,
   CAST(observed_at AS timestamp(6)) AS observed_at, sweep_id, source, CAST(processed_at AS timestamp(6)) AS processed_at, revision,
   late, CAST(base_at_1h AS timestamp(6)) AS base_at_1h, CAST(base_at_24h AS timestamp(6)) AS base_at_24h,
@@ -100,13 +105,14 @@ SELECT 'cold',
   merged_prs_delta_7d, merged_prs_delta_30d, closed_prs_delta_1h, closed_prs_delta_24h, closed_prs_delta_7d, closed_prs_delta_30d,
   discussions_delta_1h, discussions_delta_24h, discussions_delta_7d, discussions_delta_30d, releases_delta_1h, releases_delta_24h,
   releases_delta_7d, releases_delta_30d, commits_total_delta_1h, commits_total_delta_24h, commits_total_delta_7d,
-  commits_total_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
+  commits_total_delta_30d, assignable_users_delta_1h, assignable_users_delta_24h, assignable_users_delta_7d,
+  assignable_users_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
   issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
   backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
   pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-  releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone,
-  is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance,
-  health_release, health_score, health_parts,
+  commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
+  is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
+  health_closure, health_acceptance, health_release, health_score, health_parts,
   CAST(stars_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS stars_per_day_1h,
   CAST(stars_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS stars_per_day_24h,
   CAST(stars_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS stars_per_day_7d,
@@ -150,7 +156,11 @@ SELECT 'cold',
   CAST(commits_total_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS commits_total_per_day_1h,
   CAST(commits_total_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS commits_total_per_day_24h,
   CAST(commits_total_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS commits_total_per_day_7d,
-  CAST(commits_total_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS commits_total_per_day_30d
+  CAST(commits_total_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS commits_total_per_day_30d,
+  CAST(assignable_users_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS assignable_users_per_day_1h,
+  CAST(assignable_users_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS assignable_users_per_day_24h,
+  CAST(assignable_users_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS assignable_users_per_day_7d,
+  CAST(assignable_users_delta_30d AS double) / (date_diff('millisecond', base_at_30d, observed_at) / 86400000e0) AS assignable_users_per_day_30d
 FROM iceberg.github.processed_repos
 WHERE observed_at < (SELECT with_timezone(at, 'UTC') FROM iceberg.pulse.boundary)
 ) AS o
@@ -163,8 +173,8 @@ WITH hot AS (
   SELECT date(observed_at) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, observed_at)) AS keys,
     checksum(ROW(
       repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived, created_at, pushed_at, stars, forks,
-      watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, discussions, releases, latest_release, latest_release_at,
-      commits_total, disk_kb, observed_at, sweep_id, source
+      watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, assignable_users, discussions, releases, latest_release,
+      latest_release_at, commits_total, disk_kb, observed_at, sweep_id, source
     )) AS observed,
     checksum(ROW(
       repo_id, observed_at, revision, late, base_at_1h, base_at_24h, base_at_7d, base_at_30d, stars_delta_1h, stars_delta_24h,
@@ -175,13 +185,14 @@ WITH hot AS (
       merged_prs_delta_7d, merged_prs_delta_30d, closed_prs_delta_1h, closed_prs_delta_24h, closed_prs_delta_7d, closed_prs_delta_30d,
       discussions_delta_1h, discussions_delta_24h, discussions_delta_7d, discussions_delta_30d, releases_delta_1h, releases_delta_24h,
       releases_delta_7d, releases_delta_30d, commits_total_delta_1h, commits_total_delta_24h, commits_total_delta_7d,
-      commits_total_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
+      commits_total_delta_30d, assignable_users_delta_1h, assignable_users_delta_24h, assignable_users_delta_7d,
+      assignable_users_delta_30d, stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h,
       issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
       backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
       pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-      releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone,
-      is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance,
-      health_release, health_score, health_parts
+      commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
+      is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
+      health_closure, health_acceptance, health_release, health_score, health_parts
     )) AS velocity
   FROM clickhouse.pulse.github_metrics_timeseries GROUP BY 1
 ),
@@ -189,9 +200,9 @@ processed AS (
   SELECT date(CAST(observed_at AS timestamp(3))) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, observed_at)) AS keys,
     checksum(ROW(
       repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived, CAST(created_at AS timestamp(3)),
-      CAST(pushed_at AS timestamp(3)), stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, discussions,
-      releases, latest_release, CAST(latest_release_at AS timestamp(3)), commits_total, disk_kb, CAST(observed_at AS timestamp(3)),
-      sweep_id, source
+      CAST(pushed_at AS timestamp(3)), stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs,
+      assignable_users, discussions, releases, latest_release, CAST(latest_release_at AS timestamp(3)), commits_total, disk_kb,
+      CAST(observed_at AS timestamp(3)), sweep_id, source
     )) AS observed,
     checksum(ROW(
       repo_id, CAST(observed_at AS timestamp(3)), revision, late, CAST(base_at_1h AS timestamp(3)), CAST(base_at_24h AS timestamp(3)),
@@ -203,12 +214,14 @@ processed AS (
       merged_prs_delta_30d, closed_prs_delta_1h, closed_prs_delta_24h, closed_prs_delta_7d, closed_prs_delta_30d, discussions_delta_1h,
       discussions_delta_24h, discussions_delta_7d, discussions_delta_30d, releases_delta_1h, releases_delta_24h, releases_delta_7d,
       releases_delta_30d, commits_total_delta_1h, commits_total_delta_24h, commits_total_delta_7d, commits_total_delta_30d,
+      assignable_users_delta_1h, assignable_users_delta_24h, assignable_users_delta_7d, assignable_users_delta_30d,
       stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h, issues_opened_7d, issues_opened_30d,
       issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h, backlog_index_7d, backlog_index_30d,
       prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h, pr_acceptance_ratio_7d, pr_acceptance_ratio_30d,
-      active_days_7d, active_days_30d, observed_days_7d, observed_days_30d, releases_per_week_30d, days_since_release, days_since_push,
-      burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten,
-      health_activity, health_maintenance, health_closure, health_acceptance, health_release, health_score, health_parts
+      active_days_7d, active_days_30d, observed_days_7d, observed_days_30d, commits_per_assignable_user_30d, releases_per_week_30d,
+      days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed,
+      is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance, health_release,
+      health_score, health_parts
     )) AS velocity
   FROM iceberg.github.processed_repos GROUP BY 1
 ),
@@ -216,9 +229,9 @@ raw AS (
   SELECT date(CAST(observed_at AS timestamp(3))) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, observed_at)) AS keys,
     checksum(ROW(
       repo_id, name_with_owner, owner, owner_type, company, primary_language, is_fork, is_archived, CAST(created_at AS timestamp(3)),
-      CAST(pushed_at AS timestamp(3)), stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs, discussions,
-      releases, latest_release, CAST(latest_release_at AS timestamp(3)), commits_total, disk_kb, CAST(observed_at AS timestamp(3)),
-      sweep_id, source
+      CAST(pushed_at AS timestamp(3)), stars, forks, watchers, open_issues, closed_issues, open_prs, merged_prs, closed_prs,
+      assignable_users, discussions, releases, latest_release, CAST(latest_release_at AS timestamp(3)), commits_total, disk_kb,
+      CAST(observed_at AS timestamp(3)), sweep_id, source
     )) AS observed,
     CAST(NULL AS varbinary) AS velocity
   FROM iceberg.github.base_repos GROUP BY 1

@@ -60,7 +60,7 @@ type counter struct {
 
 // counters lists them, in the order of the schema: all but the stars. They are
 // apart from the other fields because every observation is checked by them.
-func counters() [11]counter {
+func counters() [12]counter {
 	type o = Observation
 	return [...]counter{
 		{"forks", "count", "Forks at the reading.", func(r *o) **int64 { return &r.Forks }},
@@ -70,6 +70,7 @@ func counters() [11]counter {
 		{"open_prs", "count", "Open pull requests at the reading.", func(r *o) **int64 { return &r.OpenPRs }},
 		{"merged_prs", "count", "Merged pull requests at the reading.", func(r *o) **int64 { return &r.MergedPRs }},
 		{"closed_prs", "count", "Pull requests closed without a merge, at the reading.", func(r *o) **int64 { return &r.ClosedPRs }},
+		{"assignable_users", "count", "People who can be given an issue or a pull request, at the reading: those with access to the repository.", func(r *o) **int64 { return &r.AssignableUsers }},
 		{"discussions", "count", "Discussions at the reading.", func(r *o) **int64 { return &r.Discussions }},
 		{"releases", "count", "Releases at the reading.", func(r *o) **int64 { return &r.Releases }},
 		{"commits_total", "count", "commits on the default branch", func(r *o) **int64 { return &r.CommitsTotal }},

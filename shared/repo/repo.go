@@ -50,6 +50,7 @@ type Observation struct {
 	OpenPRs         *int64     `avro:"open_prs" json:"open_prs"`
 	MergedPRs       *int64     `avro:"merged_prs" json:"merged_prs"`
 	ClosedPRs       *int64     `avro:"closed_prs" json:"closed_prs"`
+	AssignableUsers *int64     `avro:"assignable_users" json:"assignable_users"`
 	Discussions     *int64     `avro:"discussions" json:"discussions"`
 	Releases        *int64     `avro:"releases" json:"releases"`
 	LatestRelease   *string    `avro:"latest_release" json:"latest_release"`

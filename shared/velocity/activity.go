@@ -14,7 +14,7 @@ const (
 )
 
 // activity counts days, by the last reading of each, in the days up to that of
-// the reading.
+// the reading, and sets the commits per person who can be given work.
 func (r *reading) activity(v *Velocities) {
 	var active, observed [spans]int64
 	first := func(s Span) int64 { return r.now.At/day - int64(Windows()[s].Length/(24*time.Hour)) + 1 }
@@ -37,6 +37,9 @@ func (r *reading) activity(v *Velocities) {
 			v.SetInt(ActiveDays(s), active[s])
 			v.SetInt(ObservedDays(s), observed[s])
 		}
+	}
+	if commits, ok := r.now.delta(CommitsTotal, r.bases[Month]); ok && commits >= 0 && r.now.Values[AssignableUsers] > 0 {
+		v.SetFloat(CommitsPerAssignableUser, float64(commits)/float64(r.now.Values[AssignableUsers]))
 	}
 }
 

@@ -54,6 +54,7 @@ const (
 	Discussions
 	Releases
 	CommitsTotal
+	AssignableUsers
 	counters // how many have deltas
 )
 
@@ -79,21 +80,22 @@ type value struct {
 func definitions() [values]value {
 	type o = repo.Observation
 	return [...]value{
-		Stars:        {"stars", 0, func(r *o) *int64 { return &r.Stars }},
-		Forks:        {"forks", 1, func(r *o) *int64 { return r.Forks }},
-		Watchers:     {"watchers", 2, func(r *o) *int64 { return r.Watchers }},
-		OpenIssues:   {"open_issues", 3, func(r *o) *int64 { return r.OpenIssues }},
-		ClosedIssues: {"closed_issues", 4, func(r *o) *int64 { return r.ClosedIssues }},
-		OpenPRs:      {"open_prs", 5, func(r *o) *int64 { return r.OpenPRs }},
-		MergedPRs:    {"merged_prs", 6, func(r *o) *int64 { return r.MergedPRs }},
-		ClosedPRs:    {"closed_prs", 7, func(r *o) *int64 { return r.ClosedPRs }},
-		Discussions:  {"discussions", 8, func(r *o) *int64 { return r.Discussions }},
-		Releases:     {"releases", 9, func(r *o) *int64 { return r.Releases }},
-		CommitsTotal: {"commits_total", 10, func(r *o) *int64 { return r.CommitsTotal }},
-		PushedAt:     {"pushed_at", 11, func(r *o) *int64 { return millis(r.PushedAt) }},
-		ReleasedAt:   {"released_at", 12, func(r *o) *int64 { return millis(r.LatestReleaseAt) }},
-		Name:         {"name", 13, func(r *o) *int64 { return hashed(&r.NameWithOwner) }},
-		Branch:       {"branch", 14, func(r *o) *int64 { return hashed(r.DefaultBranch) }},
+		Stars:           {"stars", 0, func(r *o) *int64 { return &r.Stars }},
+		Forks:           {"forks", 1, func(r *o) *int64 { return r.Forks }},
+		Watchers:        {"watchers", 2, func(r *o) *int64 { return r.Watchers }},
+		OpenIssues:      {"open_issues", 3, func(r *o) *int64 { return r.OpenIssues }},
+		ClosedIssues:    {"closed_issues", 4, func(r *o) *int64 { return r.ClosedIssues }},
+		OpenPRs:         {"open_prs", 5, func(r *o) *int64 { return r.OpenPRs }},
+		MergedPRs:       {"merged_prs", 6, func(r *o) *int64 { return r.MergedPRs }},
+		ClosedPRs:       {"closed_prs", 7, func(r *o) *int64 { return r.ClosedPRs }},
+		Discussions:     {"discussions", 8, func(r *o) *int64 { return r.Discussions }},
+		Releases:        {"releases", 9, func(r *o) *int64 { return r.Releases }},
+		CommitsTotal:    {"commits_total", 10, func(r *o) *int64 { return r.CommitsTotal }},
+		AssignableUsers: {"assignable_users", 15, func(r *o) *int64 { return r.AssignableUsers }},
+		PushedAt:        {"pushed_at", 11, func(r *o) *int64 { return millis(r.PushedAt) }},
+		ReleasedAt:      {"released_at", 12, func(r *o) *int64 { return millis(r.LatestReleaseAt) }},
+		Name:            {"name", 13, func(r *o) *int64 { return hashed(&r.NameWithOwner) }},
+		Branch:          {"branch", 14, func(r *o) *int64 { return hashed(r.DefaultBranch) }},
 	}
 }
 
@@ -163,7 +165,8 @@ const (
 	activeDays30d
 	observedDays7d
 	observedDays30d
-	ReleasesPerWeek // over 30 days
+	CommitsPerAssignableUser // over 30 days
+	ReleasesPerWeek          // over 30 days
 	DaysSinceRelease
 	DaysSincePush
 	BurstZ
@@ -326,6 +329,8 @@ func derivedFields() []derivedField {
 		{activeDays30d, "active_days_30d", field.Int, "days", activeText},
 		{observedDays7d, "observed_days_7d", field.Int, "days", observedText},
 		{observedDays30d, "observed_days_30d", field.Int, "days", observedText},
+		{CommitsPerAssignableUser, "commits_per_assignable_user_30d", field.Float, "commits/person", "commits_total_delta_30d over assignable_users: commits on the default branch per person " +
+			"who can be given work. Unknown when there is nobody, or when commits were taken off."},
 		{ReleasesPerWeek, "releases_per_week_30d", field.Float, "releases/week", releasesText},
 		{DaysSinceRelease, "days_since_release", field.Float, "days", "Time since the latest release was published."},
 		{DaysSincePush, "days_since_push", field.Float, "days", "Time since the last push to any branch."},

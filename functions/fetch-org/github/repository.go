@@ -29,6 +29,7 @@ type Counters struct {
 	ClosedIssues     *count `graphql:"closedIssues: issues(states: CLOSED)"`
 	OpenPRs          *count `graphql:"openPRs: pullRequests(states: OPEN)"`
 	ClosedPRs        *count `graphql:"closedPRs: pullRequests(states: CLOSED)"`
+	AssignableUsers  *count
 	Discussions      *count
 	Releases         *count
 	LatestRelease    *struct {
@@ -70,7 +71,7 @@ func (r *Repo) Observation() repo.Observation {
 		Stars: int64(r.StargazerCount), Forks: r.ForkCount.value(), Watchers: r.Watchers.total(),
 		OpenIssues: r.OpenIssues.total(), ClosedIssues: r.ClosedIssues.total(),
 		OpenPRs: r.OpenPRs.total(), ClosedPRs: r.ClosedPRs.total(),
-		Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage.value(),
+		AssignableUsers: r.AssignableUsers.total(), Discussions: r.Discussions.total(), Releases: r.Releases.total(), DiskKB: r.DiskUsage.value(),
 	}
 	if r.PrimaryLanguage != nil {
 		v.PrimaryLanguage = &r.PrimaryLanguage.Name

@@ -69,7 +69,7 @@ func TestASweepObservesEachPublicRepositoryOnce(t *testing.T) {
 			Stars:     100100, Forks: new(int64(1003)), Watchers: new(int64(1004)),
 			OpenIssues: new(int64(1005)), ClosedIssues: new(int64(1006)),
 			OpenPRs: new(int64(1007)), MergedPRs: new(int64(1008)), ClosedPRs: new(int64(1009)),
-			Discussions: new(int64(1010)), Releases: new(int64(1011)),
+			AssignableUsers: new(int64(1013)), Discussions: new(int64(1010)), Releases: new(int64(1011)),
 			LatestRelease: new("v1.1"), LatestReleaseAt: new(time.Date(2025, 1, 2, 12, 0, 0, 0, time.UTC)),
 			CommitsTotal: new(int64(1002)), DiskKB: new(int64(1012)),
 			SweepID: w.sweepID(), Source: "graphql",

@@ -81,6 +81,7 @@ type Repo struct {
 	OpenPRs       int64
 	MergedPRs     int64
 	ClosedPRs     int64
+	Assignable    int64 // people who can be given work
 	Discussions   int64
 	Releases      int64
 	LatestRelease string // "": null
@@ -117,11 +118,12 @@ func (r *Repo) updated() time.Time {
 // name of their field.
 func (r *Repo) counted(at time.Time) map[string]connection {
 	return map[string]connection{
-		"watchers":    {name: "UserConnection", total: r.Watchers},
-		"stargazers":  {name: "StargazerConnection", total: r.stars(at)},
-		"forks":       {name: "RepositoryConnection", total: r.Forks},
-		"discussions": {name: "DiscussionConnection", total: r.Discussions},
-		"releases":    {name: "ReleaseConnection", total: r.Releases},
+		"watchers":        {name: "UserConnection", total: r.Watchers},
+		"assignableUsers": {name: "UserConnection", total: r.Assignable},
+		"stargazers":      {name: "StargazerConnection", total: r.stars(at)},
+		"forks":           {name: "RepositoryConnection", total: r.Forks},
+		"discussions":     {name: "DiscussionConnection", total: r.Discussions},
+		"releases":        {name: "ReleaseConnection", total: r.Releases},
 	}
 }
 
@@ -172,7 +174,7 @@ func newRepo(base int64, i int) *Repo {
 		License:   "MIT", Branch: "main", Commits: n + 1, Fork: i%5 == 4, Archived: i%5 == 3,
 		CreatedAt: created, PushedAt: created.AddDate(10, 0, 0),
 		Stars: 100 * n, Forks: n + 2, Watchers: n + 3, OpenIssues: n + 4, ClosedIssues: n + 5,
-		OpenPRs: n + 6, MergedPRs: n + 7, ClosedPRs: n + 8, Discussions: n + 9, Releases: n + 10,
+		OpenPRs: n + 6, MergedPRs: n + 7, ClosedPRs: n + 8, Discussions: n + 9, Releases: n + 10, Assignable: n + 12,
 		LatestRelease: "v1." + fmt.Sprint(i), DiskKB: n + 11,
 	}
 }
@@ -235,7 +237,7 @@ func (w *World) generate(rng *rand.Rand, created, now time.Time) *Repo {
 		CreatedAt: created, PushedAt: created.Add(time.Duration(rng.Float64() * float64(now.Sub(created)))).Truncate(time.Second),
 		Stars: size, Drift: 0.001 + float64(size)/10_000, Forks: some(.3), Watchers: some(.2),
 		OpenIssues: some(.5), ClosedIssues: some(2), OpenPRs: some(.2), MergedPRs: some(2), ClosedPRs: some(.4),
-		Discussions: some(.1), Releases: some(.05), DiskKB: size * 10,
+		Assignable: 1 + size/50, Discussions: some(.1), Releases: some(.05), DiskKB: size * 10,
 	}
 	if r.Releases > 0 {
 		r.LatestRelease = fmt.Sprintf("v%d", r.Releases)
