@@ -944,3 +944,13 @@ ALTER TABLE pulse.github_metrics_timeseries
   ADD COLUMN IF NOT EXISTS assignable_users_per_day_7d Nullable(Float64) ALIAS assignable_users_delta_7d / (dateDiff('millisecond', base_at_7d, observed_at) / 86400000),
   ADD COLUMN IF NOT EXISTS assignable_users_per_day_30d Nullable(Float64) ALIAS assignable_users_delta_30d / (dateDiff('millisecond', base_at_30d, observed_at) / 86400000)
 ;
+
+-- version 10
+
+ALTER TABLE pulse.github_processed_repos
+  ADD COLUMN IF NOT EXISTS commits_per_merged_pr_30d Nullable(Float64)
+;
+
+ALTER TABLE pulse.github_metrics_timeseries
+  ADD COLUMN IF NOT EXISTS commits_per_merged_pr_30d Nullable(Float64)
+;

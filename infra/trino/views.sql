@@ -36,9 +36,9 @@ SELECT 'hot' AS store,
   issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
   backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
   pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-  commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
-  is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
-  health_closure, health_acceptance, health_release, health_score, health_parts,
+  commits_per_merged_pr_30d, commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z,
+  is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity,
+  health_maintenance, health_closure, health_acceptance, health_release, health_score, health_parts,
   CAST(stars_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS stars_per_day_1h,
   CAST(stars_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS stars_per_day_24h,
   CAST(stars_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS stars_per_day_7d,
@@ -110,9 +110,9 @@ SELECT 'cold',
   issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
   backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
   pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-  commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
-  is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
-  health_closure, health_acceptance, health_release, health_score, health_parts,
+  commits_per_merged_pr_30d, commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z,
+  is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity,
+  health_maintenance, health_closure, health_acceptance, health_release, health_score, health_parts,
   CAST(stars_delta_1h AS double) / (date_diff('millisecond', base_at_1h, observed_at) / 86400000e0) AS stars_per_day_1h,
   CAST(stars_delta_24h AS double) / (date_diff('millisecond', base_at_24h, observed_at) / 86400000e0) AS stars_per_day_24h,
   CAST(stars_delta_7d AS double) / (date_diff('millisecond', base_at_7d, observed_at) / 86400000e0) AS stars_per_day_7d,
@@ -190,9 +190,9 @@ WITH hot AS (
       issues_opened_7d, issues_opened_30d, issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h,
       backlog_index_7d, backlog_index_30d, prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h,
       pr_acceptance_ratio_7d, pr_acceptance_ratio_30d, active_days_7d, active_days_30d, observed_days_7d, observed_days_30d,
-      commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z,
-      is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance,
-      health_closure, health_acceptance, health_release, health_score, health_parts
+      commits_per_merged_pr_30d, commits_per_assignable_user_30d, releases_per_week_30d, days_since_release, days_since_push, burst_z,
+      is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed, is_branch_changed, is_history_rewritten, health_activity,
+      health_maintenance, health_closure, health_acceptance, health_release, health_score, health_parts
     )) AS velocity
   FROM clickhouse.pulse.github_metrics_timeseries GROUP BY 1
 ),
@@ -218,10 +218,10 @@ processed AS (
       stars_acceleration_24h, stars_acceleration_7d, stars_acceleration_30d, issues_opened_24h, issues_opened_7d, issues_opened_30d,
       issue_closure_ratio_24h, issue_closure_ratio_7d, issue_closure_ratio_30d, backlog_index_24h, backlog_index_7d, backlog_index_30d,
       prs_opened_24h, prs_opened_7d, prs_opened_30d, pr_acceptance_ratio_24h, pr_acceptance_ratio_7d, pr_acceptance_ratio_30d,
-      active_days_7d, active_days_30d, observed_days_7d, observed_days_30d, commits_per_assignable_user_30d, releases_per_week_30d,
-      days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone, is_renamed,
-      is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance, health_release,
-      health_score, health_parts
+      active_days_7d, active_days_30d, observed_days_7d, observed_days_30d, commits_per_merged_pr_30d, commits_per_assignable_user_30d,
+      releases_per_week_30d, days_since_release, days_since_push, burst_z, is_burst, breakout_z, is_breakout, is_suspicious, milestone,
+      is_renamed, is_branch_changed, is_history_rewritten, health_activity, health_maintenance, health_closure, health_acceptance,
+      health_release, health_score, health_parts
     )) AS velocity
   FROM iceberg.github.processed_repos GROUP BY 1
 ),

@@ -44,8 +44,8 @@ func (r *reading) mean(value Value, from int64) float64 {
 	return sum / n
 }
 
-// pullRequests sets opened = Δ(open + merged + closed) and acceptance =
-// Δmerged / (Δmerged + Δclosed).
+// pullRequests sets opened = Δ(open + merged + closed), acceptance =
+// Δmerged / (Δmerged + Δclosed), and commits per merged one.
 func (r *reading) pullRequests(v *Velocities) {
 	for s := Day; s <= Month; s++ {
 		b := r.bases[s]
@@ -60,5 +60,10 @@ func (r *reading) pullRequests(v *Velocities) {
 		if open, ok := r.now.delta(OpenPRs, b); ok {
 			v.SetInt(PRsOpened(s), open+merged+closed)
 		}
+	}
+	merged, okMerged := r.now.delta(MergedPRs, r.bases[Month])
+	commits, okCommits := r.now.delta(CommitsTotal, r.bases[Month])
+	if okMerged && okCommits && merged > 0 && commits >= 0 {
+		v.SetFloat(CommitsPerMergedPR, float64(commits)/float64(merged))
 	}
 }

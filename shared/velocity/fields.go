@@ -165,6 +165,7 @@ const (
 	activeDays30d
 	observedDays7d
 	observedDays30d
+	CommitsPerMergedPR       // over 30 days
 	CommitsPerAssignableUser // over 30 days
 	ReleasesPerWeek          // over 30 days
 	DaysSinceRelease
@@ -329,6 +330,8 @@ func derivedFields() []derivedField {
 		{activeDays30d, "active_days_30d", field.Int, "days", activeText},
 		{observedDays7d, "observed_days_7d", field.Int, "days", observedText},
 		{observedDays30d, "observed_days_30d", field.Int, "days", observedText},
+		{CommitsPerMergedPR, "commits_per_merged_pr_30d", field.Float, "commits/pull request", "commits_total_delta_30d over merged_prs_delta_30d: commits on the default branch per merged pull request. " +
+			"Near 1 where each is squashed; far more where commits come without one. Unknown when none was merged, or when commits were taken off."},
 		{CommitsPerAssignableUser, "commits_per_assignable_user_30d", field.Float, "commits/person", "commits_total_delta_30d over assignable_users: commits on the default branch per person " +
 			"who can be given work. Unknown when there is nobody, or when commits were taken off."},
 		{ReleasesPerWeek, "releases_per_week_30d", field.Float, "releases/week", releasesText},
