@@ -179,7 +179,7 @@ func TestSuiteFindsEachBrokenPromise(t *testing.T) {
 			if b.faults != "" && len(some) == 0 {
 				t.Fatalf("no fault is like %s", b.faults)
 			}
-			const most = 5
+			const most = 10
 			for n := range most {
 				if errs := c.throw(t.Context(), slices.Concat(some, some)); len(errs) > 0 {
 					t.Logf("found in round %d: %v", n+1, errors.Join(errs...))

@@ -167,8 +167,13 @@ func (c *chaos) throw(ctx context.Context, drawn []fault) []error {
 	c.rounds++
 	c.thrown = nil
 	long := 2 * time.Second
-	if slices.ContainsFunc(drawn, func(f fault) bool { return strings.HasPrefix(f.name, "long") }) {
+	switch of := func(kind string) bool {
+		return slices.ContainsFunc(drawn, func(f fault) bool { return strings.HasPrefix(f.name, kind) })
+	}; {
+	case of("long"):
 		long = 30 * time.Second
+	case of("kill -9 before"), of("kill -9 after"):
+		long = effectLimit
 	}
 	hurt, end := context.WithTimeout(ctx, chaotic+long)
 	defer end()

@@ -129,7 +129,7 @@ func faults(p *pipeline) (all []fault) {
 				when = "after"
 			}
 			add(fmt.Sprintf("kill -9 %s %s: %s", when, e.what, e.function), func(ctx context.Context, p *pipeline, _ *rand.Rand) error {
-				ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
+				ctx, cancel := context.WithTimeout(ctx, effectLimit)
 				defer cancel()
 				if !p.links[e.server].gate.set(ctx, &trap{sees: e.sees, after: after, spring: func() { _, _ = p.signal(ctx, e.function, syscall.SIGKILL) }}) {
 					return errMissed
@@ -195,6 +195,10 @@ func faults(p *pipeline) (all []fault) {
 	}
 	return all
 }
+
+// effectLimit is how long a fault waits for its effect: past the load, for a
+// machine that is slow works off most of it then.
+const effectLimit = 20 * time.Second
 
 // effect is a step of a function that changes something outside of it, as it is
 // seen on its way to a server.

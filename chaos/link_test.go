@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,9 +74,9 @@ func pause(ctx context.Context, d time.Duration) {
 type gate struct {
 	listener net.Listener
 
-	mu   sync.Mutex
-	to   string
-	trap *trap
+	mu    sync.Mutex
+	to    string
+	traps []*trap // that wait, the earliest first
 }
 
 // trap waits for a request and then, before it is passed on or when it has been
@@ -119,20 +120,12 @@ func (g *gate) lead(to string) {
 func (g *gate) set(ctx context.Context, t *trap) bool {
 	t.sprung = make(chan struct{})
 	g.mu.Lock()
-	free := g.trap == nil
-	if free {
-		g.trap = t
-	}
+	g.traps = append(g.traps, t)
 	g.mu.Unlock()
-	if !free {
-		return false
-	}
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.trap == t {
-			g.trap = nil
-		}
+		g.traps = slices.DeleteFunc(g.traps, func(other *trap) bool { return other == t })
 	}()
 	select {
 	case <-t.sprung:
@@ -142,16 +135,17 @@ func (g *gate) set(ctx context.Context, t *trap) bool {
 	}
 }
 
-// caught takes the trap away if it is one for this chunk.
+// caught takes away the first trap for this chunk.
 func (g *gate) caught(chunk []byte) *trap {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.trap == nil || !g.trap.sees(chunk) {
-		return nil
+	for i, t := range g.traps {
+		if t.sees(chunk) {
+			g.traps = slices.Delete(g.traps, i, i+1)
+			return t
+		}
 	}
-	t := g.trap
-	g.trap = nil
-	return t
+	return nil
 }
 
 func (g *gate) pass(client net.Conn) {
