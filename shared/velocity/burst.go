@@ -16,7 +16,7 @@ const (
 
 func zText(days int) string {
 	return fmt.Sprintf("The 24 h rate of stars less the mean of the daily rates of the %d days before, in their standard deviations, "+
-		"of which at least the square root of the mean is assumed, and 1: a quiet repository does not break out by a few stars. Collapses and the returns from them are left out.", days)
+		"taken as at least the square root of the mean, and at least 1: a quiet repository does not break out by a few stars. Collapses and the returns from them are left out.", days)
 }
 
 func breakoutText() string {
