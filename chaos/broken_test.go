@@ -122,7 +122,7 @@ var breaches = []breach{
 			"s.replace.EvalSha)\n",
 			"s.advance.EvalSha(",
 		},
-		faults: "^restart that loses",
+		scenario: throughFlushedScripts,
 	},
 	{
 		name: "an expired session is taken for another process", file: "shared/kafka/drain.go",

@@ -146,6 +146,47 @@ func throughExpiredSession(ctx context.Context, t *testing.T, programs string) [
 	return l.settled(ctx)
 }
 
+// TestBulkJobGoesOnWithoutTheScriptsOfRedis has Redis forget its scripts again and
+// again, as a restart makes it do. A function that is idle ends and comes back with
+// them; a bulk job has to go on.
+func TestBulkJobGoesOnWithoutTheScriptsOfRedis(t *testing.T) {
+	long(t)
+	t.Parallel()
+	for _, err := range throughFlushedScripts(t.Context(), t, absolute(t, programs)) {
+		t.Error(err)
+	}
+}
+
+func throughFlushedScripts(ctx context.Context, t *testing.T, programs string) []error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	p := newPipeline(t, programs, 0, small()) // no bell rings: the bulk job alone is at work
+	l := newLoad(t, p, rand.New(rand.NewPCG(*seed, 10)))
+	for range batches {
+		if err := l.batch(ctx); err != nil {
+			return []error{err}
+		}
+	}
+	s, err := p.replica("aggregate", "drain")
+	if err != nil {
+		return []error{err}
+	}
+	flushing, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		for flushing.Err() == nil {
+			_ = p.redis.ScriptFlush(flushing).Err() // the next one follows
+			pause(flushing, 20*time.Millisecond)
+		}
+	}()
+	if err := s.succeeds(ctx); err != nil {
+		return []error{err}
+	}
+	stop()
+	return l.settled(ctx)
+}
+
 // TestRowsOfAnOutputThatIsWidenedAreStoredAlike: the sinks read nothing until rows,
 // what restates them and repeats have been written to a topic that grew meanwhile.
 func TestRowsOfAnOutputThatIsWidenedAreStoredAlike(t *testing.T) {
