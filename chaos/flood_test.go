@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -89,10 +90,34 @@ func throughThinLine(ctx context.Context, t *testing.T, programs string) []error
 			return []error{err}
 		}
 	}
-	errs := l.settled(ctx)
+	stored := p.someStored(ctx, 4*time.Minute)
 	wide()
-	if err := <-narrowed; err != nil {
-		errs = append(errs, err)
+	errs := l.settled(ctx)
+	for _, err := range []error{stored, <-narrowed} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
+}
+
+// someStored waits until ClickHouse has rows, for some time at most.
+func (p *pipeline) someStored(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := sinkclickhouse.Open(p.direct["CLICKHOUSE_URL"])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		var rows uint64
+		if err := conn.QueryRow(ctx, "SELECT count() FROM pulse.github_metrics_timeseries").Scan(&rows); err == nil && rows > 0 {
+			return nil
+		}
+		pause(ctx, time.Second)
+		if ctx.Err() != nil {
+			return fmt.Errorf("ClickHouse has no row after %s", limit)
+		}
+	}
 }

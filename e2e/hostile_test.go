@@ -24,7 +24,7 @@ import (
 // more than a text.
 var hostile = []string{
 	`'); DROP TABLE pulse.github_processed_repos; --`, `\`, `\'`, `''`, `"`, "`", `a\nb`, `{name:String}`, `?`, `$1`, `%27`, `@x`,
-	"nul\x00in", "line\nfeed", "return\r\n{\"level\":\"ERROR\",\"msg\":\"forged\"}", "tab\tin", "\x7f",
+	"nul\x00in", "line\nfeed", "return\r\n{\"severity\":\"ERROR\",\"message\":\"forged\"}", "tab\tin", "\x7f",
 	"\x1b[2J\x1b]0;owned\x07", "\u009b31m", "\u202egnp.exe", "\ufeff", "\u2028",
 	"{{ 7*7 }}", "{% raw %}", "{{ url_param('x') }}", "${jndi:ldap://x}", "<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "[x](javascript:alert(1))",
 	`=cmd|' /C calc'!A0`, "+1", "-1", "@SUM(1)", "../../../etc/passwd", "%s%n", "NULL", "火🔥", strings.Repeat("long ", 3000),
@@ -145,11 +145,11 @@ func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range bytes.Lines(text) {
-			var entry struct{ Level, Msg string }
-			if err := json.Unmarshal(line, &entry); err != nil || entry.Msg == "forged" {
+			var entry struct{ Message string }
+			if err := json.Unmarshal(line, &entry); err != nil || entry.Message == "forged" {
 				t.Errorf("%s: %q: %v", filepath.Base(path), line, err)
 			}
-			if entry.Msg == "event refused" {
+			if entry.Message == "event refused" {
 				refused++
 			}
 		}
