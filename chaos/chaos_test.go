@@ -166,16 +166,17 @@ func (c *chaos) throw(ctx context.Context, drawn []fault) []error {
 	began := time.Now()
 	c.rounds++
 	c.thrown = nil
-	long := 2 * time.Second
-	switch of := func(kind string) bool {
+	drew := func(kind string) bool {
 		return slices.ContainsFunc(drawn, func(f fault) bool { return strings.HasPrefix(f.name, kind) })
-	}; {
-	case of("long"):
-		long = 30 * time.Second
-	case of("kill -9 before"), of("kill -9 after"):
-		long = effectLimit
 	}
-	hurt, end := context.WithTimeout(ctx, chaotic+long)
+	lasting := 2 * time.Second // past the last fault's beginning
+	switch {
+	case drew("long"):
+		lasting = 30 * time.Second
+	case drew("kill -9 before"), drew("kill -9 after"):
+		lasting = effectLimit
+	}
+	hurt, end := context.WithTimeout(ctx, chaotic+lasting)
 	defer end()
 	var thrown sync.WaitGroup
 	for _, f := range drawn {

@@ -67,6 +67,8 @@ func throughFlood(ctx context.Context, t *testing.T, programs string) []error {
 // TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller leads the sink to ClickHouse by
 // a line so thin that a whole block takes longer than it is given.
 func TestBlockThatCannotBeDoneInItsTimeIsTriedSmaller(t *testing.T) {
+	// Each block that is too large costs 32 s: its time, and the wait until its insert
+	// can no longer land. That is too long for every run of long-test.
 	if *rounds == 1 && !*broken {
 		t.Skip("with -chaos.rounds, as `make chaos` runs it: five minutes of waiting")
 	}

@@ -17,8 +17,8 @@ type Forecast struct {
 	Capacity github.Capacity  `json:"capacity"`
 	Enough   bool             `json:"enough"` // the tokens can do all of it
 
-	// Unknown are errors about owners that are listed and of which GitHub gives no
-	// answer. They are not in Listed; the ledger has them too.
+	// Unknown has an error for each listed owner that GitHub does not answer for.
+	// Such an owner is not in Listed; the ledger has the error too.
 	Unknown []error `json:"-"`
 }
 

@@ -226,7 +226,8 @@ func (c *ownersForecast) Run(ctx context.Context, p *place) error {
 	return err
 }
 
-// askForecast asks GitHub, and names the listed owners of which it gives no answer.
+// askForecast asks GitHub for a forecast, and prints an error for each listed owner
+// that GitHub does not answer for.
 func askForecast(ctx context.Context, env map[string]string, list *sweep.Owners, owners []sweep.Owner) (*forecast.Forecast, error) {
 	v, err := forecast.Of(ctx, env, list, owners)
 	if err != nil {
