@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -115,8 +116,15 @@ func (l *load) batch(ctx context.Context) error {
 	return l.send(ctx, records)
 }
 
-// send produces records, and those again whose fate is unknown.
+// send produces records, and those again whose fate is unknown, and then rings for
+// them as fetch-org and aggregate do. A bell may be lost.
 func (l *load) send(ctx context.Context, records []*kgo.Record) error {
+	bells := map[string]*kgo.Record{}
+	for _, r := range records {
+		if bell := event.NewBell(r.Topic); bell != nil {
+			bells[r.Topic] = bell
+		}
+	}
 	for {
 		client, err := kafka.NewProducer(l.p.kafka)
 		if err != nil {
@@ -131,6 +139,9 @@ func (l *load) send(ctx context.Context, records []*kgo.Record) error {
 				}
 				again = append(again, r)
 			}
+		}
+		if len(again) == 0 {
+			_ = client.ProduceSync(ctx, slices.Collect(maps.Values(bells))...)
 		}
 		client.Close()
 		if len(again) == 0 {
