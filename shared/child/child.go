@@ -74,13 +74,32 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return nil
 }
 
+// SignalGroup sends a signal to the process and to all that it started and left in its
+// group. It does nothing if the process has ended.
+func (p *Process) SignalGroup(s syscall.Signal) error {
+	select {
+	case <-p.done:
+		return nil // its id may be another's by now
+	default:
+	}
+	if err := syscall.Kill(-p.PID(), s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("signal process group %d: %w", p.PID(), err)
+	}
+	return nil
+}
+
 // ErrKilled says that a child did not end in time.
 var ErrKilled = errors.New("it did not stop in time and was killed")
 
 // Stop asks the process to end with SIGTERM, waits, and kills it after the grace, which
 // is ErrKilled. How it ended is in Err.
-func (p *Process) Stop(grace time.Duration) error {
-	if err := p.Signal(syscall.SIGTERM); err != nil {
+func (p *Process) Stop(grace time.Duration) error { return p.stop(grace, p.Signal) }
+
+// StopGroup is Stop with both signals sent to the process's whole group.
+func (p *Process) StopGroup(grace time.Duration) error { return p.stop(grace, p.SignalGroup) }
+
+func (p *Process) stop(grace time.Duration, signal func(syscall.Signal) error) error {
+	if err := signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
@@ -88,7 +107,7 @@ func (p *Process) Stop(grace time.Duration) error {
 		return nil
 	case <-time.After(grace):
 	}
-	if err := p.Signal(syscall.SIGKILL); err != nil {
+	if err := signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	<-p.done

@@ -38,8 +38,8 @@ type function struct {
 	process *process      // in phases ready and stopping
 	idle    time.Time     // since when nothing is in flight
 	waiting int
-	closed  bool
-	quit    chan struct{}
+	closing context.Context // done once stop was called
+	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup // the goroutine of the current run
 
 	failedStarts        int // in all: by it a waiting request sees that its start failed
@@ -49,10 +49,11 @@ type function struct {
 }
 
 func newFunction(f Function, cfg Config, transport *http.Transport) *function {
+	closing, cancel := context.WithCancelCause(context.Background())
 	return &function{
 		name: f.Name, minScale: f.MinScale, cfg: cfg, transport: transport,
 		argv: cfg.Command(f.Name), env: f.environment(cfg, os.LookupEnv),
-		changed: make(chan struct{}), quit: make(chan struct{}), account: newAccount(),
+		changed: make(chan struct{}), closing: closing, cancel: cancel, account: newAccount(),
 	}
 }
 
@@ -112,7 +113,7 @@ func (f *function) acquire(ctx context.Context) (*process, error) {
 	failed := f.failedStarts
 	for {
 		switch {
-		case f.closed:
+		case f.closing.Err() != nil:
 			return nil, fmt.Errorf("%s: %w", f.name, errClosed)
 		case f.phase == ready:
 			f.process.inFlight++
@@ -168,11 +169,8 @@ func (f *function) start() {
 // stop ends the process and waits until it is gone. When ctx ends, it is killed.
 func (f *function) stop(ctx context.Context) error {
 	f.mu.Lock()
-	if !f.closed {
-		f.closed = true
-		close(f.quit)
-		f.become(f.phase) // wakes those who wait
-	}
+	f.cancel(errClosed)
+	f.become(f.phase) // wakes those who wait
 	p := f.process
 	f.mu.Unlock()
 	gone := make(chan struct{})
@@ -185,11 +183,12 @@ func (f *function) stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	err := fmt.Errorf("%s did not stop: %w", f.name, ctx.Err())
 	if p != nil {
-		p.signal(syscall.SIGKILL)
+		err = errors.Join(err, p.SignalGroup(syscall.SIGKILL))
 	}
 	<-gone
-	return fmt.Errorf("%s did not stop: %w", f.name, ctx.Err())
+	return err
 }
 
 // become sets the phase and wakes waiting requests. The caller holds the mutex.
@@ -209,7 +208,7 @@ func (f *function) begin() {
 		defer f.mu.Unlock()
 		f.process = nil
 		f.become(atZero)
-		if crashed && f.minScale > 0 && !f.closed {
+		if crashed && f.minScale > 0 && f.closing.Err() == nil {
 			f.begin()
 		}
 	})
@@ -228,7 +227,7 @@ func backOff(n int) time.Duration {
 func (f *function) runOnce(pause time.Duration) (crashed bool) {
 	select {
 	case <-time.After(pause):
-	case <-f.quit:
+	case <-f.closing.Done():
 		return false
 	}
 	p, err := spawn(f.argv, f.env, f.cfg.LogDir, f.name)
@@ -236,7 +235,7 @@ func (f *function) runOnce(pause time.Duration) (crashed bool) {
 		f.crash(nil, fmt.Errorf("start: %w", err))
 		return true
 	}
-	if err := p.awaitReady(f.transport, f.cfg.StartTimeout, f.quit); err != nil {
+	if err := p.awaitReady(f.closing, f.transport, f.cfg.StartTimeout); err != nil {
 		f.end(p)
 		f.crash(p, fmt.Errorf("start: %w", err))
 		return true
@@ -256,10 +255,10 @@ func (f *function) watch(p *process) (crashed bool) {
 	defer check.Stop()
 	for {
 		select {
-		case <-p.done:
-			f.crash(p, p.failure())
+		case <-p.Done():
+			f.crash(p, errors.New(p.State().String())) // even status 0 is a failure
 			return true
-		case <-f.quit:
+		case <-f.closing.Done():
 			f.end(p)
 			return false
 		case <-check.C:
@@ -277,7 +276,9 @@ func (f *function) watch(p *process) (crashed bool) {
 // never carried a request, and the pool may hold some: they are closed first.
 func (f *function) end(p *process) {
 	f.transport.CloseIdleConnections()
-	p.stop(stopGrace)
+	if err := p.StopGroup(stopGrace); err != nil {
+		slog.Warn("stop a function", "function", f.name, "pid", p.PID(), "error", err)
+	}
 }
 
 // restOrStop returns how long the process may stay idle, or, if it has been
@@ -307,7 +308,7 @@ func (f *function) crash(p *process, err error) {
 	}
 	pid := 0
 	if p != nil {
-		pid = p.cmd.Process.Pid
+		pid = p.PID()
 	}
 	slog.Warn("function ended by itself", "function", f.name, "pid", pid, "error", err)
 }

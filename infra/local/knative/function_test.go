@@ -238,6 +238,32 @@ func TestStopLetsARequestFinish(t *testing.T) {
 	}
 }
 
+func TestStopReachesAFunctionBehindAWrapper(t *testing.T) {
+	f := run(t, "plain", func(c *Config, _ *Function) {
+		c.Command = func(string) []string { return []string{"sh", "-c", `"$0" & wait`, os.Args[0]} }
+	})
+	_, body := f.get("/")
+	pid, err := strconv.Atoi(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrapper := f.status().PID; wrapper == pid {
+		t.Fatalf("the wrapper and the function are both pid %d", pid)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	if err := f.stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "drained", func() bool {
+		log, err := os.ReadFile(f.logs)
+		return err == nil && strings.Contains(string(log), "drained")
+	})
+}
+
 func TestFunctionThatDoesNotStopIsKilledWhenTimeIsUp(t *testing.T) {
 	f := run(t, "stubborn", nil)
 	f.get("/")

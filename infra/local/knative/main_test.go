@@ -88,6 +88,6 @@ func runRunner() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(p.cmd.Process.Pid)
+	fmt.Println(p.PID())
 	select {}
 }

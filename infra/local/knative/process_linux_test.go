@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/child"
 )
 
 func TestFunctionsDoNotOutliveARunnerThatIsKilled(t *testing.T) {
@@ -29,7 +31,7 @@ func TestFunctionsDoNotOutliveARunnerThatIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if Resident(pid) == 0 {
+	if child.Resident(pid) == 0 {
 		t.Errorf("pid %d holds no memory", pid)
 	}
 	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
@@ -39,7 +41,7 @@ func TestFunctionsDoNotOutliveARunnerThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = runner.Wait() // "signal: killed"
-	for deadline := time.Now().Add(5 * time.Second); Resident(pid) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); child.Resident(pid) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("pid %d lives on", pid)
 		}

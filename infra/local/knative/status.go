@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/m7pulse/m7pulse/shared/child"
 )
 
 // Status is how the cluster fares.
@@ -206,7 +208,7 @@ func (f *function) status() FunctionStatus {
 		s.Failures[name] = n
 	}
 	if p := f.process; p != nil {
-		s.PID, s.InFlight, s.Resident = p.cmd.Process.Pid, p.inFlight, Resident(p.cmd.Process.Pid)
+		s.PID, s.InFlight, s.Resident = p.PID(), p.inFlight, child.Resident(p.PID())
 		if f.phase == ready {
 			s.Replicas = 1
 			if p.inFlight == 0 {

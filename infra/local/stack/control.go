@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/m7pulse/m7pulse/infra/local/knative"
+	"github.com/m7pulse/m7pulse/shared/child"
 )
 
 // Status is how a stack fares.
@@ -39,13 +40,13 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 		}
 		servers := make([]Server, len(s.Servers))
 		for i, server := range s.Servers {
-			server.RSS = knative.Resident(server.PID)
+			server.RSS = child.Resident(server.PID)
 			servers[i] = server
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(Status{
 			Emulation: "a local emulation of Knative Serving, PingSource and KafkaSource; not Knative",
-			Home:      string(cfg.Home), PID: os.Getpid(), RSS: knative.Resident(os.Getpid()), Live: live, Servers: servers, Status: status,
+			Home:      string(cfg.Home), PID: os.Getpid(), RSS: child.Resident(os.Getpid()), Live: live, Servers: servers, Status: status,
 		}); err != nil {
 			slog.Warn("write the status", "error", err)
 		}
