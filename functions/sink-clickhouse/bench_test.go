@@ -2,6 +2,7 @@ package sinkclickhouse
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func BenchmarkBulkJob(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.conn.Close()
-	if err := s.prepare(ctx); err != nil {
+	if err := errors.Join(s.prepare(ctx), s.readClock(ctx)); err != nil {
 		b.Fatal(err)
 	}
 	empty := func(b *testing.B) {

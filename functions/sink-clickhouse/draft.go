@@ -77,6 +77,9 @@ func (d *Draft) Begin(ctx context.Context) error {
 	if err := d.store.prepare(ctx); err != nil {
 		return err
 	}
+	if err := d.store.readClock(ctx); err != nil {
+		return err
+	}
 	return d.createTable(ctx, draft)
 }
 
@@ -106,7 +109,7 @@ func (d *Draft) Write(ctx context.Context, rows []*event.RepoProcessed) error {
 	for i, p := range rows {
 		out[i] = &row{RepoProcessed: p}
 	}
-	return insert(ctx, d.store, draft, seriesColumns(), out)
+	return insert(ctx, d.store, draft, append(seriesColumns(), d.store.arrival()), out)
 }
 
 // DraftDay is how many rows of a day the draft has, and of how many observations.

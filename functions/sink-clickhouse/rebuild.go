@@ -78,6 +78,9 @@ func (r *Rebuild) begin(ctx context.Context, partitions int) error {
 		return err
 	}
 	r.fenced, r.unfence = fenced, unfence
+	if err := r.store.readClock(ctx); err != nil {
+		return err
+	}
 	for _, t := range tables() {
 		if err := r.exec("DROP TABLE IF EXISTS pulse.new_"+t+"", "CREATE TABLE pulse.new_"+t+" AS pulse."+t); err != nil {
 			return err

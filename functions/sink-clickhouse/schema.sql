@@ -954,3 +954,13 @@ ALTER TABLE pulse.github_processed_repos
 ALTER TABLE pulse.github_metrics_timeseries
   ADD COLUMN IF NOT EXISTS commits_per_merged_pr_30d Nullable(Float64)
 ;
+
+-- version 11
+
+-- An insert that was given up may still be on its way, in the buffer of a kernel or
+-- a proxy. Whoever looks which rows are there has to know that no more can arrive:
+-- a block that arrives after the time that it names is refused. The time is not stored.
+ALTER TABLE pulse.github_metrics_timeseries
+  ADD COLUMN IF NOT EXISTS insert_before DateTime64(3) EPHEMERAL '2299-12-31 00:00:00',
+  ADD COLUMN IF NOT EXISTS in_time Bool MATERIALIZED NOT throwIf(nowInBlock() >= insert_before, 'the insert arrived after insert_before')
+;

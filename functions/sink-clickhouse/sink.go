@@ -59,6 +59,9 @@ func (s *store) resume(ctx context.Context, w *writer, topic string, partitions 
 		return nil, err
 	}
 	marks, err := s.marks(ctx, topic)
+	if err == nil {
+		err = s.readClock(ctx)
+	}
 	if err != nil {
 		s.recheckServer() // the schema may be gone with the rest
 		return nil, errors.Join(err, w.release())
@@ -164,7 +167,7 @@ func (s *store) add(ctx context.Context, prefix string, rows, series []*row) err
 	if err := insertByMonth(ctx, s, prefix+"github_daily", dailyColumns(), slices.Collect(maps.Values(daily)), observed); err != nil {
 		return err
 	}
-	return insertByMonth(ctx, s, prefix+"github_metrics_timeseries", seriesColumns(), series, observed)
+	return insertByMonth(ctx, s, prefix+"github_metrics_timeseries", append(seriesColumns(), s.arrival()), series, observed)
 }
 
 // insertState inserts what add leaves of a block's rows: the state of each

@@ -21,8 +21,11 @@ import (
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
-// insertLimit is the longest that ClickHouse may work on one insert. An insert
-// of a writer that died cannot land later than this after it was sent.
+// arrivalLimit is how long an insert into the time series may be on its way. The
+// table refuses one that arrives later, by ClickHouse's clock.
+const arrivalLimit = 5 * time.Second
+
+// insertLimit is the longest that ClickHouse may work on one insert.
 const insertLimit = 10 * time.Second
 
 // answerLimit is how long the function waits for an answer: what it asks is
@@ -36,7 +39,14 @@ type store struct {
 
 	mu    sync.Mutex
 	ready bool // the schema is there and the server's zone is UTC
+	clock clock
 }
+
+// clock is ClickHouse's clock, as it was read.
+type clock struct{ server, read time.Time }
+
+// now is not later than what ClickHouse's clock shows now.
+func (c clock) now() time.Time { return c.server.Add(time.Since(c.read)) }
 
 var errForm = errors.New("want http://user:password@host:8123 or clickhouse://user:password@host:9000")
 
@@ -146,6 +156,29 @@ func (s *store) marks(ctx context.Context, topic string) ([]kafka.Mark, error) {
 
 // errSetBack: the store's markers are behind what they were.
 var errSetBack = errors.New("the store was emptied, recreated or restored")
+
+// readClock reads the clock of the server.
+func (s *store) readClock(ctx context.Context) error {
+	var c clock
+	if err := s.conn.QueryRow(ctx, "SELECT now64(3)").Scan(&c.server); err != nil {
+		return fmt.Errorf("read clickhouse's clock: %w", err)
+	}
+	c.read = time.Now() // after the answer: what the answer took makes now earlier, never later
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = c
+	return nil
+}
+
+// arrival has the time series refuse rows that arrive too late. It is taken when
+// a row is put into an insert, which is sent at once then.
+func (s *store) arrival() column[row] {
+	return col("insert_before", func(*row) time.Time {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.clock.now().Add(arrivalLimit)
+	})
+}
 
 // checkMarkers checks that the markers of a topic are those that this process last saw or
 // wrote, or beyond them. A store that was emptied beneath a running process must be

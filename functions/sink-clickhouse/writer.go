@@ -26,8 +26,9 @@ func leaseKey(partition int32) string {
 const (
 	leaseTTL = 10 * time.Second
 	// insertGrace is how long after its lease has ended a dead writer's last insert
-	// may still land: the insert's own limit, and what the network may add.
-	insertGrace = insertLimit + 2*time.Second
+	// may still land: the time it may be on its way, the time ClickHouse may take, and
+	// a margin for clocks.
+	insertGrace = arrivalLimit + insertLimit + 2*time.Second
 )
 
 // writer is this process's right to write. ClickHouse has no compare-and-set by

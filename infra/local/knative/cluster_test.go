@@ -23,17 +23,13 @@ func small(t *testing.T, cfg Config) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schedule, err := cron.ParseStandard("0 * * * *")
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Patient enough for the moment between a function's death and its notice.
 	patient := Delivery{Retry: 10, Exponential: true, Delay: time.Millisecond, Timeout: 10 * time.Second}
 	cfg.Topology = &Topology{
 		Namespace: "ns",
 		Functions: []Function{{Name: "fn"}},
 		Topics:    []Topic{{Name: topic, Partitions: 3, Replicas: -1}, {Name: "made", Partitions: 2, Replicas: -1, Config: map[string]string{"retention.ms": "1000"}}},
-		Ticks:     []Tick{{Name: "wake", Function: "fn", Schedule: schedule, ContentType: "application/json", Data: []byte(`{"do":"wake"}`), do: doWake}},
+		Ticks:     []Tick{{Name: "wake", Function: "fn", Schedule: cron.Every(24 * time.Hour), ContentType: "application/json", Data: []byte(`{"do":"wake"}`), do: doWake}},
 		Sources:   []Source{{Name: "src", Function: "fn", Topic: topic, Group: "group", Delivery: patient}},
 	}
 	cfg.Command = func(string) []string { return []string{self} }
