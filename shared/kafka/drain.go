@@ -75,6 +75,8 @@ type session struct {
 	size    *blockSize
 	durable func(Offsets) // is called with the offsets that have become durable
 	started func()        // is called once the loop can read
+	// unassigned receives when a bell has come for a partition that is not drained.
+	unassigned <-chan struct{}
 }
 
 // Drain reads topics from the offsets of its last durable step and makes block
@@ -97,7 +99,7 @@ type Drain struct {
 	heard       *coverage          // the newest bells, by partition: see DrainToEnd
 	answered    *coverage          // the newest bells whose records are durable; at most heard
 	retryNow    chan struct{}      // ends a pause early
-	unassigned  chan struct{}      // a bell has come for a partition that is not drained
+	unassigned  chan struct{}      // as in session
 	stop        context.CancelFunc // ends reading
 	cancelBlock context.CancelFunc // ends the current block too
 	stopped     <-chan struct{}    // closed once the drain begins to stop
@@ -225,7 +227,7 @@ func (d *Drain) session(reading, working context.Context) error {
 		return err
 	}
 	err := d.loop(session{
-		reading: reading, working: working, size: d.size,
+		reading: reading, working: working, size: d.size, unassigned: d.unassigned,
 		durable: func(next Offsets) {
 			if d.covered.advance(next) {
 				d.succeeded()

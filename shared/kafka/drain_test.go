@@ -346,6 +346,41 @@ func TestPartitionsThatAreAddedAreDrainedToo(t *testing.T) {
 	}
 }
 
+// TestPartitionsThatAreAddedAreTransactedToo: the member of a group that leads it
+// looks for new partitions of its topic every few minutes by itself.
+func TestPartitionsThatAreAddedAreTransactedToo(t *testing.T) {
+	t.Parallel()
+	cfg := cluster(t, 1, "in", "out")
+	produce(t, cfg, "in", 0, 100)
+	x := &doubling{committed: map[string]int{}}
+	d, err := kafka.NewTransactDrain("test", cfg, kafka.Bounds{Records: 100, Bytes: 1 << 20}, "in", kafka.Group{Name: "g", Member: "0"}, x.transform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Start()
+	defer stop(t, d)
+	if err := d.Wake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).UpdatePartitions(t.Context(), 4, "in"); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, cfg, "in", 100, 1000)
+	for deadline := time.Now().Add(40 * time.Second); len(d.Covered()) < 4; time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 40 s only these are drained: %v", d.Covered())
+		}
+		if err := d.Wake(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestTopicMadeAgainStopsTheDrain(t *testing.T) {
 	t.Parallel()
 	cfg := cluster(t, 1, "in")

@@ -70,7 +70,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 		return nil, err
 	}
 	d.share, d.loop = share, s.run
-	s.admin, s.breaker, s.unassigned = d.admin, d.breaker, d.unassigned
+	s.admin, s.breaker = d.admin, d.breaker
 	return d, nil
 }
 
@@ -83,8 +83,7 @@ type storing struct {
 	stores map[string]Store
 	admin  *kadm.Client
 
-	breaker    *breaker
-	unassigned <-chan struct{} // as in Drain
+	breaker *breaker
 }
 
 func (s *storing) run(in session) error {
@@ -122,7 +121,7 @@ func (s *storing) run(in session) error {
 	reading, stop := context.WithCancel(reading)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
-	work.Go(func() error { return s.watch(reading, from) })
+	work.Go(func() error { return s.watch(reading, in, from) })
 	ready := make(chan prepared)
 	work.Go(func() error {
 		defer close(ready)
@@ -147,12 +146,12 @@ var errPartitionsAdded = errors.New("partitions were added to a topic")
 
 // watch ends the session when a bell comes from a partition that was added since it
 // began: the next session reads that one too.
-func (s *storing) watch(ctx context.Context, from Offsets) error {
+func (s *storing) watch(ctx context.Context, in session, from Offsets) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.unassigned:
+		case <-in.unassigned:
 		}
 		topics, err := s.admin.ListTopics(ctx, s.topics...)
 		if err != nil {

@@ -133,6 +133,7 @@ func (t *transacting) drain(in session) error {
 		kgo.SessionTimeout(10*time.Second),
 		kgo.RebalanceTimeout(10*time.Second),
 		kgo.HeartbeatInterval(time.Second),
+		kgo.MetadataMaxAge(time.Minute), // the leader of the group finds added partitions by it; see watch, too
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(4<<20), // unpacked, with its records' headers, it takes eight times as much
 		kgo.FetchMaxPartitionBytes(1<<20),
@@ -159,6 +160,11 @@ func (t *transacting) drain(in session) error {
 		return err
 	}
 	in.durable(nextOffsets(committed))
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	alive, end := context.WithCancel(in.reading)
+	defer end()
+	watching.Go(func() { watch(alive, in, session.Client()) })
 	gather := newGatherer(session.Client(), t.bounds, in.size)
 	for {
 		blocks, err := gather.next(in.reading)
@@ -170,6 +176,19 @@ func (t *transacting) drain(in session) error {
 		}
 		if err := in.reading.Err(); err != nil {
 			return err
+		}
+	}
+}
+
+// watch has the client look for partitions that were added to the topic when a bell
+// has come for one: as the leader of its group it then has them assigned.
+func watch(ctx context.Context, in session, client *kgo.Client) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in.unassigned:
+			client.ForceMetadataRefresh()
 		}
 	}
 }
