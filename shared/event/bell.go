@@ -14,7 +14,7 @@ const bells = ".bells"
 // its bells, because they are few.
 func BellTopic(topic string) string {
 	switch topic {
-	case TopicBaseRepos, TopicProcessedRepos:
+	case TopicBaseRepos, TopicProcessedRepos, TopicEvents:
 		return topic + bells
 	}
 	return ""

@@ -209,8 +209,8 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	return e, nil
 }
 
-// Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept or
-// *FetchRequested as the record of its topic. mayRepeat sets the mark MayRepeat.
+// Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept, *GitHubEvent, *FeedRead
+// or *FetchRequested as the record of its topic. mayRepeat sets the mark MayRepeat.
 func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record, error) {
 	p, contract, err := payloadOf(v)
 	if err != nil {
@@ -340,6 +340,28 @@ func (c *Codec) Swept(ctx context.Context, r *kgo.Record) (*OwnerSwept, error) {
 // SweptInto is to Swept what ObservedInto is to Observed.
 func (c *Codec) SweptInto(ctx context.Context, r *kgo.Record, l *OwnerSwept) error {
 	return c.read(ctx, TypeOwnerSwept, r, l)
+}
+
+// GitHubEvent reads a GitHubEvent record.
+func (c *Codec) GitHubEvent(ctx context.Context, r *kgo.Record) (*GitHubEvent, error) {
+	e := &GitHubEvent{}
+	return e, c.GitHubEventInto(ctx, r, e)
+}
+
+// GitHubEventInto is to GitHubEvent what ObservedInto is to Observed.
+func (c *Codec) GitHubEventInto(ctx context.Context, r *kgo.Record, e *GitHubEvent) error {
+	return c.read(ctx, TypeGitHubEvent, r, (*happened)(e))
+}
+
+// FeedRead reads a FeedRead record.
+func (c *Codec) FeedRead(ctx context.Context, r *kgo.Record) (*FeedRead, error) {
+	l := &FeedRead{}
+	return l, c.FeedReadInto(ctx, r, l)
+}
+
+// FeedReadInto is to FeedRead what ObservedInto is to Observed.
+func (c *Codec) FeedReadInto(ctx context.Context, r *kgo.Record, l *FeedRead) error {
+	return c.read(ctx, TypeFeedRead, r, (*feedRead)(l))
 }
 
 // Requested reads a FetchRequested event as a KafkaSource delivers it.
@@ -579,6 +601,12 @@ func payloadOf(v any) (p payload, c Contract, err error) {
 	case *OwnerSwept:
 		p = v
 		c, err = ContractOf(TypeOwnerSwept)
+	case *GitHubEvent:
+		p = (*happened)(v)
+		c, err = ContractOf(TypeGitHubEvent)
+	case *FeedRead:
+		p = (*feedRead)(v)
+		c, err = ContractOf(TypeFeedRead)
 	case *FetchRequested:
 		p = v
 		c, err = ContractOf(TypeFetchRequested)

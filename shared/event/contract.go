@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -25,6 +26,12 @@ var schemaRepoProcessed string
 
 //go:embed schemas/owner_swept.avsc
 var schemaOwnerSwept string
+
+//go:embed schemas/github_event.avsc
+var schemaGitHubEvent string
+
+//go:embed schemas/feed_read.avsc
+var schemaFeedRead string
 
 // Contract is all that is fixed about one type of event.
 type Contract struct {
@@ -41,7 +48,7 @@ func (c Contract) Subject() string { return c.Topic + "-value" }
 // Contracts lists the events that travel through Kafka.
 func Contracts() []Contract {
 	var all []Contract
-	for _, t := range []string{TypeFetchRequested, TypeRepoObserved, TypeRepoProcessed, TypeOwnerSwept} {
+	for _, t := range []string{TypeFetchRequested, TypeRepoObserved, TypeRepoProcessed, TypeOwnerSwept, TypeGitHubEvent, TypeFeedRead} {
 		c, _ := ContractOf(t) // of a known type there is one
 		all = append(all, c)
 	}
@@ -59,6 +66,10 @@ func ContractOf(ceType string) (Contract, error) {
 		return Contract{ceType, TopicProcessedRepos, schemaRepoProcessed, "/m7pulse/aggregate", func() payload { return &RepoProcessed{} }}, nil
 	case TypeOwnerSwept:
 		return Contract{ceType, TopicSweeps, schemaOwnerSwept, "/m7pulse/fetch-org", func() payload { return &OwnerSwept{} }}, nil
+	case TypeGitHubEvent:
+		return Contract{ceType, TopicEvents, schemaGitHubEvent, "/m7pulse/fetch-events", func() payload { return &happened{} }}, nil
+	case TypeFeedRead:
+		return Contract{ceType, TopicFeedReads, schemaFeedRead, "/m7pulse/fetch-events", func() payload { return &feedRead{} }}, nil
 	}
 	return Contract{}, Invalid("event type %q is unknown", ceType)
 }
@@ -170,6 +181,51 @@ func (p *RepoProcessed) attributes() attributes {
 		time:    p.ProcessedAt,
 	}
 }
+
+// happened is a feed.Event as a payload: package feed knows nothing of events of ours.
+type happened feed.Event
+
+func (h *happened) check(now time.Time) error {
+	e := (*feed.Event)(h)
+	e.Normalize()
+	return e.Validate(now)
+}
+
+func (h *happened) UnmarshalJSON(b []byte) error { return (*feed.Event)(h).UnmarshalJSON(b) }
+
+func (h *happened) attributes() attributes {
+	return attributes{
+		id:      (*feed.Event)(h).Key().String(),
+		subject: h.NameWithOwner,
+		key:     strconv.FormatInt(h.RepoID, 10),
+		time:    h.CreatedAt,
+	}
+}
+
+func (h *happened) parts() []any { return []any{h} }
+
+// feedRead is a feed.Reading as a payload.
+type feedRead feed.Reading
+
+func (f *feedRead) check(now time.Time) error {
+	r := (*feed.Reading)(f)
+	r.Normalize()
+	return r.Validate(now)
+}
+
+func (f *feedRead) UnmarshalJSON(b []byte) error { return (*feed.Reading)(f).UnmarshalJSON(b) }
+
+func (f *feedRead) attributes() attributes {
+	key := strconv.FormatInt(f.RepoID, 10)
+	return attributes{
+		id:      key + "@" + strconv.FormatInt(f.ReadAt.UnixMilli(), 10),
+		subject: f.NameWithOwner,
+		key:     key,
+		time:    f.ReadAt,
+	}
+}
+
+func (f *feedRead) parts() []any { return []any{f} }
 
 // UnmarshalJSON reads the JSON form. An unknown or a missing field is an error.
 func (f *FetchRequested) UnmarshalJSON(b []byte) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
@@ -19,6 +20,8 @@ const (
 	TypeRepoObserved   = "dev.m7pulse.repo.observed.v1"
 	TypeRepoProcessed  = "dev.m7pulse.repo.processed.v1"
 	TypeOwnerSwept     = "dev.m7pulse.owner.swept.v1"
+	TypeGitHubEvent    = "dev.m7pulse.github.event.v1"
+	TypeFeedRead       = "dev.m7pulse.feed.read.v1"
 	TypeBell           = "dev.m7pulse.bell.v1"
 )
 
@@ -28,6 +31,8 @@ const (
 	TopicBaseRepos      = "github.base_repos"
 	TopicProcessedRepos = "github.processed_repos"
 	TopicSweeps         = "github.sweeps"
+	TopicEvents         = "github.events"
+	TopicFeedReads      = "github.feed_reads"
 )
 
 // ErrInvalid marks an event that can never be processed: it has an unknown type,
@@ -87,6 +92,12 @@ type OwnerSwept struct {
 	Seconds     float64   `avro:"seconds" json:"seconds"`
 	Reason      *string   `avro:"reason" json:"reason"`
 }
+
+// GitHubEvent is one event of a repository's feed on GitHub.
+type GitHubEvent = feed.Event
+
+// FeedRead is the ledger line of one reading of one repository's feed.
+type FeedRead = feed.Reading
 
 // The values of OwnerSwept.Status.
 const (

@@ -1,6 +1,9 @@
 package event
 
-import "github.com/m7pulse/m7pulse/shared/repo"
+import (
+	"github.com/m7pulse/m7pulse/shared/feed"
+	"github.com/m7pulse/m7pulse/shared/repo"
+)
 
 // Limits of size, in bytes, from the end of the pipeline to its beginning: each leaves
 // room for what the next stage adds. So what one stage accepts, every later stage can
@@ -35,6 +38,7 @@ const (
 // batch in a topic.
 const (
 	_ = uint(MaxRecord - maxProcessed - maxAttributes)
+	_ = uint(MaxRecord - frame - feed.MaxBytes - maxAttributes)
 	_ = uint(TopicBatch - MaxBatch)
 )
 
