@@ -102,3 +102,17 @@ func (r *reading) since(v *Velocities, f Field, moment Value) {
 		v.SetFloat(f, float64(r.now.At-at)/float64(day))
 	}
 }
+
+// changes marks what makes a series look other than it is.
+func (r *reading) changes(v *Velocities) {
+	if r.before == nil {
+		return
+	}
+	v.SetBool(IsRenamed, r.now.differs(Name, r.before))
+	if _, ok := r.now.delta(Branch, r.before); ok {
+		v.SetBool(IsBranchChanged, r.now.differs(Branch, r.before))
+	}
+	if commits, ok := r.now.delta(CommitsTotal, r.before); ok {
+		v.SetBool(IsHistoryRewritten, commits < 0 && !r.now.differs(Branch, r.before))
+	}
+}
