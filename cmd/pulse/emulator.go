@@ -19,6 +19,8 @@ type emulatorCommand struct {
 	Seed    uint64   `default:"1" help:"Seed of the data: the same seed gives the same repositories."`
 	Listen  string   `default:"127.0.0.1:9470" help:"Address to listen on."`
 	Token   string   `default:"emulated" help:"The token that it accepts."`
+	Events  float64  `default:"2" help:"Events an hour for each repository, in their feeds."`
+	Lose    float64  `default:"0" help:"Share of the events, 0 to 1, that no feed shows though the counters have moved."`
 	Instant bool     `help:"Answer at once, without limits. Otherwise answers take as long as GitHub's, and its limits apply."`
 }
 
@@ -29,8 +31,16 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Lose < 0 || c.Lose > 1 {
+		return fmt.Errorf("--lose %v: want 0 to 1", c.Lose)
+	}
+	total := 0
+	for _, o := range owners {
+		total += o.Repos
+	}
 	world := github.Generate(github.Plan{
-		Seed: c.Seed, Owners: owners, Start: time.Now(),
+		Feeds: github.Feeds{Seed: c.Seed, Rate: c.Events * float64(total), Lost: c.Lose, Repeated: .01, Latency: 10 * time.Minute, Keep: 2 * github.FeedEvents},
+		Seed:  c.Seed, Owners: owners, Start: time.Now(),
 		Life: github.Life{Created: 1, Deleted: .5, Renamed: .5, Transferred: .1, Archived: .5, Hidden: .2, Pushed: 100},
 	})
 	emulator, err := github.New(world, c.Token)
@@ -52,10 +62,8 @@ func (c *emulatorCommand) Run(ctx context.Context) error {
 		_ = server.Shutdown(closing)
 	}()
 	logins := make([]string, len(owners))
-	total := 0
 	for i, o := range owners {
 		logins[i] = o.Login
-		total += o.Repos
 	}
 	fmt.Printf("A stand-in for GitHub with %d repositories of %d owners. Sweep it:\n", total, len(owners))
 	fmt.Printf("  GITHUB_GRAPHQL_URL=http://%s/graphql GITHUB_TOKEN=%s OWNERS_FILE= OWNERS=%s bin/pulse up\n", listener.Addr(), c.Token, strings.Join(logins, ","))

@@ -26,6 +26,9 @@ const (
 // account is one user of GitHub: all limits are the user's, whatever the token.
 type account struct {
 	login     string
+	resource  string   // graphql or core
+	minute    int      // queries
+	core      *account // the same user in the REST API; nil there
 	limit     int64
 	remaining int64
 	reset     time.Time
@@ -84,7 +87,7 @@ func (a *account) exhausted(now time.Time) bool {
 	for _, w := range a.work {
 		work += w.took
 	}
-	if a.inFlight >= InFlight || len(a.queries) >= QueriesPerMinute || work >= WorkPerMinute {
+	if a.inFlight >= InFlight || len(a.queries) >= a.minute || work >= WorkPerMinute {
 		a.ban(now, retryAfter)
 		return true
 	}
@@ -99,5 +102,5 @@ func (a *account) headers(h http.Header, now time.Time, skew time.Duration) {
 	h.Set("X-RateLimit-Remaining", strconv.FormatInt(a.remaining, 10))
 	h.Set("X-RateLimit-Used", strconv.FormatInt(a.limit-a.remaining, 10))
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(a.reset.Add(skew).Unix(), 10))
-	h.Set("X-RateLimit-Resource", "graphql")
+	h.Set("X-RateLimit-Resource", a.resource)
 }

@@ -1,7 +1,7 @@
-// Package github is a stand-in for GitHub's GraphQL API: an HTTP handler
-// that answers queries from a world of its own. Each query is checked against
-// GitHub's published schema, and answered with GitHub's paging, nulls, errors,
-// points, limits and ways to fail.
+// Package github is a stand-in for GitHub's GraphQL API, and for the feeds of events
+// of its REST API: an HTTP handler that answers queries from a world of its own. Each
+// query is checked against GitHub's published schema, and answered with GitHub's
+// paging, nulls, errors, points, limits and ways to fail.
 //
 // It is an emulation, made from what GitHub documents and what its users have
 // measured. It models the types and fields that a sweep may want; a field that
@@ -92,7 +92,8 @@ func (s *Server) Grant(value, user string) {
 	defer s.mu.Unlock()
 	a := s.accounts[user]
 	if a == nil {
-		a = &account{login: user, limit: PointsPerHour, remaining: PointsPerHour}
+		a = &account{login: user, resource: "graphql", minute: QueriesPerMinute, limit: PointsPerHour, remaining: PointsPerHour,
+			core: &account{login: user, resource: "core", minute: requestsPerMinute, limit: RequestsPerHour, remaining: RequestsPerHour}}
 		s.accounts[user] = a
 	}
 	s.tokens[value] = &token{account: a}
@@ -253,8 +254,20 @@ func (s *Server) Breaches() (n int) {
 	return n
 }
 
-// ServeHTTP answers one query, on any path.
+// SetRequests gives a token's user a number of REST requests an hour.
+func (s *Server) SetRequests(token string, requests int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.tokens[token].account.core
+	a.limit, a.remaining = requests, requests
+}
+
+// ServeHTTP answers one query of GraphQL, on any path, or a GET of the REST API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.rest(w, r)
+		return
+	}
 	var ask struct {
 		Query     string         `json:"query"`
 		Variables map[string]any `json:"variables"`

@@ -16,6 +16,7 @@ type World struct {
 	Owners []*Owner
 
 	life   *life
+	feeds  *feeds // nil: nothing is shown
 	byID   map[int64]*Repo
 	gone   []*Repo          // that no owner has any more
 	names  map[string]int64 // that a repository once had, by owner/name in lower case
@@ -92,6 +93,10 @@ type Repo struct {
 
 	owner   *Owner
 	tenures []tenure
+
+	happened              []*Happening
+	items                 int64   // issues and pull requests so far that events have opened
+	openIssues, openPulls []*item // of these
 }
 
 // Language is one language of a repository.
@@ -185,6 +190,7 @@ type Plan struct {
 	Owners []OwnerPlan
 	Start  time.Time // when its life begins; what is there then was made in the years before
 	Life   Life
+	Feeds  Feeds // what goes on in its repositories; nothing if Rate is 0
 }
 
 // OwnerPlan is one owner of a plan.
@@ -217,6 +223,9 @@ func Generate(p Plan) *World {
 	w.index(time.Time{})
 	w.life = &life{Life: p.Life, rng: rand.New(rand.NewPCG(p.Seed, math.MaxUint64)), next: p.Start}
 	w.life.wait(w)
+	if p.Feeds.Rate > 0 {
+		w.Begin(p.Feeds, p.Start)
+	}
 	return w
 }
 
@@ -415,9 +424,11 @@ func (l *life) wait(w *World) {
 // live lets everything happen that happens until a time.
 func (w *World) live(until time.Time) {
 	for w.life != nil && !w.life.next.IsZero() && !w.life.next.After(until) {
+		w.goOn(w.life.next)
 		w.happen(w.life.next)
 		w.life.wait(w)
 	}
+	w.goOn(until)
 }
 
 func (w *World) happen(at time.Time) {
@@ -431,6 +442,9 @@ func (w *World) happen(at time.Time) {
 	if next(l.Created) {
 		r := w.generate(l.rng, at, at)
 		r.Stars = 0
+		if w.feeds != nil {
+			r.Drift = 0
+		}
 		r.owner = o
 		o.Repos = append(o.Repos, r)
 		w.byID[r.ID] = r
@@ -461,6 +475,8 @@ func (w *World) happen(at time.Time) {
 	case next(l.Hidden):
 		r.Private = !r.Private
 		w.note(r, at)
+	case w.feeds != nil:
+		w.Occur(r, "push", "dev-1", at)
 	default:
 		r.Commits++
 		r.Branch, r.PushedAt, r.UpdatedAt = "main", at, at
