@@ -5,42 +5,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/m7pulse/m7pulse/audit"
 	"github.com/m7pulse/m7pulse/shared/event"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/kafka/kafkatest"
 )
-
-// broker runs a Kafka whose topics have two partitions each: as after a topic was
-// given another partition, records of one key are in both.
-func broker(t *testing.T, topics ...string) (cfg kafka.Config, put func(partition int32, r *kgo.Record)) {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	cfg = kafka.Config{Brokers: c.ListenAddrs()}
-	writer, err := kafka.NewProducer(cfg, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(writer.Close)
-	return cfg, func(partition int32, r *kgo.Record) {
-		t.Helper()
-		r.Partition = partition
-		if err := writer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // TestNewestLedgerLineIsTheOneFinishedLast whichever partition it is in.
 func TestNewestLedgerLineIsTheOneFinishedLast(t *testing.T) {
-	cfg, put := broker(t, event.TopicSweeps)
+	cfg, put := kafkatest.Broker(t, 2, event.TopicSweeps)
 	registry := httptest.NewServer(srfake.NewRegistry().Handler())
 	t.Cleanup(registry.Close)
 	codec, err := event.NewCodec(registry.URL)

@@ -5,37 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/deadletters"
 	"github.com/m7pulse/m7pulse/shared/event"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/kafka/kafkatest"
 )
-
-// broker runs a Kafka whose topics have two partitions each: as after a topic was
-// given another partition, records of one key are in both.
-func broker(t *testing.T, topics ...string) (cfg kafka.Config, put func(partition int32, r *kgo.Record)) {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	cfg = kafka.Config{Brokers: c.ListenAddrs()}
-	writer, err := kafka.NewProducer(cfg, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(writer.Close)
-	return cfg, func(partition int32, r *kgo.Record) {
-		t.Helper()
-		r.Partition = partition
-		if err := writer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // TestLetterIsSettledWhicheverPartitionSaysSo: the note that settles a letter may
 // be read before the letter.
@@ -44,7 +19,7 @@ func TestLetterIsSettledWhicheverPartitionSaysSo(t *testing.T) {
 	for _, c := range event.Contracts() {
 		topics = append(topics, event.DeadLetterTopic(c.Topic))
 	}
-	cfg, put := broker(t, topics...)
+	cfg, put := kafkatest.Broker(t, 2, topics...)
 	for partition := range int32(2) {
 		letter := event.NewDeadLetter("stage", &kgo.Record{Topic: event.TopicBaseRepos, Partition: partition, Value: []byte("poison")}, errors.New("a reason"))
 		r, err := letter.Record()

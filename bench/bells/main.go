@@ -22,7 +22,6 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +32,6 @@ import (
 
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
-	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -83,17 +81,12 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.work)) }()
-	if err := os.Mkdir(filepath.Join(b.work, "registry"), 0o755); err != nil {
-		return err
-	}
-	r, err := registry.Open(filepath.Join(b.work, "registry"))
+	url, stop, err := series.Registry(filepath.Join(b.work, "registry"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	server := httptest.NewServer(r.Handler())
-	defer server.Close()
-	b.registry = server.URL
+	defer func() { err = errors.Join(err, stop()) }()
+	b.registry = url
 	manifests, err := knative.Load(".")
 	if err != nil {
 		return err

@@ -21,7 +21,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +35,6 @@ import (
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
-	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
@@ -87,17 +85,12 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(b.work, "registry"), 0o755); err != nil {
-		return err
-	}
-	r, err := registry.Open(filepath.Join(b.work, "registry"))
+	url, stop, err := series.Registry(filepath.Join(b.work, "registry"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	server := httptest.NewServer(r.Handler())
-	defer server.Close()
-	b.registry = server.URL
+	defer func() { err = errors.Join(err, stop()) }()
+	b.registry = url
 	if !keep {
 		if err := b.fill(ctx, recording); err != nil {
 			return err

@@ -1,5 +1,5 @@
 // Package series is what the benchmarks have in common: recorded series as
-// material, and topics that begin empty.
+// material, topics that begin empty, and a schema registry.
 package series
 
 import (
@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
@@ -82,4 +85,20 @@ func Forget(ctx context.Context, admin *kadm.Client, group string) (err error) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	return fmt.Errorf("delete the group %s: %w", group, err)
+}
+
+// Registry serves an embedded schema registry that keeps its schemas in a folder.
+func Registry(dir string) (url string, stop func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, fmt.Errorf("make the registry's folder: %w", err)
+	}
+	r, err := registry.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	server := httptest.NewServer(r.Handler())
+	return server.URL, func() error {
+		server.Close()
+		return r.Close()
+	}, nil
 }

@@ -22,17 +22,23 @@ type ownersCommand struct {
 	Forecast ownersForecast `cmd:"" help:"Forecast what owners cost, before they are added."`
 }
 
+// owners opens the list of owners of this place, and returns the settings that it was
+// found by. The caller closes it.
+func (p *place) owners() (list *sweep.Owners, env map[string]string, err error) {
+	if env, err = p.ownersEnv(); err != nil {
+		return nil, nil, err
+	}
+	list, err = sweep.OpenOwners(env["REDIS_URL"])
+	return list, env, err
+}
+
 type ownersList struct {
 	JSON bool `help:"Print JSON."`
 }
 
 // Run prints the list.
 func (c *ownersList) Run(ctx context.Context, p *place) error {
-	env, err := p.ownersEnv()
-	if err != nil {
-		return err
-	}
-	list, err := sweep.OpenOwners(env["REDIS_URL"])
+	list, _, err := p.owners()
 	if err != nil {
 		return err
 	}
@@ -113,11 +119,7 @@ func (c *ownersAdd) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	env, err := p.ownersEnv()
-	if err != nil {
-		return err
-	}
-	list, err := sweep.OpenOwners(env["REDIS_URL"])
+	list, env, err := p.owners()
 	if err != nil {
 		return err
 	}
@@ -152,11 +154,7 @@ type ownersRemove struct {
 
 // Run takes an owner off the list. A running sweep of it ends with its next part.
 func (c *ownersRemove) Run(ctx context.Context, p *place) error {
-	env, err := p.ownersEnv()
-	if err != nil {
-		return err
-	}
-	list, err := sweep.OpenOwners(env["REDIS_URL"])
+	list, env, err := p.owners()
 	if err != nil {
 		return err
 	}
@@ -198,11 +196,7 @@ type ownersForecast struct {
 // Run asks GitHub how many repositories owners have, and adds up what a sweep of
 // them costs. It exits with 1 if the tokens do not suffice.
 func (c *ownersForecast) Run(ctx context.Context, p *place) error {
-	env, err := p.ownersEnv()
-	if err != nil {
-		return err
-	}
-	list, err := sweep.OpenOwners(env["REDIS_URL"])
+	list, env, err := p.owners()
 	if err != nil {
 		return err
 	}

@@ -99,19 +99,24 @@ func (d *DeadLetter) Record() (*kgo.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the dead letter of %s: %w", d.ID(), err)
 	}
+	return d.record(d.ID(), TypeDeadLetter, d.Stage, value), nil
+}
+
+// record is an event of the dead letter, from a stage.
+func (d *DeadLetter) record(id, ceType, stage string, value []byte) *kgo.Record {
 	return &kgo.Record{
 		Topic: DeadLetterTopic(d.Topic),
 		Key:   []byte(d.ID()),
 		Value: value,
 		Headers: []kgo.RecordHeader{
 			{Key: "ce_specversion", Value: []byte("1.0")},
-			{Key: "ce_id", Value: []byte(d.ID())},
-			{Key: "ce_type", Value: []byte(TypeDeadLetter)},
-			{Key: "ce_source", Value: []byte("/m7pulse/" + d.Stage)},
+			{Key: "ce_id", Value: []byte(id)},
+			{Key: "ce_type", Value: []byte(ceType)},
+			{Key: "ce_source", Value: []byte("/m7pulse/" + stage)},
 			{Key: "ce_subject", Value: []byte(d.Topic)},
 			{Key: "content-type", Value: []byte(ContentJSON)},
 		},
-	}, nil
+	}
 }
 
 // Limits of a letter, in bytes.
@@ -220,17 +225,5 @@ func (d *DeadLetter) Settle(how string, at time.Time) (*kgo.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("settle the dead letter of %s: %w", d.ID(), err)
 	}
-	return &kgo.Record{
-		Topic: DeadLetterTopic(d.Topic),
-		Key:   []byte(d.ID()),
-		Value: value,
-		Headers: []kgo.RecordHeader{
-			{Key: "ce_specversion", Value: []byte("1.0")},
-			{Key: "ce_id", Value: []byte(d.ID() + "#" + how)},
-			{Key: "ce_type", Value: []byte(TypeLetterSettled)},
-			{Key: "ce_source", Value: []byte("/m7pulse/pulse")},
-			{Key: "ce_subject", Value: []byte(d.Topic)},
-			{Key: "content-type", Value: []byte(ContentJSON)},
-		},
-	}, nil
+	return d.record(d.ID()+"#"+how, TypeLetterSettled, "pulse", value), nil
 }
