@@ -1,6 +1,6 @@
-// Package m7pulse is the all-in-one: the four functions in one service, for a
-// small installation. Each event goes to those that would get it if they were
-// services of their own.
+// Package m7pulse is the all-in-one: all functions in one service, for a small
+// installation. Each event goes to those that would get it if they were services of
+// their own, and any other request to the API.
 package m7pulse
 
 import (
@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/functions/api"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
@@ -23,7 +25,7 @@ import (
 )
 
 // New returns the function for func-go. Any event may be sent to it any number
-// of times, as to each of the four.
+// of times, as to each function.
 func New() *serve.Instance { return serve.New("m7pulse", open) }
 
 func open(ctx context.Context, environ map[string]string) (serve.Function, error) {
@@ -47,6 +49,11 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		}
 		all.functions[f.name] = fn
 	}
+	web, err := api.New().OpenWeb(ctx, environ)
+	if err != nil {
+		return nil, errors.Join(err, all.Close(ctx))
+	}
+	all.web = web
 	for _, name := range routes.Functions() {
 		if all.functions[name] == nil {
 			return nil, errors.Join(fmt.Errorf("infra/knative sends events to %s, which this program does not hold", name), all.Close(ctx))
@@ -55,10 +62,27 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 	return all, nil
 }
 
-// allInOne is the four functions, by name.
+// allInOne is the functions that take events, by name, and the one that answers
+// requests.
 type allInOne struct {
 	routes    knative.Routes
 	functions map[string]serve.Function
+	web       serve.Web
+}
+
+// ServeHTTP gives a request that is no event to the API.
+func (a *allInOne) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.web.ServeHTTP(w, r) }
+
+// parts are all functions, by name.
+func (a *allInOne) parts() map[string]serve.Part {
+	out := map[string]serve.Part{}
+	for name, f := range a.functions {
+		out[name] = f
+	}
+	if a.web != nil {
+		out["api"] = a.web
+	}
+	return out
 }
 
 // Receive gives an event to each function that takes it, at the same time. 2xx
@@ -134,8 +158,9 @@ func (a *allInOne) named(names []string) (functions []serve.Function) {
 func (a *allInOne) Status() serve.Status {
 	detail := map[string]serve.Status{}
 	all := serve.Status{Detail: detail}
-	for _, name := range slices.Sorted(maps.Keys(a.functions)) {
-		s := a.functions[name].Status()
+	parts := a.parts()
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		s := parts[name].Status()
 		detail[name] = s
 		for _, g := range s.Gauges {
 			labels := map[string]string{"part": name}
@@ -151,12 +176,13 @@ func (a *allInOne) Status() serve.Status {
 
 // Close ends all functions, at the same time.
 func (a *allInOne) Close(ctx context.Context) error {
-	failed := make(chan error, len(a.functions))
-	for _, f := range a.functions {
+	parts := a.parts()
+	failed := make(chan error, len(parts))
+	for _, f := range parts {
 		go func() { failed <- f.Close(ctx) }()
 	}
 	var errs []error
-	for range a.functions {
+	for range parts {
 		errs = append(errs, <-failed)
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package m7pulse
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,12 +31,17 @@ func (p part) Status() serve.Status {
 }
 func (p part) Close(context.Context) error { p.shut.Add(1); return p.err }
 
+// webPart plays the function that answers requests.
+type webPart struct{ part }
+
+func (webPart) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
 func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 	routes, err := knative.ReadRoutes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := &allInOne{routes, map[string]serve.Function{}}
+	all := &allInOne{routes: routes, functions: map[string]serve.Function{}}
 	for _, name := range []string{"fetch-org", "aggregate", "sink-clickhouse", "sink-iceberg"} {
 		all.functions[name] = part{name: name}
 	}
@@ -97,7 +103,7 @@ func TestAnEventIsTriedAgainAsLongAsOneFunctionNeedsIt(t *testing.T) {
 		e.SetType(event.TypeOwnerSwept)
 		e.SetExtension("kafkatopic", "github.sweeps")
 		e.SetExtension("knativekafkaoffset", "1")
-		err := (&allInOne{routes, map[string]serve.Function{"one": part{err: one}, "other": part{err: other}}}).Receive(t.Context(), e)
+		err := (&allInOne{routes: routes, functions: map[string]serve.Function{"one": part{err: one}, "other": part{err: other}}}).Receive(t.Context(), e)
 		if (err != nil) != (one != nil || other != nil) || errors.Is(err, event.ErrInvalid) != invalid {
 			t.Errorf("%v and %v make %v", one, other, err)
 		}
@@ -111,8 +117,11 @@ func TestAnEventIsTriedAgainAsLongAsOneFunctionNeedsIt(t *testing.T) {
 
 func TestEveryFunctionIsClosedThoughOneFails(t *testing.T) {
 	var shut atomic.Int32
-	all := &allInOne{functions: map[string]serve.Function{"one": part{shut: &shut}, "other": part{shut: &shut, err: errors.New("stuck")}}}
-	if err := all.Close(t.Context()); err == nil || shut.Load() != 2 {
-		t.Errorf("closed %d, %v: want both, and the error", shut.Load(), err)
+	all := &allInOne{
+		functions: map[string]serve.Function{"one": part{shut: &shut}, "other": part{shut: &shut, err: errors.New("stuck")}},
+		web:       webPart{part{shut: &shut}},
+	}
+	if err := all.Close(t.Context()); err == nil || shut.Load() != 3 {
+		t.Errorf("closed %d, %v: want all, and the error", shut.Load(), err)
 	}
 }

@@ -1,4 +1,4 @@
-// Command all-in-one is the four functions as one program: the image that
+// Command all-in-one is all functions as one program: the image that
 // infra/deploy/all-in-one asks for.
 package main
 

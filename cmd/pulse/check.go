@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/address"
+	"github.com/m7pulse/m7pulse/shared/clickhouse"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -41,7 +41,7 @@ func checkStart(ctx context.Context, p *place) error {
 			}
 			return list.Close()
 		}},
-		{"CLICKHOUSE_URL", sinkclickhouse.CheckAddress},
+		{"CLICKHOUSE_URL", clickhouse.CheckAddress},
 		{"CLICKHOUSE_READER_URL", func(given string) error { return address.URL(given, "http", "https") }},
 		{"ICEBERG_CATALOG_URI", func(given string) error {
 			if err := sinkiceberg.CheckCatalog(given); err != nil {

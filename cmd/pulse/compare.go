@@ -7,7 +7,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 type compareCommand struct {
@@ -29,7 +29,7 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer conn.Close()
-	found, err := ranking.Repositories(ctx, conn, c.Names, c.Days)
+	found, err := hot.Repositories(ctx, conn, c.Names, c.Days)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (c *compareCommand) Run(ctx context.Context, p *place) error {
 		right:   []string{"Stars", "7 d", "30 d", "A day", "Growth", "Index"},
 		fields:  []string{"stars_delta_7d", "stars_delta_30d", "stars_per_day_7d"},
 	}
-	all := ranking.Compare(found)
+	all := hot.Compare(found)
 	for _, one := range all {
 		index, share := "–", "–"
 		if one.Index != nil {

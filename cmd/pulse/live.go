@@ -10,10 +10,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/audit"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
-	"github.com/m7pulse/m7pulse/ranking"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
@@ -42,14 +42,14 @@ func (u *upCommand) sweep(ctx context.Context, p *place, s *stack.Stack) error {
 	fmt.Println()
 	printLedger(ledger)
 	printFailed(ledger.Failed())
-	movers, err := ranking.Movers(ctx, st.Hot, "24h", 3)
+	movers, err := hot.Movers(ctx, st.Hot, "24h", 3)
 	if err != nil {
 		return err
 	}
 	fmt.Println()
 	printMovers("24h", movers)
 	why := ""
-	if !slices.ContainsFunc(movers, func(m ranking.Mover) bool { return m.Delta != nil }) {
+	if !slices.ContainsFunc(movers, func(m hot.Mover) bool { return m.Delta != nil }) {
 		why = "Velocities need a second reading: "
 	}
 	next := time.Now().Truncate(time.Hour).Add(time.Hour)

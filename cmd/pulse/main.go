@@ -55,7 +55,7 @@ func main() {
 		fail(err)
 	}
 	parser, err := kong.New(&c, kong.Name("pulse"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		durations(), kong.Vars{"version": version(), "functions": strings.Join(routes.Functions(), ",")}, kong.Exit(func(code int) {
+		durations(), kong.Vars{"version": version(), "functions": strings.Join(append(routes.Functions(), "api"), ",")}, kong.Exit(func(code int) {
 			if err := finish(); err != nil && code == 0 {
 				fail(err)
 			}

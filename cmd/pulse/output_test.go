@@ -12,7 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/audit"
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 func TestDurationsTakeDays(t *testing.T) {
@@ -53,7 +53,7 @@ func TestJSONHasAnEmptyListForNone(t *testing.T) {
 	if want := `{"Days":[],"List":[{"Rows":[]}],"Point":{"Rows":[]},"None":null,"At":"0001-01-01T00:00:00Z"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)
 	}
-	for _, none := range []any{[]ranking.Mover(nil), []ranking.Series(nil), (*audit.Report)(nil), nil} {
+	for _, none := range []any{[]hot.Mover(nil), []hot.Series(nil), (*audit.Report)(nil), nil} {
 		want := "[]"
 		if none == nil || reflect.TypeOf(none).Kind() == reflect.Pointer {
 			want = "null"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 type repoCommand struct {
@@ -26,12 +26,12 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer conn.Close()
-	found, err := ranking.Repositories(ctx, conn, []string{r.Name}, r.Days)
+	found, err := hot.Repositories(ctx, conn, []string{r.Name}, r.Days)
 	if err != nil {
 		return err
 	}
 	s := found[0]
-	newest, err := ranking.NewestDay(ctx, conn)
+	newest, err := hot.NewestDay(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		columns: []string{"Counter", "Now", "Days"}, right: []string{"Now"},
 		fields: []string{"stars_delta_24h", "stars_delta_7d", "stars_per_day_7d"},
 	}
-	figures, err := ranking.Figures(ctx, conn, s.RepoID, r.Days)
+	figures, err := hot.Figures(ctx, conn, s.RepoID, r.Days)
 	if err != nil {
 		return err
 	}
@@ -58,9 +58,9 @@ func (r *repoCommand) Run(ctx context.Context, p *place) error {
 		out.columns = []string{"counter", "day", "value"}
 	}
 	return r.print(out, struct {
-		ranking.Series
-		LastDay  string           `json:"last_day"` // of each series
-		Counters []ranking.Figure `json:"counters"`
+		hot.Series
+		LastDay  string       `json:"last_day"` // of each series
+		Counters []hot.Figure `json:"counters"`
 	}{s, newest.Format(time.DateOnly), figures})
 }
 

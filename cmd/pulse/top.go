@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 type topCommand struct {
@@ -43,7 +43,7 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer conn.Close()
-	movers, err := ranking.Movers(ctx, conn, t.Window, t.Each)
+	movers, err := hot.Movers(ctx, conn, t.Window, t.Each)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 		return t.print(out, movers)
 	}
 	for _, m := range movers {
-		days, err := ranking.Stars(ctx, conn, m.RepoID, t.Days)
+		days, err := hot.Stars(ctx, conn, m.RepoID, t.Days)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 	return t.print(out, movers)
 }
 
-func printMovers(window string, movers []ranking.Mover) {
+func printMovers(window string, movers []hot.Mover) {
 	if len(movers) == 0 {
 		fmt.Println("nothing has been observed yet")
 		return

@@ -6,7 +6,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 type trendsCommand struct {
@@ -26,7 +26,7 @@ func (t *trendsCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	defer conn.Close()
-	trends, err := ranking.Trends(ctx, conn, t.By, t.Days, t.Top)
+	trends, err := hot.Trends(ctx, conn, t.By, t.Days, t.Top)
 	if err != nil {
 		return err
 	}

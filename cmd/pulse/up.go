@@ -12,9 +12,9 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
-	"github.com/m7pulse/m7pulse/ranking"
 	"github.com/m7pulse/m7pulse/replay"
 )
 
@@ -189,7 +189,7 @@ func (u *upCommand) movers(ctx context.Context, s *stack.Stack) error {
 	}
 	defer closeStores(st)
 	for _, window := range []string{"7d", "30d"} {
-		movers, err := ranking.Movers(ctx, st.Hot, window, 3)
+		movers, err := hot.Movers(ctx, st.Hot, window, 3)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/m7pulse/m7pulse/shared/address"
+	"github.com/m7pulse/m7pulse/shared/clickhouse"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
@@ -33,7 +34,7 @@ func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
 	return errs.Also(
 		c.Sink.Validate(ctx),
 		address.Field("REDIS_URL", c.Redis, redisclient.Validate),
-		address.Field("CLICKHOUSE_URL", c.ClickHouse, CheckAddress),
+		address.Field("CLICKHOUSE_URL", c.ClickHouse, clickhouse.CheckAddress),
 		serve.InRange("SINK_CLICKHOUSE_BLOCK_RECORDS", c.Block, 1, 1_000_000),
 		serve.InRange("SINK_CLICKHOUSE_BLOCK_AGE", c.Age, 0, time.Minute),
 	)

@@ -16,7 +16,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	"github.com/m7pulse/m7pulse/shared/address"
+	sharedclickhouse "github.com/m7pulse/m7pulse/shared/clickhouse"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
@@ -48,8 +48,6 @@ type clock struct{ server, read time.Time }
 // now is not later than what ClickHouse's clock shows now.
 func (c clock) now() time.Time { return c.server.Add(time.Since(c.read)) }
 
-var errForm = errors.New("want http://user:password@host:8123 or clickhouse://user:password@host:9000")
-
 // newStore returns a store at http://user:password@host:port,
 // https://user:password@host:port or clickhouse://user:password@host:port, the
 // last with ?secure=true for TLS. It does not connect yet. An answer is waited for as
@@ -67,29 +65,10 @@ func newStore(address string, patience time.Duration) (*store, error) {
 	return &store{conn: conn}, nil
 }
 
-// CheckAddress checks an address of ClickHouse without quoting it.
-func CheckAddress(address string) error {
-	_, err := optionsOf(address)
-	return err
-}
-
 func optionsOf(at string) (*clickhouse.Options, error) {
-	if strings.HasPrefix(at, "https://") && !strings.Contains(at, "secure=") { // the driver needs both
-		mark := "?"
-		if strings.Contains(at, "?") {
-			mark = "&"
-		}
-		at += mark + "secure=true"
-	}
-	scheme, _, _ := strings.Cut(at, "://")
-	opts, err := clickhouse.ParseDSN(at)
-	if err != nil { // err may quote the password
-		return nil, errForm
-	}
-	for _, server := range opts.Addr {
-		if address.URL(scheme+"://"+server, "http", "https", "clickhouse", "tcp") != nil {
-			return nil, errForm
-		}
+	opts, err := sharedclickhouse.Options(at)
+	if err != nil {
+		return nil, err
 	}
 	opts.Settings = clickhouse.Settings{
 		"max_execution_time": int(insertLimit.Seconds()),
@@ -101,7 +80,6 @@ func optionsOf(at string) (*clickhouse.Options, error) {
 		// A block has next to no rows that replace each other: merges find them.
 		"optimize_on_insert": 0,
 	}
-	opts.DialTimeout = 5 * time.Second
 	return opts, nil
 }
 

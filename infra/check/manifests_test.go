@@ -423,7 +423,7 @@ func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
 			woken[p.Spec.Sink.Ref.Name] = woken[p.Spec.Sink.Ref.Name] || strings.Contains(p.Spec.Data, "wake")
 		})
 		for name := range functions {
-			if !woken[name] {
+			if !woken[name] && name != "api" { // which reads no topic
 				t.Errorf("%s: nothing wakes %s", dir, name)
 			}
 		}

@@ -29,6 +29,18 @@ type Function interface {
 	// certain to be. An error that wraps event.ErrInvalid says that the event
 	// can never succeed; any other, that it may when tried again.
 	Receive(ctx context.Context, e cloudevents.Event) error
+	Part
+}
+
+// Web is a function that answers requests of HTTP. An Instance that hosts one which
+// is a Function too gives it what is posted to / as an event.
+type Web interface {
+	http.Handler
+	Part
+}
+
+// Part is what every function has, a Function, a Web, or both.
+type Part interface {
 	// Status tells how the function fares, for health checks and people.
 	Status() Status
 	// Close ends all work within ctx and leaves nothing half done.
@@ -66,8 +78,8 @@ const (
 // Stop, Ready and Alive.
 type Instance struct {
 	name string
-	open func(ctx context.Context, env map[string]string) (Function, error)
-	fn   atomic.Pointer[Function]
+	open func(ctx context.Context, env map[string]string) (Part, error)
+	fn   atomic.Pointer[Part]
 
 	log     sync.Once
 	metrics http.Handler
@@ -82,6 +94,15 @@ type Instance struct {
 // New returns an instance that opens its function when it is started. open must
 // not wait for a server to come up: it checks the configuration and returns.
 func New(name string, open func(ctx context.Context, env map[string]string) (Function, error)) *Instance {
+	return newInstance(name, func(ctx context.Context, env map[string]string) (Part, error) { return open(ctx, env) })
+}
+
+// NewWeb is New of a function that answers requests.
+func NewWeb(name string, open func(ctx context.Context, env map[string]string) (Web, error)) *Instance {
+	return newInstance(name, func(ctx context.Context, env map[string]string) (Part, error) { return open(ctx, env) })
+}
+
+func newInstance(name string, open func(ctx context.Context, env map[string]string) (Part, error)) *Instance {
 	requests, cancel := context.WithCancel(context.Background())
 	i := &Instance{name: name, open: open, requests: requests, cancel: cancel}
 	i.metrics = metrics(i)
@@ -91,18 +112,31 @@ func New(name string, open func(ctx context.Context, env map[string]string) (Fun
 // Open opens the function by itself, for a service that hosts several. Its
 // caller closes it.
 func (i *Instance) Open(ctx context.Context, env map[string]string) (Function, error) {
+	return openAs[Function](ctx, i, env)
+}
+
+// OpenWeb is Open of a function that answers requests.
+func (i *Instance) OpenWeb(ctx context.Context, env map[string]string) (Web, error) {
+	return openAs[Web](ctx, i, env)
+}
+
+func openAs[F Part](ctx context.Context, i *Instance, env map[string]string) (f F, err error) {
 	fn, err := i.open(ctx, env)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", i.name, err)
+		return f, fmt.Errorf("start %s: %w", i.name, err)
 	}
-	return fn, nil
+	f, ok := fn.(F)
+	if !ok {
+		return f, errors.Join(fmt.Errorf("start %s: it is no %T", i.name, &f), fn.Close(ctx))
+	}
+	return f, nil
 }
 
 // Start opens the function. Until it has returned, events are answered 503. The
 // process is the function's from then on, and logs as Knative's components do.
 func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 	i.StartLog(env)
-	fn, err := i.Open(ctx, env)
+	fn, err := openAs[Part](ctx, i, env)
 	if err != nil {
 		return err
 	}
@@ -141,7 +175,8 @@ func (i *Instance) Ready(context.Context) (bool, error) { return i.fn.Load() != 
 // kill it.
 func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
 
-// Handle answers one request: a CloudEvent by POST, GET /status, or GET /metrics.
+// Handle answers one request: a CloudEvent by POST, GET /status, GET /metrics, or
+// what a Web answers.
 //
 // 2xx: the effect is durable, or certain to be. 415: no CloudEvent. 413: more
 // than 1 MiB. 422: can never succeed. 503: try again, or, of a bell, ring again.
@@ -161,12 +196,21 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && r.URL.Path == "/metrics":
 		i.metrics.ServeHTTP(w, r)
 		return
-	case r.Method != http.MethodPost:
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	defer context.AfterFunc(i.requests, cancel)()
+	receiver, receives := (*fn).(Function)
+	if web, ok := (*fn).(Web); ok && (!receives || r.Method != http.MethodPost || r.URL.Path != "/") {
+		web.ServeHTTP(w, r.WithContext(ctx))
+		return
+	}
+	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		refuse(w, http.StatusMethodNotAllowed, "post a CloudEvent")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	e, err := event.FromHTTP(r)
 	if err == nil {
 		err = e.Validate()
@@ -180,10 +224,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, "not a CloudEvent: "+err.Error())
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	defer context.AfterFunc(i.requests, cancel)()
-	if err := (*fn).Receive(ctx, e); err != nil {
+	if err := receiver.Receive(ctx, e); err != nil {
 		status := statusOf(err)
 		if status >= 500 {
 			w.Header().Set("Retry-After", retryAfter(err))

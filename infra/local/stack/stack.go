@@ -259,6 +259,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		// On one machine somebody is waiting for the table.
 		"sink-iceberg": {"SINK_ICEBERG_INTERVAL": "2s", "SINK_ICEBERG_QUIET": "100ms"},
 		"fetch-org":    {},
+		"api":          {"API_PROXIES": "1"}, // the stack's own, which starts the function
 	}
 	if Live(cfg.Env) {
 		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]

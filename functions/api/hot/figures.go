@@ -1,10 +1,6 @@
-package ranking
+package hot
 
-import (
-	"context"
-
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-)
+import "context"
 
 // Figure is one series of a repository.
 type Figure struct {
@@ -14,7 +10,7 @@ type Figure struct {
 }
 
 // Figures reads each counter of a repository on the last days.
-func Figures(ctx context.Context, conn driver.Conn, id int64, days int) ([]Figure, error) {
+func Figures(ctx context.Context, conn Reader, id int64, days int) ([]Figure, error) {
 	var figures []Figure
 	for _, counter := range []struct{ name, column string }{
 		{"stars", "stars"}, {"net stars, 24 h", "stars_delta_24h"}, {"stars a day, 7 d", "stars_per_day_7d"}, {"forks", "forks"},

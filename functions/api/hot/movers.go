@@ -1,14 +1,10 @@
-package ranking
+package hot
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 // Mover is one repository in a ranking.
@@ -39,14 +35,14 @@ func (m Mover) Label() string { return label(m.Repository, m.RepoID, m.Former) }
 // Movers ranks the repositories of each company by stars per day over a
 // window. Only repositories observed in the three days before the newest
 // observation take part: a rate of one that is no longer read is out of date.
-func Movers(ctx context.Context, conn driver.Conn, window string, each int) ([]Mover, error) {
-	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil || empty {
+func Movers(ctx context.Context, conn Reader, window string, each int) ([]Mover, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
 		return nil, err
 	}
 	rows, err := conn.Query(ctx, `
 		SELECT ifNull(company, owner) AS company_, name_with_owner, repo_id, former, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
 		FROM `+newestRows+`
-		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
+		WHERE `+current+`
 		ORDER BY company_, rate DESC NULLS LAST, stars DESC, repo_id
 		LIMIT ? BY company_`, each)
 	if err != nil {

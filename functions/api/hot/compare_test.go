@@ -1,10 +1,10 @@
-package ranking_test
+package hot_test
 
 import (
 	"fmt"
 	"testing"
 
-	"github.com/m7pulse/m7pulse/ranking"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
 func TestRepositoriesAreComparedByIndexAndShareOfGrowth(t *testing.T) {
@@ -18,7 +18,7 @@ func TestRepositoriesAreComparedByIndexAndShareOfGrowth(t *testing.T) {
 		}
 		return days
 	}
-	got := ranking.Compare([]ranking.Series{
+	got := hot.Compare([]hot.Series{
 		{Name: "grows", Stars30d: new(int64(30)), Days: known(-1, 50, -1, 75, -1)},
 		{Name: "grows less", Stars30d: new(int64(10)), Days: known(100, 101)},
 		{Name: "shrinks", Stars30d: new(int64(-40)), Days: known(100, 60)},

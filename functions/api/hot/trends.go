@@ -1,12 +1,8 @@
-package ranking
+package hot
 
 import (
 	"context"
 	"fmt"
-
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 // Trend is how fast a group of repositories moves.
@@ -22,15 +18,15 @@ type Trend struct {
 
 // Trends ranks the companies, owners or languages by stars a day, the fastest first,
 // each with its last days. by is company, owner or language.
-func Trends(ctx context.Context, conn driver.Conn, by string, days, groups int) ([]Trend, error) {
-	if empty, err := sinkclickhouse.Empty(ctx, conn); err != nil || empty {
+func Trends(ctx context.Context, conn Reader, by string, days, groups int) ([]Trend, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
 		return nil, err
 	}
 	group := map[string]string{"company": "ifNull(company, owner)", "owner": "toString(owner)", "language": "ifNull(primary_language, 'none')"}[by]
 	rows, err := conn.Query(ctx, `
 		SELECT `+group+` AS group_, count(), sum(stars), sum(stars_delta_7d), sum(stars_delta_30d), sum(stars_per_day_7d) AS rate
 		FROM pulse.github_processed_repos FINAL
-		WHERE observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY
+		WHERE `+current+`
 		GROUP BY group_ ORDER BY rate DESC NULLS LAST, group_ LIMIT ?`, groups)
 	if err != nil {
 		return nil, fmt.Errorf("rank the groups: %w", err)

@@ -1,4 +1,4 @@
-package ranking
+package hot
 
 // Compared is one repository beside others.
 type Compared struct {
@@ -18,9 +18,7 @@ func Compare(repositories []Series) []Compared {
 	out := make([]Compared, len(repositories))
 	for i, s := range repositories {
 		out[i].Series = s
-		if first, now := first(s.Days), last(s.Days); first != nil && *first != 0 {
-			out[i].Index = new(100 * *now / *first)
-		}
+		out[i].Index = last(Index(s.Days))
 		if s.Stars30d != nil && *s.Stars30d > 0 {
 			out[i].ShareOfGrowth = new(float64(*s.Stars30d) / float64(grown))
 		}

@@ -1,6 +1,7 @@
-// Package ranking reads from ClickHouse how fast repositories and groups of them
-// move.
-package ranking
+// Package hot reads from ClickHouse, the hot store, what the command line and the
+// API show: how fast repositories and groups of them move, and how fresh and
+// complete that is.
+package hot
 
 import (
 	"context"
@@ -8,10 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 )
 
 // Series is the newest state of a repository, with its last days.
@@ -31,11 +28,17 @@ type Series struct {
 	Days       []*float64 `json:"days"` // the series, oldest first; null where nothing was read
 }
 
-// newestRows is the newest state of each repository, one row an id. If several
-// have had one name, it belongs to the one observed last; the others are former:
-// deleted, renamed or moved.
-const newestRows = `(SELECT *, stars_per_day_1h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d, row_number() OVER (PARTITION BY lower(name_with_owner) ORDER BY observed_at DESC, repo_id DESC) > 1 AS former
+// newestRows is the newest state of each repository, one row an id. Which is former
+// is what pulse.repositories says: if several have had one name, it belongs to the
+// one observed last.
+const newestRows = `(SELECT *, stars_per_day_1h, stars_per_day_24h, stars_per_day_7d, stars_per_day_30d,
+			repo_id IN (SELECT repo_id FROM pulse.repositories WHERE is_former) AS former
 		FROM pulse.github_processed_repos FINAL)`
+
+// current says of a repository whether it takes part in rankings: one that was not
+// read in the three days before the newest reading of all has rates that are out of
+// date. The views of ClickHouse say the same.
+const current = `observed_at > (SELECT max(observed_at) FROM pulse.github_processed_repos) - INTERVAL 3 DAY`
 
 // Label is the repository's name, with its id if another has that name now.
 func (s Series) Label() string { return label(s.Name, s.RepoID, s.Former) }
@@ -51,8 +54,8 @@ func label(name string, id int64, former bool) string {
 // each with its stars of the last days before the newest observation of all. A
 // repository is named by owner/name, which is the one that has the name now, or by
 // its repo_id. days is 2 or more.
-func Repositories(ctx context.Context, conn driver.Conn, names []string, days int) ([]Series, error) {
-	empty, err := sinkclickhouse.Empty(ctx, conn)
+func Repositories(ctx context.Context, conn Reader, names []string, days int) ([]Series, error) {
+	empty, err := Empty(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -97,21 +100,18 @@ func Repositories(ctx context.Context, conn driver.Conn, names []string, days in
 }
 
 // Stars reads the stars of one repository on each of the last days.
-func Stars(ctx context.Context, conn driver.Conn, id int64, days int) ([]*float64, error) {
+func Stars(ctx context.Context, conn Reader, id int64, days int) ([]*float64, error) {
 	return daysOf(ctx, conn, days, "toFloat64(argMax(stars, (observed_at, revision)))", "repo_id = ?", id)
 }
 
 // NewestDay is the day of the newest reading of all, the last of daysOf.
-func NewestDay(ctx context.Context, conn driver.Conn) (day time.Time, err error) {
-	if err := conn.QueryRow(ctx, `SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries`).Scan(&day); err != nil {
-		return day, fmt.Errorf("read the newest day: %w", err)
-	}
-	return day, nil
+func NewestDay(ctx context.Context, conn Reader) (day time.Time, err error) {
+	return one[time.Time](ctx, conn, "read the newest day", `SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries`)
 }
 
 // daysOf reads one value for each of the last days, oldest first, up to the
 // newest reading of all; a day that was not read is nil.
-func daysOf(ctx context.Context, conn driver.Conn, days int, value, where string, args ...any) ([]*float64, error) {
+func daysOf(ctx context.Context, conn Reader, days int, value, where string, args ...any) ([]*float64, error) {
 	rows, err := conn.Query(ctx, `
 		WITH (SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries) AS newest
 		SELECT toInt32(dateDiff('day', toDate(t.observed_at), newest)) AS ago, `+value+`
@@ -140,4 +140,16 @@ func lowered(names []string) []string {
 		out[i] = strings.ToLower(n)
 	}
 	return out
+}
+
+// Newest is the time of the newest reading of all, now if there is none.
+func Newest(ctx context.Context, conn Reader) (time.Time, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
+		return time.Now().UTC(), err
+	}
+	at, err := one[*time.Time](ctx, conn, "read the newest reading", `SELECT maxOrNull(observed_at) FROM pulse.github_processed_repos`)
+	if at == nil {
+		return time.Now().UTC(), err
+	}
+	return at.UTC(), err
 }

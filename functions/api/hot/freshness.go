@@ -1,0 +1,126 @@
+package hot
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/m7pulse/m7pulse/shared/event"
+)
+
+// State is how fresh and complete an answer about some repositories is.
+type State struct {
+	AsOf *time.Time // their newest reading, nil if there is none
+	// Complete: the ledger says of every owner of theirs that its last sweep saw all of
+	// it. nil where it says nothing, as of recorded data.
+	Complete *bool
+}
+
+// StateOf reads the state of an answer about the repositories of a filter.
+func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
+		return State{}, err
+	}
+	where, args := f.where()
+	states, err := list(ctx, conn, "read how fresh and complete the repositories are", func(r driver.Rows, s *State) error {
+		var owners, told, complete uint64
+		if err := r.Scan(&s.AsOf, &owners, &told, &complete); err != nil {
+			return err
+		}
+		switch {
+		case complete < told:
+			s.Complete = new(false)
+		case owners > 0 && told == owners:
+			s.Complete = new(true)
+		}
+		if owners == 0 {
+			s.AsOf = nil
+		}
+		return nil
+	}, `SELECT toNullable(max(s.newest)), count(), countIf(l.status != ''), countIf(l.status = 'complete')
+		FROM (SELECT lower(owner) AS login, max(observed_at) AS newest FROM pulse.github_processed_repos FINAL WHERE `+where+` GROUP BY login) AS s
+		LEFT JOIN (SELECT lower(owner) AS login, toString(argMax(status, finished_at)) AS status FROM pulse.sweeps GROUP BY login) AS l ON l.login = s.login`, args...)
+	if err != nil || len(states) == 0 {
+		return State{}, err
+	}
+	return states[0], nil
+}
+
+// Freshness is how fresh and how complete the readings of an owner's repositories are.
+type Freshness struct {
+	Owner        string     `json:"owner"`
+	Company      *string    `json:"company"`
+	Repositories int64      `json:"repositories"`
+	Current      int64      `json:"current" doc:"Repositories read in the three days before the newest reading of all."`
+	Newest       time.Time  `json:"newest" doc:"Its newest reading."`
+	FirstDay     string     `json:"first_day" format:"date"`
+	DaysRead     int64      `json:"days_read" doc:"UTC days on which at least one of its repositories was read, since the first."`
+	DaysExpected int64      `json:"days_expected" doc:"UTC days from the first to the newest reading of all."`
+	Status       *string    `json:"last_sweep_status" doc:"Of its newest ledger line: complete, incomplete, unknown_owner or failed; null without one."`
+	Reason       *string    `json:"last_sweep_reason"`
+	FinishedAt   *time.Time `json:"last_sweep_finished_at"`
+	Expected     *int64     `json:"last_sweep_expected"`
+	Seen         *int64     `json:"last_sweep_seen"`
+}
+
+// FreshnessOf reads the freshness of each owner.
+func FreshnessOf(ctx context.Context, conn Reader, limit int) ([]Freshness, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
+		return []Freshness{}, err
+	}
+	return list(ctx, conn, "read how fresh and complete the owners are", func(r driver.Rows, f *Freshness) error {
+		var first time.Time
+		err := r.Scan(&f.Owner, &f.Company, &f.Repositories, &f.Current, &f.Newest, &first, &f.DaysRead, &f.DaysExpected, &f.Status, &f.Reason, &f.FinishedAt, &f.Expected, &f.Seen)
+		f.FirstDay = first.Format(time.DateOnly)
+		return err
+	}, `
+		WITH assumeNotNull((SELECT max(observed_at) FROM pulse.github_processed_repos)) AS newest
+		SELECT s.login, s.company, s.repositories, s.current, s.newest_read, d.first_day, d.days_read, toInt64(dateDiff('day', d.first_day, toDate(newest)) + 1),
+			l.status, l.reason, l.finished, l.expected, l.seen
+		FROM (
+			SELECT toString(owner) AS login, max(CAST(company, 'Nullable(String)')) AS company, toInt64(count()) AS repositories,
+				toInt64(countIf(observed_at > newest - INTERVAL 3 DAY)) AS current, max(observed_at) AS newest_read
+			FROM pulse.github_processed_repos FINAL GROUP BY login
+		) AS s
+		JOIN (
+			SELECT toString(r.owner) AS login, min(day) AS first_day, toInt64(uniqExact(day)) AS days_read
+			FROM pulse.github_daily AS t JOIN pulse.repositories AS r ON r.repo_id = t.repo_id GROUP BY login
+		) AS d ON d.login = s.login
+		LEFT JOIN (
+			SELECT lower(owner) AS login, argMax(toNullable(toString(status)), finished_at) AS status, argMax(tuple(reason), finished_at).1 AS reason,
+				toNullable(max(finished_at)) AS finished, argMax(tuple(expected), finished_at).1 AS expected, argMax(toNullable(seen), finished_at) AS seen
+			FROM pulse.sweeps GROUP BY login
+		) AS l ON l.login = lower(s.login)
+		ORDER BY s.login LIMIT ?`, limit)
+}
+
+// SweepMark is where a page of the ledger ended.
+type SweepMark struct {
+	FinishedAt     time.Time
+	SweepID, Owner string
+}
+
+// Sweeps reads up to limit lines of the ledger, the newest first, behind a mark if
+// there is one; owner and status choose some of them.
+func Sweeps(ctx context.Context, conn Reader, owner, status string, after *SweepMark, limit int) ([]event.OwnerSwept, error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
+		return []event.OwnerSwept{}, err
+	}
+	where, args := []string{"1"}, []any{}
+	if owner != "" {
+		where, args = append(where, "lower(owner) = lower(?)"), append(args, owner)
+	}
+	if status != "" {
+		where, args = append(where, "status = ?"), append(args, status)
+	}
+	if after != nil {
+		where = append(where, "(finished_at < fromUnixTimestamp64Milli(toInt64(?)) OR finished_at = fromUnixTimestamp64Milli(toInt64(?)) AND (sweep_id, toString(owner)) > (?, ?))")
+		args = append(args, after.FinishedAt.UnixMilli(), after.FinishedAt.UnixMilli(), after.SweepID, after.Owner)
+	}
+	return list(ctx, conn, "read the ledger", func(r driver.Rows, s *event.OwnerSwept) error {
+		return r.Scan(&s.SweepID, &s.Owner, &s.Status, &s.StartedAt, &s.FinishedAt, &s.Expected, &s.Seen, &s.New, &s.Renamed, &s.Gone, &s.Unanswered, &s.Pages, &s.KilledPages, &s.Points, &s.Seconds, &s.Reason)
+	}, `SELECT sweep_id, toString(owner), toString(status), started_at, finished_at, expected, seen, new, renamed, gone, unanswered, pages, killed_pages, points, seconds, reason
+		FROM pulse.sweeps FINAL WHERE `+strings.Join(where, " AND ")+` ORDER BY finished_at DESC, sweep_id, toString(owner) LIMIT ?`, append(args, limit)...)
+}
