@@ -95,6 +95,28 @@ func TestAnotherEngineThanThePinnedOneIsRefused(t *testing.T) {
 	}
 }
 
+func TestFileWithoutAPinnedDigestIsTakenAsNPMGivesIt(t *testing.T) {
+	calls := fakeNPM(t, []byte("an engine"))
+	t.Setenv("PULSE_CACHE", t.TempDir())
+	file := File{Folder: "folder", Package: "engine", Version: "1", Member: "package/libchdb.so", Limit: 8}
+	if _, err := file.Fetch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "larger than 8 bytes") {
+		t.Errorf("got %v, want that it is too large", err)
+	}
+	file.Limit = 9
+	for range 2 { // the second time it is in the cache
+		path, err := file.Fetch(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != "an engine" {
+			t.Errorf("read %q, %v", got, err)
+		}
+	}
+	if log, err := os.ReadFile(calls); err != nil || strings.Count(string(log), "\n") != 2 {
+		t.Errorf("npm was called for %q, %v", log, err)
+	}
+}
+
 func TestAMissingNPMIsOneClearLine(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("PULSE_CACHE", t.TempDir())

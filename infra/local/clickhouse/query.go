@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"maps"
 	"net/http"
 	"runtime"
@@ -74,15 +73,15 @@ func (s *server) query(r *http.Request, reader bool, a *answer) error {
 	settings["log_comment"] = rand.Text() // what kill finds the query by
 
 	if req.insert != nil {
-		file, err := spool(req.data)
+		data, err := spool(req.data)
 		if err != nil {
 			return err
 		}
-		defer file.Close()
-		if size, err := file.Seek(0, 1); err != nil || size == 0 { // an INSERT without a row
-			return errors.Join(err, a.end(chdb.Stats{}))
+		defer func() { _ = data.close() }() // it is in memory, or is overlooked with the rest of the temporary files
+		if data.size == 0 {                 // an INSERT without a row
+			return a.end(chdb.Stats{})
 		}
-		req.sql = req.insert.withFile(pathOf(file))
+		req.sql = req.insert.withFile(data.path)
 	}
 	runtime.LockOSThread() // the engine keeps state of a query with the thread that runs it
 	defer runtime.UnlockOSThread()
