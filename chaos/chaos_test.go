@@ -1,7 +1,7 @@
 // Package chaos breaks everything that the pipeline stands on, by a seed, while
 // observations flow through it, and holds it to its promises after each round:
 // nothing lost, nothing twice, equal checksums in Kafka, ClickHouse and Iceberg,
-// and each poisoned record once among the dead letters. docs/reliability.md says
+// and each invalid record once among the dead letters. docs/reliability.md says
 // what is thrown and what was seen.
 package chaos
 

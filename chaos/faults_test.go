@@ -171,7 +171,7 @@ func faults(p *pipeline) (all []fault) {
 		add("widened: "+topic, func(ctx context.Context, p *pipeline, _ *rand.Rand) error { return p.widen(ctx, topic) })
 	}
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos} {
-		add("flood of poison: "+topic, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
+		add("flood of invalid records: "+topic, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 			return p.flood(ctx, topic, 500, random)
 		})
 	}

@@ -19,10 +19,11 @@ func ordinary() map[string]string { return map[string]string{} }
 // more.
 const flooded = 20_000
 
-// TestFloodOfPoisonIsBuriedAndStopsNothing writes poison by the ten thousands
+// TestFloodOfInvalidRecordsBecomesDeadLettersAndStopsNothing writes
+// invalid records by the ten thousands
 // while Kafka is far away: a dead letter that waited for the one before it would
 // not get through in a block's time.
-func TestFloodOfPoisonIsBuriedAndStopsNothing(t *testing.T) {
+func TestFloodOfInvalidRecordsBecomesDeadLettersAndStopsNothing(t *testing.T) {
 	long(t)
 	t.Parallel()
 	for _, err := range throughFlood(t.Context(), t, absolute(t, programs)) {

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,15 +62,15 @@ func newLoad(t *testing.T, p *pipeline, random *rand.Rand) *load {
 
 // What a round sends.
 const (
-	batches  = 8
-	batch    = 40 // observations that are new
-	twice    = 6  // of them sent twice
-	again    = 6  // of earlier ones, at new offsets
-	poisoned = 1  // records that can never be processed, in each of three topics in turn
+	batches = 8
+	batch   = 40 // observations that are new
+	twice   = 6  // of them sent twice
+	again   = 6  // of earlier ones, at new offsets
+	invalid = 1  // records that can never be processed, in each of three topics in turn
 )
 
 // batch sends some new observations, some of them twice, some of earlier ones
-// again, a ledger line and some poison, in a seeded order, and returns when Kafka
+// again, a ledger line and an invalid record, in a seeded order, and returns when Kafka
 // has all of it. While Kafka is away it goes on trying.
 func (l *load) batch(ctx context.Context) error {
 	var records []*kgo.Record
@@ -107,10 +108,10 @@ func (l *load) batch(ctx context.Context) error {
 		return err
 	}
 	l.random.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
-	for range poisoned {
+	for range invalid {
 		topic := []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps}[l.random.IntN(3)]
 		at := l.random.IntN(len(records))
-		records = slices.Insert(records, at, &kgo.Record{Topic: topic, Key: []byte("k"), Value: fmt.Appendf(nil, "poison %d", l.random.Uint64())})
+		records = slices.Insert(records, at, &kgo.Record{Topic: topic, Key: []byte("k"), Value: fmt.Appendf(nil, "invalid %d", l.random.Uint64())})
 	}
 	l.records += len(records)
 	return l.send(ctx, records)
@@ -276,12 +277,12 @@ func (l *load) ledger(ctx context.Context) error {
 	return nil
 }
 
-// letters says whether the dead letters are the poison, each once.
+// letters says whether the dead letters are the invalid records, each once.
 func (l *load) letters(ctx context.Context) error {
 	want := map[string]bool{}
 	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps} {
 		err := l.each(ctx, topic, func(r *kgo.Record) error {
-			if len(r.Value) > 6 && string(r.Value[:6]) == "poison" {
+			if bytes.HasPrefix(r.Value, []byte("invalid ")) {
 				want[fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)] = true
 			}
 			return nil
@@ -310,7 +311,7 @@ func (l *load) letters(ctx context.Context) error {
 		delete(want, id)
 	}
 	if len(want) > 0 {
-		return fmt.Errorf("%d poisoned records are no dead letters", len(want))
+		return fmt.Errorf("%d invalid records have no dead letter", len(want))
 	}
 	return nil
 }

@@ -288,10 +288,10 @@ func (p *pipeline) flood(ctx context.Context, topic string, n int, random *rand.
 	key := fmt.Appendf(nil, "flood %d", random.Uint64())
 	var records []*kgo.Record
 	for range n {
-		records = append(records, &kgo.Record{Topic: topic, Key: key, Value: fmt.Appendf(nil, "poison %d", random.Uint64())})
+		records = append(records, &kgo.Record{Topic: topic, Key: key, Value: fmt.Appendf(nil, "invalid %d", random.Uint64())})
 	}
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return errMissed // what of it was written is poison all the same
+		return errMissed // what of it was written is invalid all the same
 	}
 	return nil
 }

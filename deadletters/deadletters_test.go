@@ -21,7 +21,7 @@ func TestLetterIsSettledWhicheverPartitionSaysSo(t *testing.T) {
 	}
 	cfg, put := kafkatest.Broker(t, 2, topics...)
 	for partition := range int32(2) {
-		letter := event.NewDeadLetter("stage", &kgo.Record{Topic: event.TopicBaseRepos, Partition: partition, Value: []byte("poison")}, errors.New("a reason"))
+		letter := event.NewDeadLetter("stage", &kgo.Record{Topic: event.TopicBaseRepos, Partition: partition, Value: []byte("invalid")}, errors.New("a reason"))
 		r, err := letter.Record()
 		if err != nil {
 			t.Fatal(err)

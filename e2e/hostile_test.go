@@ -112,7 +112,7 @@ func TestHostileTextsAreStoredAsTheyAreAndDoNothing(t *testing.T) {
 			t.Errorf("repo %q finds %q", w.name, found.Repository)
 		}
 	}
-	p.produce("github.base_repos", "", "poison \x1b[2J\u202e")
+	p.produce("github.base_repos", "", "invalid \x1b[2J\u202e")
 	if a := p.audit(); a.DeadLetters != 1 {
 		t.Errorf("audit: %+v", a)
 	}

@@ -145,15 +145,15 @@ func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
 	post(204, "SINK_CLICKHOUSE_URL", "dev.knative.sources.ping", "application/json", `{"do":"wake"}`, "")
 	post(422, "SINK_CLICKHOUSE_URL", "dev.knative.sources.ping", "application/json", `{"do":"sweep"}`, "wake")
 
-	poison := filepath.Join(t.TempDir(), "poison.jsonl")
+	invalid := filepath.Join(t.TempDir(), "invalid.jsonl")
 	line := `{"specversion":"1.0","id":"x","type":"` + observed + `","source":"/e2e","datacontenttype":"application/json","data":{"stars":1}}`
-	if err := os.WriteFile(poison, []byte(line+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(invalid, []byte(line+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := p.try("replay", poison); err == nil || !strings.Contains(out, "repo_id") {
-		t.Errorf("a replay of poison: %v\n%s", err, out)
+	if out, err := p.try("replay", invalid); err == nil || !strings.Contains(out, "repo_id") {
+		t.Errorf("a replay of an invalid event: %v\n%s", err, out)
 	}
-	p.produce("github.base_repos", "", "poison in the topic")
+	p.produce("github.base_repos", "", "invalid in the topic")
 	a := p.audit()
 	if a.Observations != 1 || a.ClickHouse != 1 || a.IcebergRaw != 1 || a.IcebergProcessed != 1 || !a.Clean || a.DeadLetters != 1 {
 		t.Errorf("audit: %+v", a)
@@ -177,7 +177,7 @@ func (p *pulse) settlesLetters() {
 			p.t.Fatal(err)
 		}
 		for _, l := range letters {
-			if l.Text != "poison in the topic" {
+			if l.Text != "invalid in the topic" {
 				p.t.Errorf("letter %+v", l)
 			}
 			ids = append(ids, fmt.Sprintf("%s/%d/%d", l.Topic, l.Partition, l.Offset))

@@ -226,7 +226,7 @@ func TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown(t *testing.T) 
 	if a := p.audit(); a.Observations != 10 || a.ClickHouse != 10 || a.IcebergRaw != 10 || a.IcebergProcessed != 10 || !a.Clean {
 		t.Errorf("audit: %+v\n%s", a, p.logs())
 	}
-	p.post("AGGREGATE_URL", "dev.m7pulse.repo.observed.v1", "application/json", "poison")
+	p.post("AGGREGATE_URL", "dev.m7pulse.repo.observed.v1", "application/json", "invalid")
 	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"top"}, {"owners", "list"}, {"owners", "forecast", "acme"}, {"dlq", "list", "--json"}, {"audit", "--wait"}, {"wake"}} {
 		out, err := p.try(args...)
 		if err != nil {

@@ -79,7 +79,7 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 	}
 }
 
-func TestTopicIsRecordedAndReplayedAndPoisonIsNamed(t *testing.T) {
+func TestTopicIsRecordedAndReplayedAndInvalidRecordsAreNamed(t *testing.T) {
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos, "other"), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestTopicIsRecordedAndReplayedAndPoisonIsNamed(t *testing.T) {
 	}
 	defer client.Close()
 	for _, r := range []*kgo.Record{
-		{Topic: event.TopicBaseRepos, Value: []byte("poison")},
+		{Topic: event.TopicBaseRepos, Value: []byte("invalid")},
 		{Topic: event.TopicBaseRepos, Value: []byte{0, 0, 0, 0, 1, 2}, Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte(event.TypeRepoObserved)}, {Key: "content-type", Value: []byte(event.ContentAvro)}}},
 	} {
 		if err := client.ProduceSync(ctx, r).FirstErr(); err != nil {

@@ -606,7 +606,7 @@ func TestInvalidRecordIsOneDeadLetterAndTheRestGoesOn(t *testing.T) {
 	w := newWorld(t)
 	good := daily(1, 2)
 	w.send(good[0])
-	w.producer.ProduceSync(context.Background(), &kgo.Record{Topic: event.TopicBaseRepos, Key: []byte("1"), Value: []byte("poison")})
+	w.producer.ProduceSync(context.Background(), &kgo.Record{Topic: event.TopicBaseRepos, Key: []byte("1"), Value: []byte("invalid")})
 	w.send(good[1])
 	w.run()
 	if got := len(w.rows()); got != 2 {
@@ -630,7 +630,7 @@ func TestInvalidRecordIsOneDeadLetterAndTheRestGoesOn(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(letters) != 1 || string(letters[0].Value64) != "poison" || letters[0].Text != "poison" || letters[0].Stage != "aggregate" || letters[0].Reason == "" {
+	if len(letters) != 1 || string(letters[0].Value64) != "invalid" || letters[0].Text != "invalid" || letters[0].Stage != "aggregate" || letters[0].Reason == "" {
 		t.Errorf("%+v: want one readable letter with the original bytes", letters)
 	}
 }

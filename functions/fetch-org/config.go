@@ -8,13 +8,12 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
-	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // Config is the function's configuration, read from the environment.
 type Config struct {
-	Kafka    kafka.Config
-	Registry string `env:"SCHEMA_REGISTRY_URL" envDefault:"http://127.0.0.1:8081"`
+	serve.Pipeline
 	// Owners are the owners to sweep, as login, owner/name, company=login or
 	// company=owner/name, separated by commas or spaces. OwnersFile names a YAML
 	// file with more of them. Both seed the list in Redis.
@@ -27,11 +26,7 @@ type Config struct {
 
 // Validate says all that is wrong with the configuration.
 func (c Config) Validate(ctx context.Context) (errs *apis.FieldError) {
-	errs = errs.Also(c.Kafka.Validate(ctx))
-	if c.Registry == "" {
-		errs = errs.Also(apis.ErrMissingField("SCHEMA_REGISTRY_URL"))
-	}
-	errs = errs.Also(c.GitHub.Validate(ctx))
+	errs = errs.Also(c.Pipeline.Validate(ctx), c.GitHub.Validate(ctx))
 	if c.Period < time.Minute || c.Period > 24*time.Hour {
 		errs = errs.Also(apis.ErrOutOfBoundsValue(c.Period, time.Minute, 24*time.Hour, "SWEEP_PERIOD"))
 	}

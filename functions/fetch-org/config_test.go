@@ -13,12 +13,12 @@ import (
 func TestAllFaultsOfTheConfigurationAreToldAtOnce(t *testing.T) {
 	_, err := open(t.Context(), map[string]string{
 		"REDIS_URL": "redis://:hunter2@[broken", "GITHUB_GRAPHQL_URL": "api.github.com", "OWNERS": "a=b=c, x y, p=x",
-		"SWEEP_PERIOD": "1s", "PAGE_SIZE": "1000", "KAFKA_BROKERS": "nowhere",
+		"SWEEP_PERIOD": "1s", "PAGE_SIZE": "1000", "KAFKA_BROKERS": "nowhere", "SCHEMA_REGISTRY_URL": "registry:8081",
 	})
 	if err == nil {
 		t.Fatal("started")
 	}
-	for _, want := range []string{"REDIS_URL", "GITHUB_GRAPHQL_URL", "SWEEP_PERIOD", "PAGE_SIZE", "KAFKA_BROKERS", `invalid login "b=c"`, "belongs to both"} {
+	for _, want := range []string{"REDIS_URL", "GITHUB_GRAPHQL_URL", "SWEEP_PERIOD", "PAGE_SIZE", "KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", `invalid login "b=c"`, "belongs to both"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about %s in: %v", want, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -27,6 +26,8 @@ type Rebuild struct {
 	unfence context.CancelFunc
 	pending []*row
 	rows    uint64 // given to the time series
+
+	restoreMemory func()
 }
 
 // rebuildGC is how much garbage, in percent of what is held, may gather: less
@@ -41,7 +42,6 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, err
 	}
-	debug.SetGCPercent(rebuildGC)
 	hot, err := newStore(cfg.ClickHouse, answerLimit)
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("invalid REDIS_URL: %w", err), hot.conn.Close())
 	}
-	r := &Rebuild{store: hot, writer: &writer{redis: rdb, store: hot}, unfence: func() {}}
+	r := &Rebuild{store: hot, writer: &writer{redis: rdb, store: hot}, unfence: func() {}, restoreMemory: serve.Memory{Garbage: rebuildGC}.Set()}
 	if err := r.begin(ctx, partitions); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -198,6 +198,7 @@ func (r *Rebuild) exists(table string) (bool, error) {
 // Close releases the right to write. What was not published is dropped by the
 // next rebuild.
 func (r *Rebuild) Close() error {
+	defer r.restoreMemory()
 	r.unfence()
 	return errors.Join(r.writer.release(), r.writer.redis.Close(), r.store.conn.Close())
 }

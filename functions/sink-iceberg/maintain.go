@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,8 @@ import (
 	"github.com/apache/iceberg-go/table/compaction"
 	"github.com/google/uuid"
 	"knative.dev/pkg/apis"
+
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // Keep is how old something must be for maintenance to delete it.
@@ -69,7 +70,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	if errs := keep.Validate(); errs != nil {
 		return errs
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
+	defer serve.Memory{Garbage: maintainGC}.Set()()
 	for _, name := range tables() {
 		m := Maintenance{Table: name}
 		if err := compact(ctx, c, &m, &deadline{}, progress); err != nil {
@@ -90,7 +91,7 @@ func tables() []string { return []string{TableBase, TableProcessed, TableSweeps}
 // the time, and what one does not use is left to those after it. The rest is done the
 // next time; that time runs out is no error.
 func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.Duration) ([]Maintenance, error) {
-	defer debug.SetGCPercent(debug.SetGCPercent(maintainGC))
+	defer serve.Memory{Garbage: maintainGC}.Set()()
 	ends := time.Now().Add(limit)
 	var all []Maintenance
 	names := tables()

@@ -349,8 +349,8 @@ func TestInvalidRecordIsADeadLetterAndTheRestIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.cold, w.letters, w.codec)
-	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("poison")}, w.record(observed(2, 1))))
-	w.put(raw, w.block(event.TopicBaseRepos, &kgo.Record{Value: []byte("poison alone")}))
+	w.put(raw, w.block(event.TopicBaseRepos, w.record(observed(1, 1)), &kgo.Record{Value: []byte("invalid")}, w.record(observed(2, 1))))
+	w.put(raw, w.block(event.TopicBaseRepos, &kgo.Record{Value: []byte("invalid alone")}))
 	marks, err := raw.Resume(context.Background(), event.TopicBaseRepos, []int32{0})
 	if err != nil || marks[0].Next != 4 {
 		t.Errorf("marks %+v, %v: want the invalid records passed", marks, err)

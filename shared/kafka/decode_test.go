@@ -50,15 +50,15 @@ func TestDecoderOverwritesOnlyRowsThatWereGivenBack(t *testing.T) {
 		}
 		return rows
 	}
-	first := decode("1", "poison", "2", "3", "poison")
+	first := decode("1", "invalid", "2", "3", "invalid")
 	second := decode("4", "5")
 	d.Recycle(first)
-	decode("6", "7", "poison", "8", "9") // more than were recycled
+	decode("6", "7", "invalid", "8", "9") // more than were recycled
 	if *second[0] != 4 || *second[1] != 5 {
 		t.Errorf("rows that were not given back are now %d and %d", *second[0], *second[1])
 	}
 	d.Recycle(second)
-	decode("poison")
+	decode("invalid")
 	decode()
 }
 
