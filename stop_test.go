@@ -229,4 +229,5 @@ func TestStartThatFailsLeavesNothingOpen(t *testing.T) {
 	f("aggregate", "AGGREGATE_BLOCK_RECORDS", "0")
 	f("sink-clickhouse", "SINK_CLICKHOUSE_BLOCK_RECORDS", "0")
 	f("sink-iceberg", "SINK_ICEBERG_BLOCK_RECORDS", "0")
+	f("api", "API_RATE", "0")
 }

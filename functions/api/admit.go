@@ -136,7 +136,9 @@ func callerAddress(r *http.Request, proxies int) string {
 	var seen []string
 	for _, line := range r.Header.Values("X-Forwarded-For") {
 		for a := range strings.SplitSeq(line, ",") {
-			seen = append(seen, strings.TrimSpace(a))
+			if a = strings.TrimSpace(a); a != "" {
+				seen = append(seen, a)
+			}
 		}
 	}
 	if proxies > 0 && len(seen) >= proxies {

@@ -170,6 +170,9 @@ func (f *function) problem(ctx context.Context, err error) error {
 	if errors.Is(err, hot.ErrZone) {
 		return invalid("query.tz", err.Error(), "")
 	}
+	if errors.Is(err, hot.ErrNoRepository) {
+		return huma.Error404NotFound(err.Error())
+	}
 	detail := "the hot store does not answer"
 	switch {
 	case errors.Is(err, hot.ErrBusy):

@@ -28,6 +28,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	config := huma.DefaultConfig("M7 Pulse", "1")
 	config.CreateHooks = nil // they add $schema to every answer
 	config.DocsPath, config.SchemasPath = "", ""
+	config.RejectUnknownQueryParameters = true // a filter that is misspelt must not choose all
 	config.Info.Description = "How fast open source moves. Times are UTC unless tz says otherwise. What is not known is null, never zero."
 	config.Info.License = &huma.License{Name: "MIT", Identifier: "MIT"}
 	if keys {

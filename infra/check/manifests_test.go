@@ -382,7 +382,7 @@ func env(c corev1.Container, name string) *corev1.EnvVar {
 // secretName says whether a variable may hold a secret: a token, a password, or
 // an address with one in it.
 func secretName(name string) bool {
-	return slices.ContainsFunc([]string{"TOKEN", "PASSWORD", "SECRET", "ACCESS_KEY", "SASL_USER", "REDIS_URL", "CLICKHOUSE_URL", "SCHEMA_REGISTRY_URL"}, func(part string) bool { return strings.Contains(name, part) })
+	return slices.ContainsFunc([]string{"TOKEN", "PASSWORD", "SECRET", "ACCESS_KEY", "SASL_USER", "REDIS_URL", "CLICKHOUSE_URL", "CLICKHOUSE_READER_URL", "API_KEYS", "SCHEMA_REGISTRY_URL"}, func(part string) bool { return strings.Contains(name, part) })
 }
 
 func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {

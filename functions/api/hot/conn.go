@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,12 +58,12 @@ func Open(address string, limits Limits) (*Conn, error) {
 	}
 	opts.ReadTimeout = limits.Time + 5*time.Second
 	opts.MaxOpenConns, opts.MaxIdleConns = limits.Queries, limits.Queries
-	conn, err := clickhouse.Open(opts)
-	if err != nil {
+	c := &Conn{limits: limits, turns: make(chan struct{}, limits.Queries)}
+	c.settings.Store(true)
+	opts.TransportFunc = func(t *http.Transport) (http.RoundTripper, error) { return plain{t, c}, nil }
+	if c.conn, err = clickhouse.Open(opts); err != nil {
 		return nil, fmt.Errorf("open the hot store: %w", err)
 	}
-	c := &Conn{conn: conn, limits: limits, turns: make(chan struct{}, limits.Queries)}
-	c.settings.Store(true)
 	return c, nil
 }
 
@@ -104,6 +105,25 @@ func (c *Conn) turn(ctx context.Context) error {
 	}
 }
 
+// plain leaves settings out of a request that comes as a user who may not change them.
+// The driver makes one of the time that it has for a new connection.
+type plain struct {
+	base http.RoundTripper
+	conn *Conn
+}
+
+func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !p.conn.settings.Load() && r.URL.Query().Has(timeSetting) {
+		r = r.Clone(r.Context())
+		q := r.URL.Query()
+		q.Del(timeSetting)
+		r.URL.RawQuery = q.Encode()
+	}
+	return p.base.RoundTrip(r)
+}
+
+const timeSetting = "max_execution_time"
+
 // context says the limits to the driver. It hides the deadline: the driver would
 // make a setting of it, which a reader with readonly=1 may not change.
 func (c *Conn) context(ctx context.Context, settings bool) context.Context {
@@ -112,7 +132,7 @@ func (c *Conn) context(ctx context.Context, settings bool) context.Context {
 		return ctx
 	}
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"max_execution_time": int(c.limits.Time.Seconds()), "max_result_rows": c.limits.Rows, "result_overflow_mode": "throw",
+		timeSetting: int(c.limits.Time.Seconds()), "max_result_rows": c.limits.Rows, "result_overflow_mode": "throw",
 	}))
 }
 

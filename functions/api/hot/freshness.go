@@ -20,9 +20,6 @@ type State struct {
 
 // StateOf reads the state of an answer about the repositories of a filter.
 func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return State{}, err
-	}
 	where, args := f.where()
 	states, err := list(ctx, conn, "read how fresh and complete the repositories are", func(r driver.Rows, s *State) error {
 		var owners, told, complete uint64
@@ -67,9 +64,6 @@ type Freshness struct {
 
 // FreshnessOf reads the freshness of each owner.
 func FreshnessOf(ctx context.Context, conn Reader, limit int) ([]Freshness, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return []Freshness{}, err
-	}
 	return list(ctx, conn, "read how fresh and complete the owners are", func(r driver.Rows, f *Freshness) error {
 		var first time.Time
 		err := r.Scan(&f.Owner, &f.Company, &f.Repositories, &f.Current, &f.Newest, &first, &f.DaysRead, &f.DaysExpected, &f.Status, &f.Reason, &f.FinishedAt, &f.Expected, &f.Seen)
@@ -105,9 +99,6 @@ type SweepMark struct {
 // Sweeps reads up to limit lines of the ledger, the newest first, behind a mark if
 // there is one; owner and status choose some of them.
 func Sweeps(ctx context.Context, conn Reader, owner, status string, after *SweepMark, limit int) ([]event.OwnerSwept, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return []event.OwnerSwept{}, err
-	}
 	where, args := []string{"1"}, []any{}
 	if owner != "" {
 		where, args = append(where, "lower(owner) = lower(?)"), append(args, owner)

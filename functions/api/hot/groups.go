@@ -42,9 +42,6 @@ type Group struct {
 // Groups reads the groups of a kind over a window from pulse.group_ranks, the fastest
 // first; with a name, that group's over all windows.
 func Groups(ctx context.Context, conn Reader, kind Kind, window, name string, limit int) ([]Group, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return []Group{}, err
-	}
 	where, args := "period = ?", []any{string(kind), window}
 	if name != "" {
 		where, args = "lower(name) = lower(?)", []any{string(kind), name}
@@ -66,9 +63,6 @@ type Member struct {
 
 // Members reads the owners of a group.
 func Members(ctx context.Context, conn Reader, kind Kind, name string) ([]Member, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return []Member{}, err
-	}
 	return list(ctx, conn, "read the owners", func(r driver.Rows, m *Member) error { return r.Scan(&m.Owner, &m.Company, &m.Repositories) },
 		`SELECT toString(owner) AS o, max(CAST(company, 'Nullable(String)')), toInt64(count()) FROM pulse.github_processed_repos FINAL
 		WHERE lower(ifNull(`+kind.column()+`, '')) = lower(?) GROUP BY o ORDER BY o LIMIT 10000`, name)

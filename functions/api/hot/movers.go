@@ -3,8 +3,9 @@ package hot
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // Mover is one repository in a ranking.
@@ -36,26 +37,13 @@ func (m Mover) Label() string { return label(m.Repository, m.RepoID, m.Former) }
 // window. Only repositories observed in the three days before the newest
 // observation take part: a rate of one that is no longer read is out of date.
 func Movers(ctx context.Context, conn Reader, window string, each int) ([]Mover, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return nil, err
-	}
-	rows, err := conn.Query(ctx, `
+	return list(ctx, conn, "rank the repositories", func(r driver.Rows, m *Mover) error {
+		m.Window = window
+		return r.Scan(&m.Company, &m.Repository, &m.RepoID, &m.Former, &m.Language, &m.Stars, &m.Delta, &m.PerDay, &m.ObservedAt)
+	}, `
 		SELECT ifNull(company, owner) AS company_, name_with_owner, repo_id, former, ifNull(primary_language, ''), stars, stars_delta_`+window+`, stars_per_day_`+window+` AS rate, observed_at
 		FROM `+newestRows+`
 		WHERE `+current+`
 		ORDER BY company_, rate DESC NULLS LAST, stars DESC, repo_id
 		LIMIT ? BY company_`, each)
-	if err != nil {
-		return nil, fmt.Errorf("rank the repositories: %w", err)
-	}
-	defer rows.Close()
-	var out []Mover
-	for rows.Next() {
-		m := Mover{Window: window}
-		if err := rows.Scan(&m.Company, &m.Repository, &m.RepoID, &m.Former, &m.Language, &m.Stars, &m.Delta, &m.PerDay, &m.ObservedAt); err != nil {
-			return nil, fmt.Errorf("rank the repositories: %w", err)
-		}
-		out = append(out, m)
-	}
-	return out, rows.Err()
 }

@@ -22,9 +22,15 @@ func one[V any](ctx context.Context, conn Reader, what, query string, args ...an
 	return v, err
 }
 
-// list reads all rows of an answer. what is said of an error.
+// list reads all rows of an answer, none where there is no schema yet. what is said of
+// an error.
 func list[R any](ctx context.Context, conn Reader, what string, scan func(driver.Rows, *R) error, query string, args ...any) ([]R, error) {
 	rows, err := conn.Query(ctx, query, args...)
+	if isCode(err, codeUnknownTable, codeUnknownDatabase) {
+		if empty, again := Empty(ctx, conn); again == nil && empty {
+			return []R{}, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

@@ -116,9 +116,6 @@ func Page(ctx context.Context, conn Reader, f Filter, o Order, after *Mark, fiel
 		behind, more := o.after(*after)
 		where, args = where+" AND "+behind, append(args, more...)
 	}
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return Records{Fields: fields}, err
-	}
 	found, err := records(ctx, conn, fields, where+" ORDER BY "+o.by()+" LIMIT ?", append(args, limit)...)
 	return Records{fields, found}, err
 }
@@ -126,9 +123,6 @@ func Page(ctx context.Context, conn Reader, f Filter, o Order, after *Mark, fiel
 // RecordsOf reads some fields of the repositories of a name, whatever its case: the
 // one that has it now first, then those that had it before.
 func RecordsOf(ctx context.Context, conn Reader, name string, fields []field.Definition) ([]Record, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return nil, err
-	}
 	return records(ctx, conn, fields, "lower(name_with_owner) = lower(?) ORDER BY is_former, observed_at DESC, repo_id LIMIT 100", name)
 }
 

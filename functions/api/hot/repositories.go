@@ -5,10 +5,13 @@ package hot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // Series is the newest state of a repository, with its last days.
@@ -50,46 +53,39 @@ func label(name string, id int64, former bool) string {
 	return name
 }
 
+// ErrNoRepository begins the text that says which repository is not there.
+var ErrNoRepository = errors.New("no repository")
+
 // Repositories reads the newest state of some repositories, in the order asked for,
 // each with its stars of the last days before the newest observation of all. A
 // repository is named by owner/name, which is the one that has the name now, or by
 // its repo_id. days is 2 or more.
 func Repositories(ctx context.Context, conn Reader, names []string, days int) ([]Series, error) {
-	empty, err := Empty(ctx, conn)
+	all, err := list(ctx, conn, "read the repositories", func(r driver.Rows, s *Series) error {
+		return r.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &s.RepoID, &s.Former)
+	}, `
+		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at, repo_id, former
+		FROM `+newestRows+` WHERE lower(name_with_owner) IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
 	if err != nil {
 		return nil, err
 	}
-	if empty {
-		return nil, fmt.Errorf("no repository %s: nothing has been observed yet", strings.Join(names, ", "))
-	}
-	rows, err := conn.Query(ctx, `
-		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at,
-			lower(name_with_owner) AS name_, repo_id, former
-		FROM `+newestRows+` WHERE name_ IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
-	if err != nil {
-		return nil, fmt.Errorf("read the repositories: %w", err)
-	}
-	defer rows.Close()
 	found := map[string]Series{}
-	for rows.Next() {
-		var s Series
-		var name string
-		if err := rows.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &name, &s.RepoID, &s.Former); err != nil {
-			return nil, fmt.Errorf("read the repositories: %w", err)
-		}
+	for _, s := range all {
 		if !s.Former {
-			found[name] = s
+			found[strings.ToLower(s.Name)] = s
 		}
 		found[strconv.FormatInt(s.RepoID, 10)] = s
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the repositories: %w", err)
 	}
 	var out []Series
 	for _, name := range lowered(names) {
 		s, ok := found[name]
+		if !ok && len(all) == 0 {
+			if empty, err := Empty(ctx, conn); err != nil || empty {
+				return nil, errors.Join(err, fmt.Errorf("%w %s: nothing has been observed yet", ErrNoRepository, strings.Join(names, ", ")))
+			}
+		}
 		if !ok {
-			return nil, fmt.Errorf("no repository %s has been observed: want owner/name or a repo_id", name)
+			return nil, fmt.Errorf("%w %s has been observed: want owner/name or a repo_id", ErrNoRepository, name)
 		}
 		if s.Days, err = Stars(ctx, conn, s.RepoID, days); err != nil {
 			return nil, err
@@ -112,26 +108,22 @@ func NewestDay(ctx context.Context, conn Reader) (day time.Time, err error) {
 // daysOf reads one value for each of the last days, oldest first, up to the
 // newest reading of all; a day that was not read is nil.
 func daysOf(ctx context.Context, conn Reader, days int, value, where string, args ...any) ([]*float64, error) {
-	rows, err := conn.Query(ctx, `
+	read, err := list(ctx, conn, "read the days", func(r driver.Rows, d *dayValue) error { return r.Scan(&d.ago, &d.value) }, `
 		WITH (SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries) AS newest
 		SELECT toInt32(dateDiff('day', toDate(t.observed_at), newest)) AS ago, `+value+`
 		FROM pulse.github_metrics_timeseries AS t WHERE toDate(t.observed_at) > newest - `+fmt.Sprint(days)+` AND `+where+` GROUP BY ago`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read the days: %w", err)
-	}
-	defer rows.Close()
 	out := make([]*float64, days)
-	for rows.Next() {
-		var ago *int32
-		var v *float64
-		if err := rows.Scan(&ago, &v); err != nil {
-			return nil, fmt.Errorf("read the days: %w", err)
-		}
-		if ago != nil && *ago >= 0 && int(*ago) < days {
-			out[days-1-int(*ago)] = v
+	for _, d := range read {
+		if d.ago != nil && *d.ago >= 0 && int(*d.ago) < days {
+			out[days-1-int(*d.ago)] = d.value
 		}
 	}
-	return out, rows.Err()
+	return out, err
+}
+
+type dayValue struct {
+	ago   *int32
+	value *float64
 }
 
 func lowered(names []string) []string {
@@ -144,9 +136,6 @@ func lowered(names []string) []string {
 
 // Newest is the time of the newest reading of all, now if there is none.
 func Newest(ctx context.Context, conn Reader) (time.Time, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return time.Now().UTC(), err
-	}
 	at, err := one[*time.Time](ctx, conn, "read the newest reading", `SELECT maxOrNull(observed_at) FROM pulse.github_processed_repos`)
 	if at == nil {
 		return time.Now().UTC(), err

@@ -2,7 +2,8 @@ package hot
 
 import (
 	"context"
-	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // Trend is how fast a group of repositories moves.
@@ -19,29 +20,16 @@ type Trend struct {
 // Trends ranks the companies, owners or languages by stars a day, the fastest first,
 // each with its last days. by is company, owner or language.
 func Trends(ctx context.Context, conn Reader, by string, days, groups int) ([]Trend, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return nil, err
-	}
 	group := map[string]string{"company": "ifNull(company, owner)", "owner": "toString(owner)", "language": "ifNull(primary_language, 'none')"}[by]
-	rows, err := conn.Query(ctx, `
+	trends, err := list(ctx, conn, "rank the groups", func(r driver.Rows, g *Trend) error {
+		return r.Scan(&g.Group, &g.Repositories, &g.Stars, &g.Stars7d, &g.Stars30d, &g.PerDay7d)
+	}, `
 		SELECT `+group+` AS group_, count(), sum(stars), sum(stars_delta_7d), sum(stars_delta_30d), sum(stars_per_day_7d) AS rate
 		FROM pulse.github_processed_repos FINAL
 		WHERE `+current+`
 		GROUP BY group_ ORDER BY rate DESC NULLS LAST, group_ LIMIT ?`, groups)
 	if err != nil {
-		return nil, fmt.Errorf("rank the groups: %w", err)
-	}
-	defer rows.Close()
-	var trends []Trend
-	for rows.Next() {
-		var g Trend
-		if err := rows.Scan(&g.Group, &g.Repositories, &g.Stars, &g.Stars7d, &g.Stars30d, &g.PerDay7d); err != nil {
-			return nil, fmt.Errorf("rank the groups: %w", err)
-		}
-		trends = append(trends, g)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("rank the groups: %w", err)
+		return nil, err
 	}
 	for i := range trends {
 		if trends[i].Days, err = daysOf(ctx, conn, days, "sum(stars_per_day_7d)", group+" = ?", trends[i].Group); err != nil {

@@ -6,12 +6,11 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"mime"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/danielgtaylor/huma/v2/negotiation"
 )
 
 // The media types.
@@ -23,19 +22,46 @@ const (
 )
 
 // Negotiate chooses a media type: the one of a format (json, csv, ndjson, parquet), or
-// else what an Accept header likes best. JSON where neither names one of them.
+// else what an Accept header likes best, of equals the first of JSON, CSV, NDJSON and
+// Parquet. JSON where it likes none of them.
 func Negotiate(format, accept string) string {
-	if form, ok := map[string]string{"json": JSON, "csv": CSV, "ndjson": NDJSON, "parquet": Parquet}[format]; ok {
-		return form
+	forms := []struct{ format, bare, form string }{
+		{"json", JSON, JSON}, {"csv", "text/csv", CSV}, {"ndjson", NDJSON, NDJSON}, {"parquet", Parquet, Parquet},
 	}
-	bare, _, _ := strings.Cut(CSV, ";")
-	switch best := negotiation.SelectQValueFast(accept, []string{JSON, bare, NDJSON, Parquet}); best {
-	case bare:
-		return CSV
-	case NDJSON, Parquet:
-		return best
+	best, most := JSON, 0.0
+	for _, f := range forms {
+		if f.format == format {
+			return f.form
+		}
+		if q := liking(accept, f.bare); q > most {
+			best, most = f.form, q
+		}
 	}
-	return JSON
+	return best
+}
+
+// liking is how much an Accept header likes a media type, 0 to 1. What it says of the
+// type itself goes before what it says of a range.
+func liking(accept, media string) (q float64) {
+	family, _, _ := strings.Cut(media, "/")
+	most := 0
+	for part := range strings.SplitSeq(accept, ",") {
+		name, parameters, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		exact := map[string]int{media: 3, family + "/*": 2, "*/*": 1}[name]
+		if exact <= most {
+			continue
+		}
+		most, q = exact, 1
+		if text, ok := parameters["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil {
+				q = 0
+			}
+		}
+	}
+	return q
 }
 
 // Rows is data whose rows are in it.
