@@ -379,8 +379,7 @@ func TestHostileParametersChooseNothing(t *testing.T) {
 	for _, text := range []string{hostile, `' OR 1=1 --`, `\`, `\'`, "a\x00b", "%", "{x:String}", "?", "$1", "@a", strings.Repeat("x", 256)} {
 		for _, path := range []string{"/api/v1/repositories?owner=%s", "/api/v1/repositories?company=%s", "/api/v1/repositories?language=%s", "/api/v1/sweeps?owner=%s"} {
 			a := get(t, server, fmt.Sprintf(path, url.QueryEscape(text)))
-			var p page
-			if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != 200 || len(p.Data) != 0 {
+			if a.status != 200 || !strings.HasSuffix(a.body, `"next":null,"data":[]}`+"\n") {
 				t.Errorf("%s with %q: %d %s", path, text, a.status, a.body)
 			}
 		}

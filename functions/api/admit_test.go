@@ -73,7 +73,7 @@ func TestWithKeysOnlyTheirHoldersAreAnswered(t *testing.T) {
 			t.Errorf("Authorization %q: %d %v, want %d", header, w.Code, w.Header(), want)
 		}
 	}
-	for _, path := range []string{"/", "/openapi.json"} {
+	for _, path := range []string{"/", "/openapi.json", "/docs"} {
 		if w := asked(t, env, request(http.MethodGet, path))[0]; w.Code != 200 {
 			t.Errorf("%s without a key: %d", path, w.Code)
 		}

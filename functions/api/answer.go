@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -75,6 +76,7 @@ func get[I, T any, P input[I]](f *function, api huma.API, op huma.Operation, han
 	}
 	huma.Register(api, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
 		c := P(in).common()
+		ctx, spent := hot.Timed(ctx)
 		a, err := handler(ctx, P(in))
 		if err != nil {
 			return nil, f.problem(ctx, err)
@@ -92,6 +94,7 @@ func get[I, T any, P input[I]](f *function, api huma.API, op huma.Operation, han
 			out.SetHeader("ETag", etag)
 			out.SetHeader("Cache-Control", maxAge)
 			out.SetHeader("Vary", "Accept")
+			out.SetHeader("Server-Timing", fmt.Sprintf("clickhouse;dur=%.1f", float64(spent().Microseconds())/1e3))
 			a.head(out)
 			if known {
 				out.SetStatus(http.StatusNotModified)
@@ -136,6 +139,7 @@ func answerHeaders() map[string]*huma.Param {
 		"ETag":                text("Of this form of the answer."),
 		"Link":                text(`The next page, rel="next".`),
 		"M7pulse-As-Of":       text("as_of; absent where it is null."),
+		"Server-Timing":       text("How long ClickHouse took, in ms: clickhouse;dur=1.5."),
 		"M7pulse-Complete":    text("complete: true, false or unknown."),
 		"M7pulse-Definitions": text("definitions, separated by commas."),
 	}

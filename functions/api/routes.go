@@ -40,6 +40,15 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	f.groups(api)
 	f.rankings(api)
 	f.health(api)
+	reference, err := referencePage(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	mux.HandleFunc("GET /docs", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		_, _ = w.Write(reference) // the caller may be gone
+	})
 	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, "no resource "+r.URL.Path+": /openapi.json lists them")
 	})
@@ -75,8 +84,8 @@ type listInput struct {
 // Named are the parameters of a resource of one repository.
 type Named struct {
 	Common
-	Owner  string `path:"owner" maxLength:"256"`
-	Name   string `path:"name" maxLength:"256"`
+	Owner  string `path:"owner" maxLength:"256" example:"facebook"`
+	Name   string `path:"name" maxLength:"256" example:"react"`
 	RepoID int64  `query:"repo_id" doc:"Where several have had the name, the one with this id."`
 }
 
@@ -291,13 +300,13 @@ func (s GroupSeries) Rows() any { return s.Points }
 // CompanyNamed are the parameters of a resource of one company.
 type CompanyNamed struct {
 	Common
-	Company string `path:"company" maxLength:"256"`
+	Company string `path:"company" maxLength:"256" example:"meta"`
 }
 
 // OwnerNamed are the parameters of a resource of one owner.
 type OwnerNamed struct {
 	Common
-	Owner string `path:"owner" maxLength:"256"`
+	Owner string `path:"owner" maxLength:"256" example:"facebook"`
 }
 
 // GroupLine are the parameters of the line of a group.

@@ -76,7 +76,14 @@ func (c *Conn) Query(ctx context.Context, query string, args ...any) (driver.Row
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.limits.Time+time.Second, ErrTimeout)
-	done := sync.OnceFunc(func() { cancel(); <-c.turns })
+	began := time.Now()
+	done := sync.OnceFunc(func() {
+		cancel()
+		<-c.turns
+		if spent, ok := ctx.Value(spentKey{}).(*atomic.Int64); ok {
+			spent.Add(int64(time.Since(began)))
+		}
+	})
 	with := c.settings.Load()
 	got, err := c.conn.Query(c.context(ctx, with), query, args...)
 	if with && isCode(err, codeReadonly) {
@@ -89,6 +96,15 @@ func (c *Conn) Query(ctx context.Context, query string, args ...any) (driver.Row
 		return nil, err
 	}
 	return &rows{Rows: got, ctx: ctx, done: done}, nil
+}
+
+type spentKey struct{}
+
+// Timed returns a context whose queries' time, from when they are sent until all is read,
+// is added up.
+func Timed(ctx context.Context) (timed context.Context, spent func() time.Duration) {
+	var sum atomic.Int64
+	return context.WithValue(ctx, spentKey{}, &sum), func() time.Duration { return time.Duration(sum.Load()) }
 }
 
 // turn waits until fewer than the most queries run.

@@ -171,7 +171,10 @@ type Records struct {
 
 // MarshalJSON writes the records as a list.
 func (r Records) MarshalJSON() ([]byte, error) {
-	return json.Marshal(slices.Concat([]Record{}, r.List))
+	if r.List == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal(r.List)
 }
 
 // Table has a row of each record.

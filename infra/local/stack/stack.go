@@ -261,6 +261,11 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		"fetch-org":    {},
 		"api":          {"API_PROXIES": "1"}, // the stack's own, which starts the function
 	}
+	for _, name := range []string{"API_RATE", "API_ORIGINS"} {
+		if v, ok := cfg.Env[name]; ok {
+			env[name] = v
+		}
+	}
 	if Live(cfg.Env) {
 		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]
 		env["OWNERS"] = cfg.Env["OWNERS"]
