@@ -76,20 +76,29 @@ func get[I, T any, P input[I]](f *function, api huma.API, op huma.Operation, han
 	}
 	huma.Register(api, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
 		c := P(in).common()
+		form, tags := table.Negotiate(c.Format, c.Accept), c.IfNoneMatch
+		c.Format, c.Accept, c.IfNoneMatch = form, "", ""
+		question, err := json.Marshal(in)
+		if err != nil {
+			return nil, f.problem(ctx, err)
+		}
 		ctx, spent := hot.Timed(ctx)
-		a, err := handler(ctx, P(in))
+		got, err := f.memory.of(ctx, op.OperationID+" "+string(question), func(ctx context.Context) (any, int, error) {
+			a, err := handler(ctx, P(in))
+			if err != nil {
+				return nil, 0, err
+			}
+			f.failing.Store(nil)
+			body, err := encode(a, form)
+			sum := sha256.Sum256(body)
+			return encoded[T]{a, body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, len(body), err
+		})
 		if err != nil {
 			return nil, f.problem(ctx, err)
 		}
-		f.failing.Store(nil)
-		form := table.Negotiate(c.Format, c.Accept)
-		body, err := encode(a, form)
-		if err != nil {
-			return nil, f.problem(ctx, err)
-		}
-		sum := sha256.Sum256(body)
-		etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-		known := matches(c.IfNoneMatch, etag)
+		e := got.(encoded[T])
+		a, body, etag := e.answer, e.body, e.etag
+		known := matches(tags, etag)
 		return &huma.StreamResponse{Body: func(out huma.Context) {
 			out.SetHeader("ETag", etag)
 			out.SetHeader("Cache-Control", maxAge)
@@ -107,6 +116,13 @@ func get[I, T any, P input[I]](f *function, api huma.API, op huma.Operation, han
 			}
 		}}, nil
 	})
+}
+
+// encoded is an answer in one form.
+type encoded[T any] struct {
+	answer *Answer[T]
+	body   []byte
+	etag   string
 }
 
 // head writes in headers what is not in the rows.

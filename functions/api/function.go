@@ -96,6 +96,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Web, error) {
 type function struct {
 	conn    *hot.Conn
 	handler http.Handler
+	memory  memory
 	failing atomic.Pointer[string] // the last error of ClickHouse, until it answers
 }
 
