@@ -11,7 +11,7 @@ PACKAGES := ./... $(patsubst %,./%/...,$(filter-out .,$(MODULES)))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test fields servers-test stage stage-test deploy image property-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor fields servers-test stage stage-test deploy image property-test
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -49,7 +49,7 @@ chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by 
 	$(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h ./functions/fetch-org/sweep -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
-	@infra/servers/integration.sh long-test property-test api-test dashboards-test servers-test stage-test
+	@infra/servers/integration.sh long-test property-test api-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
 	$(GO) test -count 1 -v -timeout 40m ./e2e ./chaos
@@ -78,6 +78,16 @@ api-test: build ## Ask the API what its own description allows and what it does 
 	home=$$(mktemp -d); export PULSE_HOME=$$home API_RATE=100000; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach >/dev/null; set -a; . $$home/env; set +a; \
 	$$venv/bin/schemathesis --config-file infra/check/schemathesis.toml run $$API_URL/openapi.json
+
+page-test: build ## Test the page in a real browser (needs chromium, and npm for axe-core).
+	@command -v chromium >/dev/null || { echo "SKIPPED: the page was not opened: chromium is not on PATH" >&2; exit 0; }; \
+	home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
+	bin/pulse up --detach; \
+	set -a; . $$home/env; set +a; \
+	$(GO) test -count 1 -tags integration -timeout 20m -v ./e2e/page
+
+page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by digest.
+	$(GO) test -count 1 ./functions/api/page -run Vendored -update
 
 servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
 	$(GO) test -count 1 -tags integration -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e

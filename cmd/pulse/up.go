@@ -101,6 +101,7 @@ func (u *upCommand) report(state string) {
 
 // show fills the stack and shows what is in it.
 func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began time.Time) error {
+	fmt.Printf("Open %s: it fills while you look.\n", s.Env["API_URL"])
 	fmt.Printf("The stack is up in %s (%s; Knative is emulated).\n", p.home, time.Since(began).Round(time.Millisecond))
 	live := stack.Live(p.env)
 	if !live && !u.Empty {

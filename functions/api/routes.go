@@ -39,6 +39,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	f.repositories(api)
 	f.groups(api)
 	f.rankings(api)
+	f.overviews(api)
 	f.health(api)
 	reference, err := referencePage(api.OpenAPI())
 	if err != nil {
@@ -74,7 +75,8 @@ type listInput struct {
 	Company  string      `query:"company" maxLength:"256" doc:"Those of this company, as in /api/v1/companies."`
 	Language string      `query:"language" maxLength:"256" doc:"Those whose primary language it is."`
 	MinStars int64       `query:"min_stars" minimum:"0" doc:"Those with as many stars or more."`
-	Current  bool        `query:"current" doc:"true: without those that are out of date."`
+	Name     string      `query:"name" maxLength:"256" doc:"Those whose owner/name has this in it, in any case."`
+	Current  string      `query:"current" enum:"true,false" doc:"true: those read in the three days before the newest reading of all; false: those that are out of date; both unless given."`
 	Sort     Sort        `query:"sort"`
 	Fields   []FieldName `query:"fields" maxItems:"300" doc:"The fields wanted, separated by commas; the usual ones unless given."`
 	Limit    int         `query:"limit" minimum:"1" maximum:"1000" default:"50"`
@@ -153,7 +155,7 @@ func (f *function) list(ctx context.Context, in *listInput) (*Answer[Repositorie
 	if unknown != "" {
 		return nil, invalid("query.fields", "is not defined: /api/v1/definitions lists them", unknown)
 	}
-	filter := hot.Filter{Owner: in.Owner, Company: in.Company, Language: in.Language, MinStars: in.MinStars, Current: in.Current}
+	filter := hot.Filter{Owner: in.Owner, Company: in.Company, Language: in.Language, Name: in.Name, MinStars: in.MinStars, Current: in.Current == "true", OutOfDate: in.Current == "false"}
 	of := fmt.Sprintf("%+v %s", filter, in.Sort)
 	after, err := decodeCursor[hot.Mark](in.Cursor, of)
 	if err != nil {

@@ -55,6 +55,7 @@ type Freshness struct {
 	FirstDay     string     `json:"first_day" format:"date"`
 	DaysRead     int64      `json:"days_read" doc:"UTC days on which at least one of its repositories was read, since the first."`
 	DaysExpected int64      `json:"days_expected" doc:"UTC days from the first to the newest reading of all."`
+	Gaps         []Gap      `json:"gaps" doc:"Spans of UTC days since the first on which none of its repositories was read, in order."`
 	Status       *string    `json:"last_sweep_status" doc:"Of its newest ledger line: complete, incomplete, unknown_owner or failed; null without one."`
 	Reason       *string    `json:"last_sweep_reason"`
 	FinishedAt   *time.Time `json:"last_sweep_finished_at"`
@@ -62,16 +63,41 @@ type Freshness struct {
 	Seen         *int64     `json:"last_sweep_seen"`
 }
 
+// Gap is a span of days without a reading, both ends included.
+type Gap struct {
+	From string `json:"from" format:"date"`
+	To   string `json:"to" format:"date"`
+}
+
+// gaps are the spans between days that were read, and behind the last up to the newest.
+// read is in order.
+func gaps(read []time.Time, newest time.Time) []Gap {
+	out := []Gap{}
+	for i, day := range read {
+		next := newest.AddDate(0, 0, 1)
+		if i+1 < len(read) {
+			next = read[i+1]
+		}
+		if from := day.AddDate(0, 0, 1); from.Before(next) {
+			out = append(out, Gap{from.Format(time.DateOnly), next.AddDate(0, 0, -1).Format(time.DateOnly)})
+		}
+	}
+	return out
+}
+
 // FreshnessOf reads the freshness of each owner.
 func FreshnessOf(ctx context.Context, conn Reader, limit int) ([]Freshness, error) {
 	return list(ctx, conn, "read how fresh and complete the owners are", func(r driver.Rows, f *Freshness) error {
-		var first time.Time
-		err := r.Scan(&f.Owner, &f.Company, &f.Repositories, &f.Current, &f.Newest, &first, &f.DaysRead, &f.DaysExpected, &f.Status, &f.Reason, &f.FinishedAt, &f.Expected, &f.Seen)
-		f.FirstDay = first.Format(time.DateOnly)
+		var newest time.Time
+		var read []time.Time
+		err := r.Scan(&f.Owner, &f.Company, &f.Repositories, &f.Current, &f.Newest, &read, &newest, &f.DaysRead, &f.DaysExpected, &f.Status, &f.Reason, &f.FinishedAt, &f.Expected, &f.Seen)
+		if len(read) > 0 {
+			f.FirstDay, f.Gaps = read[0].Format(time.DateOnly), gaps(read, newest)
+		}
 		return err
 	}, `
 		WITH assumeNotNull((SELECT max(observed_at) FROM pulse.github_processed_repos)) AS newest
-		SELECT s.login, s.company, s.repositories, s.current, s.newest_read, d.first_day, d.days_read, toInt64(dateDiff('day', d.first_day, toDate(newest)) + 1),
+		SELECT s.login, s.company, s.repositories, s.current, s.newest_read, d.days, toDate(newest), d.days_read, toInt64(dateDiff('day', d.first_day, toDate(newest)) + 1),
 			l.status, l.reason, l.finished, l.expected, l.seen
 		FROM (
 			SELECT toString(owner) AS login, max(CAST(company, 'Nullable(String)')) AS company, toInt64(count()) AS repositories,
@@ -79,7 +105,7 @@ func FreshnessOf(ctx context.Context, conn Reader, limit int) ([]Freshness, erro
 			FROM pulse.github_processed_repos FINAL GROUP BY login
 		) AS s
 		JOIN (
-			SELECT toString(r.owner) AS login, min(day) AS first_day, toInt64(uniqExact(day)) AS days_read
+			SELECT toString(r.owner) AS login, min(day) AS first_day, arraySort(groupUniqArray(day)) AS days, toInt64(length(days)) AS days_read
 			FROM pulse.github_daily AS t JOIN pulse.repositories AS r ON r.repo_id = t.repo_id GROUP BY login
 		) AS d ON d.login = s.login
 		LEFT JOIN (

@@ -15,8 +15,10 @@ import (
 // Filter chooses repositories. What is empty chooses all.
 type Filter struct {
 	Owner, Company, Language string
+	Name                     string // a part of owner/name, in any case
 	MinStars                 int64
 	Current                  bool // without those that are out of date
+	OutOfDate                bool // those alone
 }
 
 func (f Filter) where() (condition string, args []any) {
@@ -29,9 +31,13 @@ func (f Filter) where() (condition string, args []any) {
 	add(f.Owner != "", "lower(owner) = lower(?)", f.Owner)
 	add(f.Company != "", "company = lower(?)", f.Company)
 	add(f.Language != "", "lower(primary_language) = lower(?)", f.Language)
+	add(f.Name != "", "positionCaseInsensitiveUTF8(name_with_owner, ?) > 0", f.Name)
 	add(f.MinStars > 0, "stars >= ?", f.MinStars)
 	if f.Current {
 		all = append(all, current)
+	}
+	if f.OutOfDate {
+		all = append(all, "NOT ("+current+")")
 	}
 	return strings.Join(all, " AND "), args
 }
@@ -118,6 +124,19 @@ func Page(ctx context.Context, conn Reader, f Filter, o Order, after *Mark, fiel
 	}
 	found, err := records(ctx, conn, fields, where+" ORDER BY "+o.by()+" LIMIT ?", append(args, limit)...)
 	return Records{fields, found}, err
+}
+
+// Known counts the repositories of a filter, and those of them that are up to date.
+func Known(ctx context.Context, conn Reader, f Filter) (all, upToDate int64, err error) {
+	if empty, err := Empty(ctx, conn); err != nil || empty {
+		return 0, 0, err
+	}
+	where, args := f.where()
+	counts, err := one[[]int64](ctx, conn, "count the repositories", "SELECT [toInt64(count()), toInt64(countIf("+current+"))] FROM pulse.github_processed_repos FINAL WHERE "+where, args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	return counts[0], counts[1], nil
 }
 
 // RecordsOf reads some fields of the repositories of a name, whatever its case: the
