@@ -13,10 +13,31 @@ import (
 	"time"
 
 	"github.com/shurcooL/githubv4"
+
+	"github.com/m7pulse/m7pulse/shared/quota"
 )
 
 // pageTimeout is a little more than the 10 s after which GitHub kills a query.
 const pageTimeout = 11 * time.Second
+
+// What GitHub allows a user, less a reserve for whatever else the user does: points an
+// hour as GitHub says, 2,000 queries a minute, 60 seconds of its work a minute, 100
+// queries in flight.
+const (
+	reservePoints = 50
+	// workRate is how many seconds of work may begin in a second. No more than
+	// burst is begun ahead of it, so that the minute's work does not come at once
+	// and leave every handler waiting for the rest of the minute.
+	workRate = 0.975
+	burst    = time.Second
+	// historyBurst is the same for the query of histories, without which the
+	// query before it would be wasted.
+	historyBurst = 15 * time.Second
+)
+
+func limits() quota.Limits {
+	return quota.Limits{Reserve: reservePoints, Queries: 1_800, Work: 58_500 * time.Millisecond, Rate: workRate, InFlight: 20, Timeout: pageTimeout}
+}
 
 // MinInterval is the least time between two equal questions.
 const MinInterval = time.Second
@@ -63,15 +84,15 @@ func (g *Client) ask(ctx context.Context, q question) (*exchange, error) {
 		)
 		switch {
 		case errors.As(err, &wait): // the next permit is another user's, or says how long to wait
-		case errors.Is(err, errRefused):
-			until := g.tokens.refuse(t, time.Now())
-			slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each), "until", until, "error", err)
+		case errors.Is(err, quota.ErrRefused):
+			until := g.tokens.Refuse(t, time.Now())
+			slog.Error("GitHub refuses a token", "token", t.Number, "of", len(g.tokens.Each), "until", until, "error", err)
 		case errors.As(err, &no):
-			slog.Warn("GitHub denies a user an owner", "token", t.number, "of", len(g.tokens.each), "error", err)
-			q.usage.deny(p.user, no)
+			slog.Warn("GitHub denies a user an owner", "token", t.Number, "of", len(g.tokens.Each), "error", err)
+			q.usage.deny(p.User, no)
 		default:
 			if err == nil || errors.Is(err, ErrUnknownOwner) {
-				g.tokens.accept(t)
+				g.tokens.Accept(t)
 			}
 			return x, err
 		}
@@ -107,17 +128,17 @@ func (g *Client) answered(key string) {
 // permit finds a token whose user may ask the question: the first user's as long
 // as there is room in its budgets, then the next one's. It waits for room as long
 // as ctx leaves time for the answer.
-func (g *Client) permit(ctx context.Context, q question) (*token, permit, error) {
+func (g *Client) permit(ctx context.Context, q question) (*quota.Token, quota.Permit, error) {
 	known, err := g.widths.of(ctx, q.shape)
 	if err != nil {
-		return nil, permit{}, err
+		return nil, quota.Permit{}, err
 	}
 	work, points := known.expects(q.n), q.shape.points(q.n)
 	takes := work + work/2
 	if q.shape.half { // without time for the other half, this one would be wasted
 		rest, err := g.widths.of(ctx, ShapeHistory)
 		if err != nil {
-			return nil, permit{}, err
+			return nil, quota.Permit{}, err
 		}
 		takes += rest.expects(q.n) * 3 / 2
 	}
@@ -127,8 +148,8 @@ func (g *Client) permit(ctx context.Context, q question) (*token, permit, error)
 	}
 	for {
 		var soonest time.Time // that there may be room
-		no := &RefusedError{Cause: errRefused}
-		for _, t := range g.tokens.each {
+		no := &RefusedError{Cause: quota.ErrRefused}
+		for _, t := range g.tokens.Each {
 			user, err := g.userOf(ctx, t, q.usage)
 			var (
 				wait   *RateLimitedError
@@ -136,19 +157,19 @@ func (g *Client) permit(ctx context.Context, q question) (*token, permit, error)
 			)
 			switch {
 			case errors.As(err, &refuse):
-				no = &RefusedError{earliest(no.Until, refuse.Until), refuse.Cause}
+				no = &RefusedError{Until: earliest(no.Until, refuse.Until), Cause: refuse.Cause}
 				continue
 			case errors.As(err, &wait):
 				soonest = earliest(soonest, wait.Until)
 				continue
 			case err != nil:
-				return nil, permit{}, err
+				return nil, quota.Permit{}, err
 			case slices.Contains(q.usage.Denied, user):
 				continue
 			}
-			p, until, err := g.budgets.reserve(ctx, user, points, work, run)
+			p, until, err := g.budgets.Reserve(ctx, user, points, work, run)
 			if err != nil {
-				return nil, permit{}, err
+				return nil, quota.Permit{}, err
 			}
 			if until.IsZero() {
 				return t, p, nil
@@ -159,15 +180,15 @@ func (g *Client) permit(ctx context.Context, q question) (*token, permit, error)
 			if q.usage.why != nil {
 				no.Cause = q.usage.why
 			}
-			return nil, permit{}, no
+			return nil, quota.Permit{}, no
 		}
 		pause := time.Until(soonest)
 		if pause+takes > left(ctx) {
-			return nil, permit{}, &RateLimitedError{soonest}
+			return nil, quota.Permit{}, &RateLimitedError{Until: soonest}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, permit{}, context.Cause(ctx)
+			return nil, quota.Permit{}, context.Cause(ctx)
 		case <-time.After(max(pause, 0) + rand.N(50*time.Millisecond)):
 		}
 	}
@@ -193,19 +214,19 @@ func earliest(a, b time.Time) time.Time {
 // userOf asks GitHub whose token it is, once in a process: budgets are the
 // user's. The name is no secret, so it may be kept. It fails with
 // *RateLimitedError or *RefusedError while the token is not to be used.
-func (g *Client) userOf(ctx context.Context, t *token, u *Usage) (string, error) {
+func (g *Client) userOf(ctx context.Context, t *quota.Token, u *Usage) (string, error) {
 	select { // one asks, the others wait until their contexts end
-	case t.naming <- struct{}{}:
-		defer func() { <-t.naming }()
+	case t.Naming <- struct{}{}:
+		defer func() { <-t.Naming }()
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if err := g.tokens.check(t, time.Now()); err != nil || t.user != "" {
-		return t.user, err
+	if err := g.tokens.Check(t, time.Now()); err != nil || t.User != "" {
+		return t.User, err
 	}
 	var is viewerQuery
-	x := &exchange{transport: g.transport, token: t.value}
-	took, err := g.exchange(ctx, x, fmt.Sprintf("viewer %d", t.number), &is, nil)
+	x := &exchange{transport: g.transport, token: t.Value}
+	took, err := g.exchange(ctx, x, fmt.Sprintf("viewer %d", t.Number), &is, nil)
 	var (
 		wait *RateLimitedError
 		bad  *NoAnswerError
@@ -214,42 +235,42 @@ func (g *Client) userOf(ctx context.Context, t *token, u *Usage) (string, error)
 	u.add(is.RateLimit.points(), errors.As(err, &bad) && bad.Killed)
 	switch {
 	case err == nil:
-		t.user, t.failed = userOf(g.host, is.Viewer.Login), 0
-		g.tokens.accept(t)
-		_, err = g.budgets.charge(ctx, permit{user: t.user, id: "viewer"}, x.cost(took, is.RateLimit, nil))
-		return t.user, err
-	case errors.Is(err, errRefused), errors.As(err, &no):
-		until := g.tokens.refuse(t, time.Now())
-		slog.Error("GitHub refuses a token", "token", t.number, "of", len(g.tokens.each), "until", until, "error", err)
-		return "", &RefusedError{until, err}
+		t.User, t.Failed = quota.UserOf(g.host, is.Viewer.Login), 0
+		g.tokens.Accept(t)
+		_, err = g.budgets.Charge(ctx, quota.Permit{User: t.User, ID: "viewer"}, x.cost(took, is.RateLimit, nil))
+		return t.User, err
+	case errors.Is(err, quota.ErrRefused), errors.As(err, &no):
+		until := g.tokens.Refuse(t, time.Now())
+		slog.Error("GitHub refuses a token", "token", t.Number, "of", len(g.tokens.Each), "until", until, "error", err)
+		return "", &RefusedError{Until: until, Cause: err}
 	case errors.As(err, &wait):
 		if wait.Until.IsZero() {
-			wait.Until = time.Now().Add(min(firstPenalty<<min(t.failed, 10), maxPenalty))
+			wait.Until = time.Now().Add(quota.Penalty(t.Failed))
 		}
-		g.tokens.rest(t, wait.Until)
-		slog.Warn("GitHub rate limit", "token", t.number, "status", x.status, "until", wait.Until)
+		g.tokens.Rest(t, wait.Until)
+		slog.Warn("GitHub rate limit", "token", t.Number, "status", x.status, "until", wait.Until)
 	case ctx.Err() == nil:
-		g.tokens.rest(t, time.Now().Add(Backoff(t.failed)))
+		g.tokens.Rest(t, time.Now().Add(Backoff(t.Failed)))
 	}
-	t.failed++
+	t.Failed++
 	return "", fmt.Errorf("ask whose token it is: %w", err)
 }
 
 // once puts a question with one token and charges what it cost.
-func (g *Client) once(ctx context.Context, t *token, p permit, key string, q question) (*exchange, error) {
-	x := &exchange{transport: g.transport, token: t.value}
+func (g *Client) once(ctx context.Context, t *quota.Token, p quota.Permit, key string, q question) (*exchange, error) {
+	x := &exchange{transport: g.transport, token: t.Value}
 	took, err := g.exchange(ctx, x, key, q.answer, q.variables)
 	if ctx.Err() != nil && x.status == 0 { // we gave up; nothing is learnt from that
 		err = context.Cause(ctx)
 	}
 	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	until, e := g.budgets.charge(settling, p, x.cost(took, *q.limit, err))
+	until, e := g.budgets.Charge(settling, p, x.cost(took, *q.limit, err))
 	if e != nil {
 		return nil, errors.Join(e, err)
 	}
 	if wait := (*RateLimitedError)(nil); errors.As(err, &wait) {
-		slog.Warn("GitHub rate limit", "token", t.number, "status", x.status, "until", until)
+		slog.Warn("GitHub rate limit", "token", t.Number, "status", x.status, "until", until)
 	}
 	var bad *NoAnswerError
 	killed := errors.As(err, &bad) && bad.Killed

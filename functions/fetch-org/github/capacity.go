@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/quota"
 )
 
 // Capacity is what the configured tokens can ask.
@@ -22,9 +24,9 @@ type Capacity struct {
 func (g *Client) Capacity(ctx context.Context) (Capacity, error) {
 	c := Capacity{Tokens: g.Tokens()}
 	users := map[string]bool{}
-	for _, t := range g.tokens.each {
+	for _, t := range g.tokens.Each {
 		q, err := g.viewer(ctx, t)
-		if errors.Is(err, errRefused) {
+		if errors.Is(err, quota.ErrRefused) {
 			select {
 			case <-time.After(MinInterval):
 			case <-ctx.Done():
@@ -32,12 +34,12 @@ func (g *Client) Capacity(ctx context.Context) (Capacity, error) {
 			}
 			q, err = g.viewer(ctx, t)
 		}
-		if errors.Is(err, errRefused) {
+		if errors.Is(err, quota.ErrRefused) {
 			c.Refused++
 			continue
 		}
 		if err != nil {
-			return c, fmt.Errorf("token %d of %d: %w", t.number, c.Tokens, err)
+			return c, fmt.Errorf("token %d of %d: %w", t.Number, c.Tokens, err)
 		}
 		if users[q.Viewer.Login] {
 			continue
@@ -53,10 +55,10 @@ func (g *Client) Capacity(ctx context.Context) (Capacity, error) {
 }
 
 // viewer asks whose token it is and what its user may ask.
-func (g *Client) viewer(ctx context.Context, t *token) (viewerQuery, error) {
+func (g *Client) viewer(ctx context.Context, t *quota.Token) (viewerQuery, error) {
 	var q viewerQuery
-	x := &exchange{transport: g.transport, token: t.value}
-	_, err := g.exchange(ctx, x, fmt.Sprintf("viewer %d", t.number), &q, nil)
+	x := &exchange{transport: g.transport, token: t.Value}
+	_, err := g.exchange(ctx, x, fmt.Sprintf("viewer %d", t.Number), &q, nil)
 	return q, err
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/shurcooL/githubv4"
+
+	"github.com/m7pulse/m7pulse/shared/quota"
 )
 
 // Client asks GitHub. Its methods may be called at the same time. Each waits for
@@ -24,8 +26,8 @@ type Client struct {
 	url       string
 	host      string
 	transport http.RoundTripper
-	tokens    *tokens
-	budgets   *budgets
+	tokens    *quota.Tokens
+	budgets   *quota.Budgets
 	widths    *widths
 
 	mu    sync.Mutex
@@ -36,13 +38,13 @@ type Client struct {
 func New(cfg Config, rdb redis.UniversalClient, transport http.RoundTripper) *Client {
 	at, _ := url.Parse(cfg.URL) // checked with the configuration
 	return &Client{
-		url: cfg.URL, host: at.Host, transport: transport, tokens: newTokens(cfg.tokens()),
-		budgets: &budgets{rdb}, widths: &widths{rdb, cfg.PageSize}, asked: map[string]time.Time{},
+		url: cfg.URL, host: at.Host, transport: transport, tokens: quota.NewTokens(string(cfg.Tokens)),
+		budgets: quota.New(rdb, "", limits()), widths: &widths{rdb, cfg.PageSize}, asked: map[string]time.Time{},
 	}
 }
 
 // Tokens is how many tokens are configured.
-func (g *Client) Tokens() int { return len(g.tokens.each) }
+func (g *Client) Tokens() int { return len(g.tokens.Each) }
 
 // Err says why GitHub cannot be asked at present: ErrNoToken, or that it has
 // refused every token. It is nil otherwise.
@@ -50,8 +52,8 @@ func (g *Client) Err() error {
 	switch {
 	case g.Tokens() == 0:
 		return ErrNoToken
-	case g.tokens.refused():
-		return errRefused
+	case g.tokens.Refused():
+		return quota.ErrRefused
 	}
 	return nil
 }

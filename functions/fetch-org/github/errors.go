@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/quota"
 )
 
 // What GitHub's answer may mean other than success. Only ErrUnknownOwner is final;
@@ -13,17 +15,10 @@ import (
 var (
 	ErrUnknownOwner = errors.New("GitHub knows no such owner")
 	ErrNoToken      = errors.New("GITHUB_TOKEN is not set: GitHub cannot be asked")
-	errRefused      = errors.New("GitHub refuses the token (bad credentials)")
 )
 
 // RateLimitedError says that no token may be used before a time.
-type RateLimitedError struct {
-	Until time.Time // zero if GitHub named none
-}
-
-func (l *RateLimitedError) Error() string {
-	return "GitHub's limit is reached until " + l.Until.UTC().Format(time.RFC3339)
-}
+type RateLimitedError = quota.RateLimitedError
 
 // NoAnswerError says that there was no answer, or no usable one.
 type NoAnswerError struct {
@@ -43,17 +38,10 @@ type deniedError struct{ reason string }
 func (d *deniedError) Error() string { return d.reason }
 
 // RefusedError says that GitHub refused every token.
-type RefusedError struct {
-	// Until is when the first of them is tried again; zero if the tokens are good
-	// and the owner denies all their users.
-	Until time.Time
-	Cause error
-}
+type RefusedError = quota.RefusedError
 
-func (r *RefusedError) Error() string { return r.Cause.Error() }
-
-// Unwrap returns the cause.
-func (r *RefusedError) Unwrap() error { return r.Cause }
+// RefusedFor is how long GitHub has to refuse every token before that counts.
+const RefusedFor = quota.RefusedFor
 
 // Brief shortens a text of GitHub's, to 300 bytes, for a log line or a reason in
 // the ledger.

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/m7pulse/m7pulse/shared/quota"
 )
 
 // maxAnswer bounds one answer of GitHub, in bytes: 100 repositories take less
@@ -19,10 +20,6 @@ const maxAnswer = 16 << 20
 
 // maxText bounds how much of a text is searched where JSON should be, in bytes.
 const maxText = 64 << 10
-
-// maxRateLimitPause bounds a pause that GitHub asks for. Its limits are by the
-// minute and by the hour.
-const maxRateLimitPause = time.Hour + time.Minute
 
 // exchange is one question to GitHub and its answer. It is the http.RoundTripper
 // of a client made for this one question: it signs the question and keeps what
@@ -37,9 +34,6 @@ type exchange struct {
 	body   answer
 	text   string // of an answer that is not meant to be JSON, such as a page for people
 }
-
-// unknownPoints stands for a header of points that is missing.
-const unknownPoints = -1
 
 // answer is the part of an answer that says whether the question succeeded.
 type answer struct {
@@ -90,9 +84,9 @@ func (x *exchange) classify(err error) error {
 	case x.status == 0:
 		return &NoAnswerError{Killed: errors.Is(err, context.DeadlineExceeded), Cause: err}
 	case x.limits():
-		return &RateLimitedError{Until: x.until()}
+		return &RateLimitedError{Until: x.limitsOf().Until()}
 	case x.status == http.StatusUnauthorized:
-		return errRefused
+		return quota.ErrRefused
 	case x.status == http.StatusForbidden:
 		return &deniedError{"GitHub forbids access: " + Brief(x.body.Message+x.text)}
 	case x.status == http.StatusBadGateway || x.status == http.StatusGatewayTimeout:
@@ -148,68 +142,7 @@ func (x *exchange) mentionsLimit() bool {
 	return false
 }
 
-// until is when GitHub says that a limit is over; zero if it names no time, or an
-// impossible one.
-func (x *exchange) until() time.Time {
-	text := x.header.Get("Retry-After")
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return x.after(seconds)
-	}
-	if date, err := http.ParseTime(text); err == nil {
-		return x.localTime(date)
-	}
-	if x.header.Get("X-RateLimit-Remaining") == "0" {
-		return x.reset()
-	}
-	return time.Time{}
-}
-
-// remaining is how many points the user has left, unknownPoints if GitHub does not
-// say.
-func (x *exchange) remaining() int64 {
-	n, err := strconv.ParseInt(x.header.Get("X-RateLimit-Remaining"), 10, 64)
-	if err != nil || n < 0 || x.reset().IsZero() {
-		return unknownPoints
-	}
-	return n
-}
-
-// reset is when the points are renewed, zero if GitHub does not say.
-func (x *exchange) reset() time.Time {
-	seconds, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return time.Time{}
-	}
-	if seconds > 1e11 { // of the year 5138: they are milliseconds
-		seconds /= 1000
-	}
-	return x.localTime(time.Unix(seconds, 0))
-}
-
-// localTime converts a time of GitHub's clock to ours. Their difference follows
-// from the answer's Date, unless that is more than a day off. It is zero for a time
-// that is past.
-func (x *exchange) localTime(at time.Time) time.Time {
-	now := x.at
-	if date, err := http.ParseTime(x.header.Get("Date")); err == nil && x.at.Sub(date).Abs() < 24*time.Hour {
-		now = date
-	}
-	return x.after(at.Sub(now).Seconds())
-}
-
-// after is the time some seconds after the answer, at most maxRateLimitPause; zero
-// if there is nothing to wait for. A second is added: GitHub's times are no more
-// exact than that, and asking too early breaks the limit.
-func (x *exchange) after(seconds float64) time.Time {
-	if !(seconds > 0) { // or it is NaN
-		return time.Time{}
-	}
-	pause := maxRateLimitPause
-	if seconds < pause.Seconds() {
-		pause = min(time.Duration((seconds+1)*float64(time.Second)), pause)
-	}
-	return x.at.Add(pause)
-}
+func (x *exchange) limitsOf() quota.Answer { return quota.Answer{Header: x.header, At: x.at} }
 
 // gone says whether GitHub answered null for a node because none has that id, or
 // because we may not see it any more, as after a transfer to an owner that denies
@@ -254,17 +187,17 @@ func (x *exchange) hasError(types ...string) bool {
 
 // cost is what the answer says about its cost. GitHub prefers that clients read it
 // from the headers.
-func (x *exchange) cost(work time.Duration, limit *rateLimit, err error) cost {
-	c := cost{work: work, clean: err == nil}
-	if n := x.remaining(); n != unknownPoints {
-		c.known, c.remaining, c.reset = true, n, x.reset()
+func (x *exchange) cost(work time.Duration, limit *rateLimit, err error) quota.Cost {
+	c := quota.Cost{Work: work, Clean: err == nil}
+	if n, reset, ok := x.limitsOf().Remaining(); ok {
+		c.Known, c.Remaining, c.Reset = true, n, reset
 	} else if limit != nil {
-		c.remaining, c.reset = int64(limit.Remaining), x.localTime(limit.ResetAt.Time)
-		c.known = c.remaining >= 0 && !c.reset.IsZero()
+		c.Remaining, c.Reset = int64(limit.Remaining), x.limitsOf().LocalTime(limit.ResetAt.Time)
+		c.Known = c.Remaining >= 0 && !c.Reset.IsZero()
 	}
 	var l *RateLimitedError
 	if errors.As(err, &l) {
-		c.rest, c.penalty = l.Until, l.Until.IsZero()
+		c.Rest, c.Penalty = l.Until, l.Until.IsZero()
 	}
 	return c
 }

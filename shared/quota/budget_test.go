@@ -1,4 +1,4 @@
-package github
+package quota
 
 import (
 	"context"
@@ -12,8 +12,14 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
+const (
+	reservePoints = 50
+	maxInFlight   = 20
+	timeout       = 11 * time.Second
+)
+
 // bubble runs a test of budgets in virtual time.
-func bubble(t *testing.T, f func(t *testing.T, b *budgets)) {
+func bubble(t *testing.T, f func(t *testing.T, b *Budgets)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := miniredis.NewMiniRedis()
@@ -27,22 +33,22 @@ func bubble(t *testing.T, f func(t *testing.T, b *budgets)) {
 			server.Close()
 			time.Sleep(5 * time.Second) // go-redis looks each second whether it is closed
 		})
-		f(t, &budgets{rdb})
+		f(t, New(rdb, "", Limits{Reserve: reservePoints, Queries: 1_800, Work: 58_500 * time.Millisecond, Rate: .975, InFlight: maxInFlight, Timeout: timeout}))
 	})
 }
 
-func (b *budgets) mustReserve(t *testing.T, user string, points int64, work time.Duration) (permit, time.Time) {
+func (b *Budgets) mustReserve(t *testing.T, user string, points int64, work time.Duration) (Permit, time.Time) {
 	t.Helper()
-	p, until, err := b.reserve(t.Context(), user, points, work, burst)
+	p, until, err := b.Reserve(t.Context(), user, points, work, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, until
 }
 
-func (b *budgets) mustCharge(t *testing.T, p permit, c cost) time.Time {
+func (b *Budgets) mustCharge(t *testing.T, p Permit, c Cost) time.Time {
 	t.Helper()
-	until, err := b.charge(t.Context(), p, c)
+	until, err := b.Charge(t.Context(), p, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +56,10 @@ func (b *budgets) mustCharge(t *testing.T, p permit, c cost) time.Time {
 }
 
 func TestPointsAreKeptInReserve(t *testing.T) {
-	bubble(t, func(t *testing.T, b *budgets) {
+	bubble(t, func(t *testing.T, b *Budgets) {
 		reset := time.Now().Add(20 * time.Minute)
 		p, _ := b.mustReserve(t, "u", 1, 0)
-		b.mustCharge(t, p, cost{known: true, remaining: reservePoints + 2, reset: reset, clean: true})
+		b.mustCharge(t, p, Cost{Known: true, Remaining: reservePoints + 2, Reset: reset, Clean: true})
 		for range 2 { // in flight together, neither settled
 			if _, until := b.mustReserve(t, "u", 1, 0); !until.IsZero() {
 				t.Fatalf("refused until %s though there are points", until)
@@ -73,11 +79,11 @@ func TestPointsAreKeptInReserve(t *testing.T) {
 }
 
 func TestOfAnswersOutOfOrderTheLowestCounts(t *testing.T) {
-	bubble(t, func(t *testing.T, b *budgets) {
+	bubble(t, func(t *testing.T, b *Budgets) {
 		reset := time.Now().Add(20 * time.Minute)
 		for _, remaining := range []int64{500, reservePoints, 499} {
 			p, _ := b.mustReserve(t, "u", 1, 0)
-			b.mustCharge(t, p, cost{known: true, remaining: remaining, reset: reset, clean: true})
+			b.mustCharge(t, p, Cost{Known: true, Remaining: remaining, Reset: reset, Clean: true})
 		}
 		if _, until := b.mustReserve(t, "u", 1, 0); !until.Equal(reset) {
 			t.Errorf("allowed until %s", until)
@@ -88,7 +94,7 @@ func TestOfAnswersOutOfOrderTheLowestCounts(t *testing.T) {
 // Though questions take more or less than expected, in no minute is GitHub given more than its 60 s
 // of work nor more than its queries.
 func TestNoMinuteHasTooMuchWork(t *testing.T) {
-	bubble(t, func(t *testing.T, b *budgets) {
+	bubble(t, func(t *testing.T, b *Budgets) {
 		type stint struct {
 			ended time.Time
 			took  time.Duration
@@ -109,7 +115,7 @@ func TestNoMinuteHasTooMuchWork(t *testing.T) {
 			}
 			asked++
 			time.Sleep(took)
-			b.mustCharge(t, p, cost{work: took, clean: true})
+			b.mustCharge(t, p, Cost{Work: took, Clean: true})
 			done = append(done, stint{time.Now(), took})
 		}
 		var most, total time.Duration
@@ -133,13 +139,13 @@ func TestNoMinuteHasTooMuchWork(t *testing.T) {
 }
 
 func TestALimitWithoutATimeIsWaitedForLongerEachTime(t *testing.T) {
-	bubble(t, func(t *testing.T, b *budgets) {
+	bubble(t, func(t *testing.T, b *Budgets) {
 		for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 			p, refused := b.mustReserve(t, "u", 1, 0)
 			if !refused.IsZero() {
 				t.Fatalf("refused until %s at %s", refused, time.Now())
 			}
-			until := b.mustCharge(t, p, cost{penalty: true})
+			until := b.mustCharge(t, p, Cost{Penalty: true})
 			if got := time.Until(until); got != want {
 				t.Errorf("rest of %s, want %s", got, want)
 			}
@@ -149,16 +155,16 @@ func TestALimitWithoutATimeIsWaitedForLongerEachTime(t *testing.T) {
 			time.Sleep(time.Until(until))
 		}
 		p, _ := b.mustReserve(t, "u", 1, 0)
-		b.mustCharge(t, p, cost{clean: true})
+		b.mustCharge(t, p, Cost{Clean: true})
 		p, _ = b.mustReserve(t, "u", 1, 0)
-		if until := b.mustCharge(t, p, cost{penalty: true}); time.Until(until) != time.Minute {
+		if until := b.mustCharge(t, p, Cost{Penalty: true}); time.Until(until) != time.Minute {
 			t.Errorf("after a good answer a rest of %s", time.Until(until))
 		}
 	})
 }
 
 func TestWhatACrashLeftInFlightIsForgotten(t *testing.T) {
-	bubble(t, func(t *testing.T, b *budgets) {
+	bubble(t, func(t *testing.T, b *Budgets) {
 		for range maxInFlight {
 			if _, until := b.mustReserve(t, "u", 1, 0); !until.IsZero() {
 				t.Fatal("refused")
@@ -167,7 +173,7 @@ func TestWhatACrashLeftInFlightIsForgotten(t *testing.T) {
 		if _, until := b.mustReserve(t, "u", 1, 0); until.IsZero() {
 			t.Fatal("more in flight than may be")
 		}
-		time.Sleep(pageTimeout)
+		time.Sleep(timeout)
 		if _, until := b.mustReserve(t, "u", 1, 0); !until.IsZero() {
 			t.Errorf("refused until %s though all have timed out", until)
 		}

@@ -1,4 +1,6 @@
-package github
+// Package quota keeps to what GitHub allows: the budgets of each user, which all
+// processes share in Redis, and which of several tokens may be used.
+package quota
 
 import (
 	"context"
@@ -10,62 +12,79 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What GitHub allows a user, less a reserve for whatever else the user does:
-// points an hour as GitHub says, 2,000 queries a minute, 60 seconds of its work a
-// minute, 100 queries in flight.
+// Limits are what GitHub allows a user of one of its APIs.
+type Limits struct {
+	Reserve  int64         // points of the hour that are left for whatever else the user does
+	Queries  int           // a minute
+	Work     time.Duration // of GitHub, a minute; 0: it is not limited
+	Rate     float64       // seconds of work that may begin in a second
+	InFlight int
+	Timeout  time.Duration // after which a query is no longer in flight
+}
+
 const (
-	reservePoints = 50
-	maxQueries    = 1_800
-	maxWork       = 58_500 * time.Millisecond
-	maxInFlight   = 20
-	// workRate is how many seconds of work may begin in a second. No more than
-	// burst is begun ahead of it, so that the minute's work does not come at once
-	// and leave every handler waiting for the rest of the minute.
-	workRate = 0.975
-	burst    = time.Second
-	// historyBurst is the same for the query of histories, without which the
-	// query before it would be wasted.
-	historyBurst = 15 * time.Second
 	// firstPenalty is how long a user pauses after a limit for which GitHub names
 	// no time; doubled while it lasts, up to maxPenalty.
 	firstPenalty = time.Minute
 	maxPenalty   = time.Hour
+	// unlimitedWork stands for a limit of work that there is not.
+	unlimitedWork = 24 * time.Hour
 )
 
-// budgets are what each user of GitHub may still ask, in Redis, so that all
-// replicas together keep to them. Times in Redis are in ms.
+// Penalty is how long a user or token pauses after a number of failures in a row for
+// which GitHub names no time.
+func Penalty(failures int) time.Duration { return min(firstPenalty<<min(failures, 10), maxPenalty) }
+
+// Budgets are what each user of GitHub may still ask of one API, in Redis, so that
+// all replicas together keep to them. Times in Redis are in ms.
 //
 // Each user has a hash (the points remaining and when they are renewed, the time
 // before which nothing may be asked, the work begun ahead of time) and a log of
 // the last minute's queries, ended and in flight, with their work.
-type budgets struct{ rdb redis.UniversalClient }
+type Budgets struct {
+	rdb    redis.UniversalClient
+	api    string
+	limits Limits
+}
 
-func budgetKeys(user string) []string {
+// New returns the budgets of an API: "" for GraphQL, "rest" for REST, whose points
+// GitHub counts apart. It connects to nothing.
+func New(rdb redis.UniversalClient, api string, limits Limits) *Budgets {
+	if limits.Work == 0 {
+		limits.Work, limits.Rate = unlimitedWork, 1
+	}
+	return &Budgets{rdb, api, limits}
+}
+
+func (b *Budgets) keys(user string) []string {
 	key := "github:pipeline:budget:{" + user + "}"
+	if b.api != "" {
+		key += ":" + b.api
+	}
 	return []string{key, key + ":log"}
 }
 
-// permit is the right to ask one question as a user.
-type permit struct {
-	user   string
-	id     string
+// Permit is the right to ask one question as a user.
+type Permit struct {
+	User   string
+	ID     string
 	points int64
 	work   time.Duration // expected
 }
 
 // line is the query in the log: in flight with its expected cost, or done.
-func (p permit) line(state string, work time.Duration, points int64) string {
-	return fmt.Sprintf("%s|%s|%d|%d", p.id, state, work.Milliseconds(), points)
+func (p Permit) line(state string, work time.Duration, points int64) string {
+	return fmt.Sprintf("%s|%s|%d|%d", p.ID, state, work.Milliseconds(), points)
 }
 
-// reserve reserves a question's cost, if no more than run of work has been begun
+// Reserve reserves a question's cost, if no more than run of work has been begun
 // ahead of time. If there is no room for it, until says when there may be.
-func (b *budgets) reserve(ctx context.Context, user string, points int64, work, run time.Duration) (p permit, until time.Time, err error) {
-	p = permit{user: user, id: rand.Text(), points: points, work: work}
+func (b *Budgets) Reserve(ctx context.Context, user string, points int64, work, run time.Duration) (p Permit, until time.Time, err error) {
+	p = Permit{User: user, ID: rand.Text(), points: points, work: work}
 	now := time.Now()
-	reply, err := redis.NewScript(reserveScript).Run(ctx, b.rdb, budgetKeys(user), now.UnixMilli(), p.line("f", work, points),
-		points, work.Milliseconds(), pageTimeout.Milliseconds(),
-		reservePoints, maxQueries, maxWork.Milliseconds(), maxInFlight, run.Milliseconds(), workRate, maxRateLimitPause.Milliseconds()).Int64()
+	reply, err := redis.NewScript(reserveScript).Run(ctx, b.rdb, b.keys(user), now.UnixMilli(), p.line("f", work, points),
+		points, work.Milliseconds(), b.limits.Timeout.Milliseconds(),
+		b.limits.Reserve, b.limits.Queries, b.limits.Work.Milliseconds(), b.limits.InFlight, run.Milliseconds(), b.limits.Rate, MaxPause.Milliseconds()).Int64()
 	if err != nil {
 		return p, until, fmt.Errorf("reserve a query of user %s: %w", user, err)
 	}
@@ -75,39 +94,39 @@ func (b *budgets) reserve(ctx context.Context, user string, points int64, work, 
 	return p, time.Time{}, nil
 }
 
-// cost is what a question turned out to cost.
-type cost struct {
-	work      time.Duration
-	known     bool // whether GitHub said what remains
-	remaining int64
-	reset     time.Time
-	rest      time.Time // nothing may be asked before, as GitHub says
-	penalty   bool      // the same, but GitHub named no time
-	clean     bool      // no limit was met
+// Cost is what a question turned out to cost.
+type Cost struct {
+	Work      time.Duration
+	Known     bool // whether GitHub said what remains
+	Remaining int64
+	Reset     time.Time
+	Rest      time.Time // nothing may be asked before, as GitHub says
+	Penalty   bool      // the same, but GitHub named no time
+	Clean     bool      // no limit was met
 }
 
-// charge replaces what was reserved by what it cost. It returns until when the
+// Charge replaces what was reserved by what it cost. It returns until when the
 // user has to pause, if GitHub demands it.
-func (b *budgets) charge(ctx context.Context, p permit, c cost) (time.Time, error) {
+func (b *Budgets) Charge(ctx context.Context, p Permit, c Cost) (time.Time, error) {
 	now := time.Now()
 	var remaining, reset, rest, first int64 = -1, 0, 0, 0
-	if c.known {
-		remaining, reset = c.remaining, c.reset.UnixMilli()
+	if c.Known {
+		remaining, reset = c.Remaining, c.Reset.UnixMilli()
 	}
-	if !c.rest.IsZero() {
-		rest = c.rest.UnixMilli()
+	if !c.Rest.IsZero() {
+		rest = c.Rest.UnixMilli()
 	}
-	if c.penalty {
+	if c.Penalty {
 		first = firstPenalty.Milliseconds()
 	}
 	clean := 0
-	if c.clean {
+	if c.Clean {
 		clean = 1
 	}
-	until, err := redis.NewScript(chargeScript).Run(ctx, b.rdb, budgetKeys(p.user), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.work, 0),
-		(c.work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean, maxRateLimitPause.Milliseconds()).Int64()
+	until, err := redis.NewScript(chargeScript).Run(ctx, b.rdb, b.keys(p.User), now.UnixMilli(), p.line("f", p.work, p.points), p.line("d", c.Work, 0),
+		(c.Work - p.work).Milliseconds(), remaining, reset, rest, first, maxPenalty.Milliseconds(), clean, MaxPause.Milliseconds()).Int64()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("charge a query of user %s: %w", p.user, err)
+		return time.Time{}, fmt.Errorf("charge a query of user %s: %w", p.User, err)
 	}
 	if until == 0 {
 		return time.Time{}, nil
@@ -115,8 +134,8 @@ func (b *budgets) charge(ctx context.Context, p permit, c cost) (time.Time, erro
 	return time.UnixMilli(until), nil
 }
 
-// userOf is the name under which a user's budgets are kept.
-func userOf(host, login string) string { return strings.ToLower(login) + "@" + host }
+// UserOf is the name under which a user's budgets are kept.
+func UserOf(host, login string) string { return strings.ToLower(login) + "@" + host }
 
 // KEYS: budget, log. ARGV: now, line, points, work, timeout; then the limits:
 // reserve of points, queries, work, in flight, burst, rate, longest pause.
