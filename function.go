@@ -16,6 +16,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/functions/api"
+	fetchevents "github.com/m7pulse/m7pulse/functions/fetch-events"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
@@ -39,6 +40,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		instance *serve.Instance
 	}{
 		{"fetch-org", fetchorg.New()},
+		{"fetch-events", fetchevents.New()},
 		{"aggregate", aggregate.New()},
 		{"sink-clickhouse", sinkclickhouse.New()},
 		{"sink-iceberg", sinkiceberg.New()},

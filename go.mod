@@ -14,6 +14,7 @@ require (
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/m7pulse/m7pulse/functions/aggregate v0.0.0
 	github.com/m7pulse/m7pulse/functions/api v0.0.0
+	github.com/m7pulse/m7pulse/functions/fetch-events v0.0.0
 	github.com/m7pulse/m7pulse/functions/fetch-org v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-clickhouse v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-iceberg v0.0.0
@@ -206,6 +207,8 @@ require (
 replace github.com/m7pulse/m7pulse/shared => ./shared
 
 replace github.com/m7pulse/m7pulse/infra/local/github => ./infra/local/github
+
+replace github.com/m7pulse/m7pulse/functions/fetch-events => ./functions/fetch-events
 
 replace github.com/m7pulse/m7pulse/functions/fetch-org => ./functions/fetch-org
 

@@ -5,8 +5,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/m7pulse/m7pulse/infra/local/github"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
@@ -21,6 +24,13 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	emulator.Change(func(w *github.World) {
+		now := time.Now()
+		w.Begin(github.Feeds{}, now.Add(-time.Hour))
+		for i := range 130 {
+			w.Occur(facebook.Repos[i%2], "star", fmt.Sprintf("dev-%d", i), now.Add(-time.Duration(i)*time.Minute))
+		}
+	})
 	server := httptest.NewServer(emulator)
 	defer server.Close()
 
@@ -43,6 +53,15 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	if a := p.audit(); a.Observations != 70 || !a.Clean {
 		t.Errorf("audit after a second tick: %+v", a)
 	}
+	// The feeds of what a sweep has found are read, each event once.
+	p.run("wake", "fetch-events")
+	p.run("wake", "fetch-events")
+	if n := p.records(event.TopicEvents); n != 130 {
+		t.Errorf("%d events are in Kafka, want 130", n)
+	}
+	if n := p.records(event.TopicFeedReads); n != 70 {
+		t.Errorf("%d ledger lines of feeds, want one of each repository: 70", n)
+	}
 	// Whom to sweep changes while all runs; what was read of one can be deleted.
 	if out := p.run("owners", "forecast", "jane"); !strings.Contains(out, "jane") || !strings.Contains(out, "listed already") {
 		t.Errorf("forecast:\n%s", out)
@@ -58,4 +77,17 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 		t.Errorf("audit after the purge: %+v", a)
 	}
 	p.wantDerived()
+}
+
+// records counts those of a topic.
+func (p *pulse) records(topic string) (n int64) {
+	p.t.Helper()
+	ends, err := kafka.Ends(p.t.Context(), kafka.Config{Brokers: []string{p.address("KAFKA_BROKERS")}}, topic)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, end := range ends {
+		n += end
+	}
+	return n
 }

@@ -65,7 +65,7 @@ func (w *wakeCommand) Run(ctx context.Context, p *place) error {
 	}
 	var errs []error
 	for _, f := range status.Functions {
-		if w.Function != "" && f.Name != w.Function || w.Function == "" && f.Name == "fetch-org" && !status.Live {
+		if w.Function != "" && f.Name != w.Function || w.Function == "" && (f.Name == "fetch-org" || f.Name == "fetch-events") && !status.Live {
 			continue
 		}
 		if err := control.Wake(ctx, f.Name); err != nil {

@@ -110,8 +110,8 @@ done
 
 step "Functions, topics and sources: waiting until each is ready"
 apply --kustomize infra/deploy/dev
-if [ -z "${GITHUB_TOKEN:-}" ]; then # fetch-org is ready all the same, and answers 503: nothing needs to ask it
-  pulse delete pingsource sweep-hourly wake-fetch-org --ignore-not-found
+if [ -z "${GITHUB_TOKEN:-}" ]; then # fetch-org and fetch-events are ready all the same, and answer 503: nothing needs to ask them
+  pulse delete pingsource sweep-hourly wake-fetch-org wake-fetch-events --ignore-not-found
 fi
 pulse wait --for condition=Ready --timeout 10m kafkatopics --all
 pulse wait --for condition=Ready --timeout 10m services.serving.knative.dev --all

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/portfolio"
 )
 
 // index is a sorted set of the sweeps whose ledger line is not published yet, by
@@ -30,7 +31,7 @@ func sweepKeys(r event.FetchRequested) []string {
 	return keys
 }
 
-func repoCacheKey(login string) string { return "github:pipeline:known:" + login }
+func repoCacheKey(login string) string { return portfolio.RepositoriesKey(login) }
 
 func lockKey(login string) string { return "github:pipeline:lock:" + login }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/m7pulse/m7pulse/shared/portfolio"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
@@ -23,7 +24,7 @@ type Owners struct{ rdb redis.UniversalClient }
 var ErrNotListed = errors.New("not listed")
 
 // ownersKey is a hash of owners as JSON, by login.
-const ownersKey = "github:pipeline:owners"
+const ownersKey = portfolio.OwnersKey
 
 // OpenOwners opens the list at an address of Redis.
 func OpenOwners(redisURL string) (*Owners, error) {

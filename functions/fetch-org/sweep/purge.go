@@ -11,6 +11,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/lease"
+	"github.com/m7pulse/m7pulse/shared/portfolio"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
 )
 
@@ -103,6 +104,16 @@ func (l *Owners) purge(ctx context.Context, login string, elsewhere func(context
 		if err := sweeps.forget(ctx, r); err != nil {
 			return err
 		}
+	}
+	err = portfolio.Repositories(ctx, l.rdb, login, func(some []portfolio.Repository) error {
+		var ids []int64
+		for _, r := range some {
+			ids = append(ids, r.ID)
+		}
+		return portfolio.ForgetFeeds(ctx, l.rdb, ids...)
+	})
+	if err != nil {
+		return err
 	}
 	if err := l.rdb.Del(ctx, repoCacheKey(login)).Err(); err != nil {
 		return fmt.Errorf("delete the cached repositories of %s: %w", login, err)

@@ -194,3 +194,16 @@ func (s *Server) Happened(id int64) (all []Happening) {
 	}
 	return all
 }
+
+// Window lists what a repository's feed showed at a time, the newest first.
+func (s *Server) Window(id int64, at time.Time) (all []Happening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.world.live(s.now())
+	if r := s.world.find(id); r != nil {
+		for _, h := range shown(at, r) {
+			all = append(all, *h)
+		}
+	}
+	return all
+}

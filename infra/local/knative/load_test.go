@@ -15,8 +15,8 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(top.Functions) != 5 || len(top.Topics) != 15 || len(top.Ticks) != 6 || len(top.Sources) != 7 {
-		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 5, 15, 6, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
+	if len(top.Functions) != 6 || len(top.Topics) != 15 || len(top.Ticks) != 7 || len(top.Sources) != 7 {
+		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 6, 15, 7, 7", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
 	}
 	for _, topic := range top.Topics {
 		if topic.Name == "github.base_repos" && (topic.Partitions != 12 || topic.Config["retention.ms"] != "7776000000") {
@@ -71,7 +71,7 @@ func TestTicksFireWhenTheManifestsSay(t *testing.T) {
 	}
 	now := time.Date(2026, 11, 25, 10, 7, 3, 0, time.UTC)
 	want := map[string]string{
-		"sweep-hourly": "11:00:00", "wake-fetch-org": "10:10:00", "wake-aggregate": "10:15:00",
+		"sweep-hourly": "11:00:00", "wake-fetch-org": "10:10:00", "wake-fetch-events": "10:10:00", "wake-aggregate": "10:15:00",
 		"wake-sink-clickhouse": "10:15:00", "wake-sink-iceberg": "10:15:00",
 		"maintain-sink-iceberg": "10:40:00",
 	}

@@ -268,14 +268,16 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	}
 	if Live(cfg.Env) {
 		env["GITHUB_TOKEN"] = cfg.Env["GITHUB_TOKEN"]
-		env["OWNERS"] = cfg.Env["OWNERS"]
+		env["OWNERS"], env["BOTS"] = cfg.Env["OWNERS"], cfg.Env["BOTS"]
 		own["fetch-org"]["OWNERS_FILE"] = OwnersFile(cfg.Env, cfg.Root)
-		if v := cfg.Env["GITHUB_GRAPHQL_URL"]; v != "" {
-			env["GITHUB_GRAPHQL_URL"] = v
+		for _, name := range []string{"GITHUB_GRAPHQL_URL", "FEED_INTERVAL"} {
+			if v := cfg.Env[name]; v != "" {
+				env[name] = v
+			}
 		}
 	} else {
-		// Without a token there is nothing to sweep.
-		topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "fetch-org" })
+		// Without a token there is nothing to read.
+		topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "fetch-org" || t.Function == "fetch-events" })
 	}
 	fixed := map[string]int{}
 	for _, f := range topology.Functions {
