@@ -52,8 +52,9 @@ func (d Description) key() string { return strings.ReplaceAll(strings.ToLower(d.
 
 // Moment is what is compared: everything as it was at one time.
 type Moment struct {
-	Ends   kafka.Offsets // of github.base_repos, github.processed_repos and github.sweeps
+	Ends   kafka.Offsets // of github.base_repos, github.processed_repos, github.sweeps and github.events
 	Tables []Table
+	Events []EventTable // of the events of feeds
 	// Days, YYYY-MM-DD, whose velocity fields the stores have computed again since
 	// Kafka got them: there the stores are compared with each other.
 	Reprocessed map[string]bool
@@ -74,9 +75,15 @@ func compare(ctx context.Context, log Log, at Moment) (*Report, error) {
 		return nil, err
 	}
 	r := newReport(accounts)
+	var differences []string
+	if r.Events, differences, err = events(ctx, log, at.Ends, at.Events); err != nil {
+		return nil, err
+	}
 	if len(r.Differences) > 0 {
 		r.Rows, err = differingRows(ctx, log, at, accounts.truncated, r.firstDiffering(maxRowsRead))
 	}
+	r.Differences = append(r.Differences, differences...)
+	r.Clean = r.Clean && len(differences) == 0
 	return r, err
 }
 

@@ -62,6 +62,15 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	if n := p.records(event.TopicFeedReads); n != 70 {
 		t.Errorf("%d ledger lines of feeds, want one of each repository: 70", n)
 	}
+	p.wantEvents(130)
+	if n := p.query("SELECT count(), countIf(event_type = 'WatchEvent' AND actor_login LIKE 'dev-%') FROM pulse.github_events"); n != "130 130" {
+		t.Errorf("ClickHouse has %s events and stars", n)
+	}
+	if n := p.query("SELECT count(), sum(events) FROM pulse.github_feed_reads FINAL"); n != "70 130" {
+		t.Errorf("ClickHouse has %s ledger lines of feeds and events in them", n)
+	}
+	p.run("rebuild", "hot", "--from", "cold")
+	p.wantEvents(130)
 	// Whom to sweep changes while all runs; what was read of one can be deleted.
 	if out := p.run("owners", "forecast", "jane"); !strings.Contains(out, "jane") || !strings.Contains(out, "listed already") {
 		t.Errorf("forecast:\n%s", out)
@@ -77,6 +86,17 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 		t.Errorf("audit after the purge: %+v", a)
 	}
 	p.wantDerived()
+	p.run("owners", "remove", "facebook", "--purge")
+	p.wantEvents(0)
+}
+
+// wantEvents checks that both stores hold a number of events of feeds, each once.
+func (p *pulse) wantEvents(n int64) {
+	p.t.Helper()
+	a := p.audit()
+	if a.Events.Kafka != n || a.Events.Tables["ClickHouse"] != n || a.Events.Tables["Iceberg"] != n || !a.Clean {
+		p.t.Errorf("audit %+v, want %d events everywhere", a, n)
+	}
 }
 
 // records counts those of a topic.

@@ -105,8 +105,12 @@ type audit struct {
 	IcebergRaw                                         int64 `json:"iceberg_raw"`
 	IcebergProcessed                                   int64 `json:"iceberg_processed"`
 	DeadLetters                                        int64 `json:"dead_letters"`
-	Clean                                              bool
-	Differences                                        []string
+	Events                                             struct {
+		Kafka  int64
+		Tables map[string]int64
+	}
+	Clean       bool
+	Differences []string
 }
 
 func (p *pulse) audit() (a audit) {

@@ -19,13 +19,16 @@ type clickHouse struct{ conn driver.Conn }
 // Look reads the markers.
 func (c clickHouse) Look(ctx context.Context) (Progress, error) {
 	out := Progress{Function: "sink-clickhouse", Next: map[string]map[int32]int64{}}
-	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads} {
 		marks, err := sinkclickhouse.Marks(ctx, c.conn, topic)
 		if err != nil {
 			return out, fmt.Errorf("sink-clickhouse: %w", err)
 		}
 		if topic == event.TopicProcessedRepos {
 			out.Tables = []audit.Table{timeSeries{c.conn, marks}}
+		}
+		if topic == event.TopicEvents {
+			out.Events = []audit.EventTable{hotEvents(c)}
 		}
 		next := map[int32]int64{}
 		for _, m := range marks {
@@ -60,4 +63,15 @@ func (t timeSeries) Account(ctx context.Context) (*account.Account, error) {
 // List reads the rows.
 func (t timeSeries) List(ctx context.Context, days []string, to account.Counter) error {
 	return sinkclickhouse.List(ctx, t.conn, days, t.marks, to)
+}
+
+// hotEvents is the table of events of feeds.
+type hotEvents struct{ conn driver.Conn }
+
+// System implements audit.EventTable.
+func (hotEvents) System() string { return "ClickHouse" }
+
+// Account counts in ClickHouse itself.
+func (h hotEvents) Account(ctx context.Context) (*account.Account, error) {
+	return sinkclickhouse.AccountEvents(ctx, h.conn)
 }

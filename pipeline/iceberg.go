@@ -25,6 +25,8 @@ func (i iceberg) Look(ctx context.Context) (Progress, error) {
 		{sinkiceberg.TableBase, event.TopicBaseRepos, &audit.Description{System: "Iceberg", Name: sinkiceberg.TableBase, Label: "raw", Details: true}},
 		{sinkiceberg.TableProcessed, event.TopicProcessedRepos, &audit.Description{System: "Iceberg", Name: sinkiceberg.TableProcessed, Label: "processed", Details: true, Velocities: true}},
 		{sinkiceberg.TableSweeps, event.TopicSweeps, nil},
+		{sinkiceberg.TableEvents, event.TopicEvents, nil},
+		{sinkiceberg.TableFeedReads, event.TopicFeedReads, nil},
 	} {
 		snapshot, err := sinkiceberg.LoadSnapshot(ctx, i.catalog, table.name)
 		if err != nil {
@@ -32,6 +34,9 @@ func (i iceberg) Look(ctx context.Context) (Progress, error) {
 		}
 		if out.Next[table.topic], err = snapshot.Marks(); err != nil {
 			return out, fmt.Errorf("sink-iceberg: %w", err)
+		}
+		if table.name == sinkiceberg.TableEvents {
+			out.Events = []audit.EventTable{coldEvents{snapshot}}
 		}
 		if table.audited != nil {
 			out.Tables = append(out.Tables, icebergTable{*table.audited, snapshot})
@@ -68,4 +73,21 @@ func (t icebergTable) Account(ctx context.Context) (*account.Account, error) {
 // List reads the rows.
 func (t icebergTable) List(ctx context.Context, days []string, to account.Counter) error {
 	return t.snapshot.Account(ctx, days, to)
+}
+
+// coldEvents is the table of events of feeds as it was at a snapshot.
+type coldEvents struct{ snapshot *sinkiceberg.Snapshot }
+
+// System implements audit.EventTable.
+func (coldEvents) System() string { return "Iceberg" }
+
+// Account reads all rows and counts them on disk.
+func (c coldEvents) Account(ctx context.Context) (*account.Account, error) {
+	count := account.NewCount()
+	err := c.snapshot.AccountEvents(ctx, count)
+	a, counted := count.Account() // it closes its file, whatever has failed
+	if err != nil {
+		return nil, err
+	}
+	return a, counted
 }

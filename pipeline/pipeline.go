@@ -43,6 +43,7 @@ type Progress struct {
 	Function string
 	Next     map[string]map[int32]int64 // by topic and partition: the first record that was not stored
 	Tables   []audit.Table              // that are audited, as they were then
+	Events   []audit.EventTable         // likewise, of the events of feeds
 }
 
 // Open connects to Kafka and both stores.

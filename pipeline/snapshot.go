@@ -21,6 +21,7 @@ type Snapshot struct {
 
 	ends   kafka.Offsets
 	tables []audit.Table
+	events []audit.EventTable
 }
 
 // AtRest says whether no stage had work left, so that all stores must hold the same.
@@ -37,19 +38,19 @@ func (p *Pipeline) Snapshot(ctx context.Context) (*Snapshot, error) {
 			return nil, err
 		}
 		all = append(all, progress)
-		out.tables = append(out.tables, progress.Tables...)
+		out.tables, out.events = append(out.tables, progress.Tables...), append(out.events, progress.Events...)
 	}
 	// The ledger says what was seen, so its end is read before those of the
 	// observations.
-	ledger, err := kafka.Ends(ctx, p.Log.Kafka, event.TopicSweeps)
+	ledger, err := kafka.Ends(ctx, p.Log.Kafka, event.TopicSweeps, event.TopicFeedReads)
 	if err != nil {
 		return nil, err
 	}
-	if out.ends, err = kafka.Ends(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos); err != nil {
+	if out.ends, err = kafka.Ends(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicEvents); err != nil {
 		return nil, err
 	}
 	maps.Copy(out.ends, ledger)
-	starts, err := kafka.Starts(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps)
+	starts, err := kafka.Starts(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (p *Pipeline) Audit(ctx context.Context, at *Snapshot) (*audit.Report, erro
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	return audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Reprocessed: reprocessed})
+	return audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Events: at.events, Reprocessed: reprocessed})
 }
 
 // wakeAfter is how long a stage may be behind before it is woken: a bell may

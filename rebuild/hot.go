@@ -18,7 +18,7 @@ import (
 // called with the rows done and to do.
 func Hot(ctx context.Context, p *pipeline.Pipeline, env map[string]string, progress func(done, all int64)) (rows int64, err error) {
 	partitions := 0
-	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps} {
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads} {
 		ends, err := kafka.Ends(ctx, p.Log.Kafka, topic)
 		if err != nil {
 			return 0, err
@@ -52,5 +52,15 @@ func fill(ctx context.Context, p *pipeline.Pipeline, hot *sinkclickhouse.Rebuild
 	if err != nil {
 		return err
 	}
-	return hot.Publish(map[string][]kafka.Mark{event.TopicProcessedRepos: processed.Marks(), event.TopicSweeps: swept.Marks()})
+	happened, err := sinkiceberg.ReadEvents(ctx, p.Cold, nil, hot.Events)
+	if err != nil {
+		return err
+	}
+	reads, err := sinkiceberg.ReadFeedReads(ctx, p.Cold, hot.FeedReads)
+	if err != nil {
+		return err
+	}
+	return hot.Publish(map[string][]kafka.Mark{
+		event.TopicProcessedRepos: processed.Marks(), event.TopicSweeps: swept.Marks(), event.TopicEvents: happened.Marks(), event.TopicFeedReads: reads.Marks(),
+	})
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -69,6 +71,13 @@ func printReport(r *audit.Report) {
 	t := newTable(append(header, "Repositories", "Duplicates", "Dead letters")...)
 	t.AppendRow(append(row, count(r.Repos), count(r.Duplicates), count(r.DeadLetters)))
 	t.Render()
+	if r.Events != nil && r.Events.Records > 0 {
+		fmt.Printf("Events of feeds: %s in Kafka", count(r.Events.Kafka))
+		for _, store := range slices.Sorted(maps.Keys(r.Events.Tables)) {
+			fmt.Printf(", %s in %s", count(r.Events.Tables[store]), store)
+		}
+		fmt.Println(".")
+	}
 	if r.Expired > 0 {
 		fmt.Printf("Kafka's retention has deleted %s observations; those are compared between the stores only.\n", count(r.Expired))
 	}

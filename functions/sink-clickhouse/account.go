@@ -151,3 +151,38 @@ func Marks(ctx context.Context, conn driver.Conn, topic string) ([]kafka.Mark, e
 	}
 	return (&store{conn: conn}).marks(ctx, topic)
 }
+
+// AccountEvents says what github_events holds, without the rows that were stored behind
+// some marks: of events the table does not say from which record they are, so the sink
+// must be at rest.
+func AccountEvents(ctx context.Context, conn driver.Conn) (*account.Account, error) {
+	ctx = longRead(ctx)
+	a := account.NewAccount()
+	if made, err := made(ctx, conn); err != nil || !made {
+		return a, err
+	}
+	rows, err := conn.Query(ctx, `
+		SELECT toString(day), sum(copies), count(), sum(observed) FROM (
+			SELECT toDate(created_at) AS day, count() AS copies, any(`+account.SQL(account.EventColumns())+`) AS observed
+			FROM pulse.github_events AS t GROUP BY t.repo_id, t.created_at, t.event_type, t.event_id
+		) GROUP BY day`)
+	if err != nil {
+		return nil, fmt.Errorf("count the events: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var day string
+		var copies, keys, sum uint64
+		if err := rows.Scan(&day, &copies, &keys, &sum); err != nil {
+			return nil, fmt.Errorf("count the events: %w", err)
+		}
+		add := func(t account.Tally) account.Tally {
+			return account.Tally{Rows: t.Rows + int64(copies), Distinct: t.Distinct + int64(keys), Observed: t.Observed + sum}
+		}
+		a.Total, a.Days[day] = add(a.Total), add(a.Days[day])
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count the events: %w", err)
+	}
+	return a, nil
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -59,6 +60,8 @@ func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] 
 			out[i] = col(f.Name, func(r *R) float64 { return *at(part(r)) })
 		case func(*P) *bool:
 			out[i] = col(f.Name, func(r *R) bool { return *at(part(r)) })
+		case func(*P) **bool:
+			out[i] = col(f.Name, func(r *R) *bool { return *at(part(r)) })
 		case func(*P) *time.Time:
 			out[i] = col(f.Name, func(r *R) time.Time { return *at(part(r)) })
 		case func(*P) **time.Time:
@@ -157,4 +160,14 @@ func processedColumns(fields []field.Field[repo.Observation]) []column[row] {
 // sweepColumns are the columns of sweeps.
 func sweepColumns() []column[event.OwnerSwept] {
 	return columnsOf(event.SweptFields(), func(s *event.OwnerSwept) *event.OwnerSwept { return s })
+}
+
+// eventColumns are the columns of github_events.
+func eventColumns() []column[event.GitHubEvent] {
+	return columnsOf(feed.Fields(), func(e *event.GitHubEvent) *event.GitHubEvent { return e })
+}
+
+// feedReadColumns are the columns of github_feed_reads.
+func feedReadColumns() []column[event.FeedRead] {
+	return columnsOf(feed.ReadingFields(), func(l *event.FeedRead) *event.FeedRead { return l })
 }

@@ -1,5 +1,5 @@
-// Package sinkclickhouse stores processed observations and ledger lines in
-// ClickHouse, the hot store, each exactly once.
+// Package sinkclickhouse stores processed observations, events of feeds and ledger lines
+// in ClickHouse, the hot store, each exactly once.
 package sinkclickhouse
 
 import (
@@ -110,6 +110,8 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 		return map[string]kafka.Store{
 			event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(decode(codec)), letters: letters, wait: wait},
 			event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
+			event.TopicEvents:         &events{store: hot, writer: w, decoder: kafka.NewDecoder(codec.GitHubEventInto), letters: letters},
+			event.TopicFeedReads:      &feedReads{store: hot, writer: w, decoder: kafka.NewDecoder(codec.FeedReadInto), letters: letters},
 		}
 	}, w.release, rdb.Close, hot.conn.Close)
 }

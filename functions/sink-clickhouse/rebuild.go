@@ -26,6 +26,7 @@ type Rebuild struct {
 	unfence context.CancelFunc
 	pending []*row
 	rows    uint64 // given to the time series
+	events  uint64 // given to github_events
 
 	restoreMemory func()
 }
@@ -59,7 +60,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 
 // tables are those of a set, besides the markers. The second set is named new_*.
 func tables() []string {
-	return []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sweeps"}
+	return []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sweeps", "github_events", "github_feed_reads"}
 }
 
 func (r *Rebuild) begin(ctx context.Context, partitions int) error {
@@ -128,6 +129,17 @@ func (r *Rebuild) Swept(lines []*event.OwnerSwept) error {
 	return insert(r.fenced, r.store, "pulse.new_sweeps", sweepColumns(), lines)
 }
 
+// Events adds events of feeds. They must come once each.
+func (r *Rebuild) Events(rows []*event.GitHubEvent) error {
+	r.events += uint64(len(rows))
+	return r.store.addEvents(r.fenced, "pulse.new_", rows)
+}
+
+// FeedReads adds ledger lines of feeds. A line may come again.
+func (r *Rebuild) FeedReads(lines []*event.FeedRead) error {
+	return insert(r.fenced, r.store, "pulse.new_github_feed_reads", feedReadColumns(), lines)
+}
+
 // Publish puts the second set in the place of the first, once it holds all it
 // was given. marks are up to where each partition of each topic is in it: from
 // there on the function stores what Kafka has.
@@ -135,12 +147,14 @@ func (r *Rebuild) Publish(marks map[string][]kafka.Mark) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	var rows uint64
-	if err := r.store.conn.QueryRow(r.fenced, "SELECT count() FROM pulse.new_github_metrics_timeseries").Scan(&rows); err != nil {
-		return fmt.Errorf("count what was rebuilt: %w", err)
-	}
-	if rows != r.rows {
-		return fmt.Errorf("the rebuilt time series holds %d rows of %d: nothing was changed", rows, r.rows)
+	for table, want := range map[string]uint64{"github_metrics_timeseries": r.rows, "github_events": r.events} {
+		var rows uint64
+		if err := r.store.conn.QueryRow(r.fenced, "SELECT count() FROM pulse.new_"+table).Scan(&rows); err != nil {
+			return fmt.Errorf("count what was rebuilt: %w", err)
+		}
+		if rows != want {
+			return fmt.Errorf("the rebuilt %s holds %d rows of %d: nothing was changed", table, rows, want)
+		}
 	}
 	var markers []*marker
 	for topic, of := range marks {

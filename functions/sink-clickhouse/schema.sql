@@ -964,3 +964,62 @@ ALTER TABLE pulse.github_metrics_timeseries
   ADD COLUMN IF NOT EXISTS insert_before DateTime64(3) EPHEMERAL '2299-12-31 00:00:00',
   ADD COLUMN IF NOT EXISTS in_time Bool MATERIALIZED NOT throwIf(nowInBlock() >= insert_before, 'the insert arrived after insert_before')
 ;
+
+-- version 12
+
+-- The events of GitHub's feeds, each once: docs/events.md. Before an insert its keys
+-- are looked up, so an insert that arrives late is refused, as in the time series.
+CREATE TABLE IF NOT EXISTS pulse.github_events (
+  event_type LowCardinality(String),
+  event_id Int64,
+  created_at DateTime64(3),
+  repo_id Int64,
+  name_with_owner LowCardinality(String),
+  owner LowCardinality(String),
+  actor_id Nullable(Int64),
+  actor_login Nullable(String),
+  actor_is_bot Bool,
+  action LowCardinality(Nullable(String)),
+  subject_kind LowCardinality(Nullable(String)),
+  number Nullable(Int64),
+  author_id Nullable(Int64),
+  author_login Nullable(String),
+  author_is_bot Nullable(Bool),
+  subject_created_at Nullable(DateTime64(3)),
+  subject_closed_at Nullable(DateTime64(3)),
+  subject_merged_at Nullable(DateTime64(3)),
+  review_state LowCardinality(Nullable(String)),
+  ref Nullable(String),
+  commits Nullable(Int64),
+  release_tag Nullable(String),
+  payload Nullable(String),
+  observed_at DateTime64(3),
+  source LowCardinality(String),
+  insert_before DateTime64(3) EPHEMERAL '2299-12-31 00:00:00',
+  in_time Bool MATERIALIZED NOT throwIf(nowInBlock() >= insert_before, 'the insert arrived after insert_before')
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(created_at)
+ORDER BY (repo_id, created_at, event_type, event_id)
+;
+
+-- The ledger of the feeds. A line that was written again after a crash replaces the
+-- one before: it has the same since.
+CREATE TABLE IF NOT EXISTS pulse.github_feed_reads (
+  repo_id Int64,
+  name_with_owner LowCardinality(String),
+  owner LowCardinality(String),
+  status LowCardinality(String),
+  since Nullable(DateTime64(3)),
+  read_at DateTime64(3),
+  events Int64,
+  unreadable Int64,
+  requests Int64,
+  gap_from Nullable(DateTime64(3)),
+  gap_to Nullable(DateTime64(3)),
+  next_seconds Float64,
+  reason Nullable(String)
+)
+ENGINE = ReplacingMergeTree(read_at)
+ORDER BY (repo_id, ifNull(since, toDateTime64('1970-01-01 00:00:00', 3)), toDate(read_at))
+;

@@ -162,6 +162,8 @@ func TestEveryColumnOfTheSchemaIsFilled(t *testing.T) {
 	check("pulse.github_processed_repos", namesOf(stateColumns()))
 	check(series, namesOf(append(seriesColumns(), (&store{}).arrival())))
 	check("pulse.github_daily", namesOf(dailyColumns()))
+	check("pulse.github_events", namesOf(append(eventColumns(), arrival[event.GitHubEvent](&store{}))))
+	check("pulse.github_feed_reads", namesOf(feedReadColumns()))
 	check("pulse.github_pushes", namesOf(pushColumns()))
 	check("pulse.sweeps", namesOf(sweepColumns()))
 }

@@ -150,8 +150,10 @@ func (s *store) readClock(ctx context.Context) error {
 
 // arrival has the time series refuse rows that arrive too late. It is taken when
 // a row is put into an insert, which is sent at once then.
-func (s *store) arrival() column[row] {
-	return col("insert_before", func(*row) time.Time {
+func (s *store) arrival() column[row] { return arrival[row](s) }
+
+func arrival[R any](s *store) column[R] {
+	return col("insert_before", func(*R) time.Time {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.clock.now().Add(arrivalLimit)
@@ -258,10 +260,15 @@ func (s *store) known(ctx context.Context, keys []repo.Key) (map[repo.Key]bool, 
 // lookups divides keys into look-ups, each within one month, by which the time
 // series is partitioned: one old key among those of today must not have the months
 // between searched for all of them.
-func lookups(keys []repo.Key) (out [][]repo.Key) {
-	keys = slices.SortedFunc(slices.Values(keys), func(a, b repo.Key) int { return cmp.Compare(a.ObservedAt, b.ObservedAt) })
-	month := func(k repo.Key) int {
-		at := time.UnixMilli(k.ObservedAt).UTC()
+func lookups(keys []repo.Key) [][]repo.Key {
+	return lookupsBy(keys, func(k repo.Key) int64 { return k.ObservedAt })
+}
+
+// lookupsBy is lookups of keys whose times, in ms since 1970, at returns.
+func lookupsBy[K any](keys []K, at func(K) int64) (out [][]K) {
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b K) int { return cmp.Compare(at(a), at(b)) })
+	month := func(k K) int {
+		at := time.UnixMilli(at(k)).UTC()
 		return 12*at.Year() + int(at.Month())
 	}
 	for i, k := range keys {
@@ -269,7 +276,7 @@ func lookups(keys []repo.Key) (out [][]repo.Key) {
 			out[last] = append(out[last], k)
 			continue
 		}
-		out = append(out, []repo.Key{k})
+		out = append(out, []K{k})
 	}
 	return out
 }

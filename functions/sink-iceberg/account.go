@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/m7pulse/m7pulse/shared/account"
+	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
@@ -86,6 +87,21 @@ func (s *Snapshot) Account(ctx context.Context, days []string, to account.Counte
 		}
 	}
 	return nil
+}
+
+// AccountEvents passes the rows of TableEvents to a counter.
+func (s *Snapshot) AccountEvents(ctx context.Context, to account.Counter) error {
+	if s.table == nil {
+		return nil
+	}
+	sums := account.NewSummer()
+	return readTable(ctx, s.table, eventColumns(), nil, func(rows []*event.GitHubEvent) error {
+		for _, e := range rows {
+			key, sum := sums.Event(e)
+			to.Add(key, "", sum)
+		}
+		return nil
+	})
 }
 
 // addBatch passes the rows of a batch to a counter. A checksum over no columns is 0.

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -84,6 +85,8 @@ func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] 
 			out[i] = either(f.Name, iceberg.PrimitiveTypes.Float64, func(r *R) *float64 { return at(part(r)) }, func(r *R, v float64) { *at(part(r)) = v })
 		case func(*P) *bool:
 			out[i] = required(f.Name, iceberg.PrimitiveTypes.Bool, func(r *R) *bool { return at(part(r)) })
+		case func(*P) **bool:
+			out[i] = optional(f.Name, iceberg.PrimitiveTypes.Bool, func(r *R) **bool { return at(part(r)) })
 		case func(*P) *time.Time:
 			out[i] = column[R]{f.Name, iceberg.PrimitiveTypes.TimestampTz, true,
 				func(b array.Builder, r *R) {
@@ -229,4 +232,14 @@ func velocityColumn(d field.Definition, f velocity.Field) column[event.RepoProce
 // sweepColumns are the columns of sweeps.
 func sweepColumns() []column[event.OwnerSwept] {
 	return columnsOf(event.SweptFields(), itself[event.OwnerSwept])
+}
+
+// eventColumns are the columns of events.
+func eventColumns() []column[event.GitHubEvent] {
+	return columnsOf(feed.Fields(), itself[event.GitHubEvent])
+}
+
+// feedReadColumns are the columns of feed_reads.
+func feedReadColumns() []column[event.FeedRead] {
+	return columnsOf(feed.ReadingFields(), itself[event.FeedRead])
 }

@@ -1,5 +1,5 @@
-// Package sinkiceberg stores observations, processed observations and ledger
-// lines in Iceberg, the cold store, each exactly once and for ever.
+// Package sinkiceberg stores observations, processed observations, events of feeds and
+// ledger lines in Iceberg, the cold store, each exactly once and for ever.
 package sinkiceberg
 
 import (
@@ -21,6 +21,8 @@ const (
 	TableBase      = "base_repos"
 	TableProcessed = "processed_repos"
 	TableSweeps    = "sweeps"
+	TableEvents    = "events"
+	TableFeedReads = "feed_reads"
 )
 
 // Config is the function's configuration, read from the environment.
@@ -106,6 +108,8 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 			event.TopicBaseRepos:      base(cold, letters, codec),
 			event.TopicProcessedRepos: processed(cold, letters, codec),
 			event.TopicSweeps:         sweeps(cold, letters, codec),
+			event.TopicEvents:         events(cold, letters, codec),
+			event.TopicFeedReads:      feedReads(cold, letters, codec),
 		}
 	}, cold.close)
 	if err != nil {
@@ -119,9 +123,9 @@ func base(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.
 	cols := observationColumns(func(o *event.RepoObserved) *repo.Observation { return o })
 	return &tableStore[event.RepoObserved]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ObservedInto), columns: cols,
-		layout: layout{TableBase, schemaOf(cols), "observed_at"},
-		day:    func(o *event.RepoObserved) time.Time { return o.ObservedAt },
-		key:    func(o *event.RepoObserved) repo.Key { return o.Key() },
+		layout:  layout{TableBase, schemaOf(cols), "observed_at"},
+		day:     func(o *event.RepoObserved) time.Time { return o.ObservedAt },
+		repeats: observationIdentity((*event.RepoObserved).Key),
 	}
 }
 
@@ -129,9 +133,9 @@ func processed(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) k
 	cols := processedColumns()
 	return &tableStore[event.RepoProcessed]{
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ProcessedInto), columns: cols,
-		layout: layout{TableProcessed, schemaOf(cols), "processed_at"},
-		day:    func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
-		key:    func(p *event.RepoProcessed) repo.Key { return p.Key() },
+		layout:  layout{TableProcessed, schemaOf(cols), "processed_at"},
+		day:     func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
+		repeats: observationIdentity(func(p *event.RepoProcessed) repo.Key { return p.Key() }),
 	}
 }
 
@@ -141,6 +145,25 @@ func sweeps(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafk
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.SweptInto), columns: cols,
 		layout: layout{TableSweeps, schemaOf(cols), ""},
 		day:    func(l *event.OwnerSwept) time.Time { return l.FinishedAt },
+	}
+}
+
+func events(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+	cols := eventColumns()
+	return &tableStore[event.GitHubEvent]{
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.GitHubEventInto), columns: cols,
+		layout:  layout{TableEvents, schemaOf(cols), "created_at"},
+		day:     func(e *event.GitHubEvent) time.Time { return e.CreatedAt },
+		repeats: eventIdentity(),
+	}
+}
+
+func feedReads(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+	cols := feedReadColumns()
+	return &tableStore[event.FeedRead]{
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.FeedReadInto), columns: cols,
+		layout: layout{TableFeedReads, schemaOf(cols), ""},
+		day:    func(l *event.FeedRead) time.Time { return l.ReadAt },
 	}
 }
 

@@ -84,7 +84,9 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	return nil
 }
 
-func tables() []string { return []string{TableBase, TableProcessed, TableSweeps} }
+func tables() []string {
+	return []string{TableBase, TableProcessed, TableSweeps, TableEvents, TableFeedReads}
+}
 
 // maintainFor is Maintain within a limited time. It cleans first, for that takes
 // little, and compacts in steps that are each committed. Each table has a share of

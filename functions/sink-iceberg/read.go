@@ -47,6 +47,16 @@ func ReadSwept(ctx context.Context, c catalog.Catalog, each func([]*event.OwnerS
 	return read(ctx, c, TableSweeps, sweepColumns(), nil, each)
 }
 
+// ReadEvents reads the events of feeds, as ReadObserved does; a filter is of created_at.
+func ReadEvents(ctx context.Context, c catalog.Catalog, filter iceberg.BooleanExpression, each func([]*event.GitHubEvent) error) (Position, error) {
+	return read(ctx, c, TableEvents, eventColumns(), filter, each)
+}
+
+// ReadFeedReads reads the ledger lines of feeds. A line may come twice.
+func ReadFeedReads(ctx context.Context, c catalog.Catalog, each func([]*event.FeedRead) error) (Position, error) {
+	return read(ctx, c, TableFeedReads, feedReadColumns(), nil, each)
+}
+
 // read passes the rows of a table to each, a batch at a time, with one file open at
 // once. The rows are not reused: each may keep them.
 func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) (Position, error) {

@@ -15,12 +15,20 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 // stage names this function in dead letters.
 const stage = "sink-iceberg"
+
+// repeats finds rows that a table has already.
+type repeats[R any] interface {
+	// newRows returns those of the rows that the table lacks, each once, in their order.
+	newRows(ctx context.Context, t *table.Table, rows []*R) ([]*R, error)
+}
 
 // tableStore stores one topic in one table. A block is one commit: its rows, and the
 // offsets after them, in one atomic step.
@@ -31,7 +39,7 @@ type tableStore[R any] struct {
 	columns []column[R]
 	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
-	key     func(*R) repo.Key  // nil where only the offset identifies a repeat
+	repeats repeats[R]         // nil where only the offset identifies a repeat
 	seen    offsets            // those of the table when it was last read or written
 }
 
@@ -85,8 +93,12 @@ func (c *tableStore[R]) put(ctx context.Context, topicID string, b kafka.Block, 
 	if err != nil {
 		return err
 	}
-	if rows, err = c.newRows(ctx, t, rows); err != nil {
-		return err
+	// In the order of the table's partitions.
+	slices.SortStableFunc(rows, func(a, b *R) int { return cmp.Compare(c.day(a).UnixMilli(), c.day(b).UnixMilli()) })
+	if c.repeats != nil && len(rows) > 0 {
+		if rows, err = c.repeats.newRows(ctx, t, rows); err != nil {
+			return err
+		}
 	}
 	files, err := c.write(ctx, t, rows)
 	if err != nil {
@@ -99,29 +111,62 @@ func (c *tableStore[R]) put(ctx context.Context, topicID string, b kafka.Block, 
 	return nil
 }
 
-// newRows returns the rows whose observation is not in the table yet, in the order of
-// the table's partitions. It reads only files whose bounds include one of the
-// observations: for a live sweep none, for a second replay those of its days, for an
-// old record among live ones those of its hour.
-func (c *tableStore[R]) newRows(ctx context.Context, t *table.Table, rows []*R) ([]*R, error) {
-	slices.SortStableFunc(rows, func(a, b *R) int { return cmp.Compare(c.day(a).UnixMilli(), c.day(b).UnixMilli()) })
-	if c.key == nil || len(rows) == 0 {
-		return rows, nil
+// identity is how repeats of rows are found: by a key of type K, in files whose bounds
+// of a time match.
+type identity[R any, K comparable] struct {
+	of      func(*R) K
+	time    func(K) int64 // ms since 1970
+	column  string        // of the time
+	columns []string      // of the key
+	// read returns the keys of a batch of these columns.
+	read func(arrow.RecordBatch) func(row int) K
+}
+
+// observationIdentity finds repeats of observations: by repository and time.
+func observationIdentity[R any](of func(*R) repo.Key) identity[R, repo.Key] {
+	return identity[R, repo.Key]{
+		of: of, time: func(k repo.Key) int64 { return k.ObservedAt }, column: "observed_at", columns: []string{"repo_id", "observed_at"},
+		read: func(batch arrow.RecordBatch) func(int) repo.Key {
+			ids, times := batch.Column(0).(*array.Int64), batch.Column(1).(*array.Timestamp)
+			return func(row int) repo.Key {
+				return repo.Key{ID: ids.Value(row), ObservedAt: int64(times.Value(row)) / 1000}
+			}
+		},
 	}
-	known := map[repo.Key]bool{}
+}
+
+// eventIdentity finds repeats of events: by type, id and time.
+func eventIdentity() identity[event.GitHubEvent, feed.Key] {
+	return identity[event.GitHubEvent, feed.Key]{
+		of: (*event.GitHubEvent).Key, time: func(k feed.Key) int64 { return k.CreatedAt }, column: "created_at", columns: []string{"event_type", "event_id", "created_at"},
+		read: func(batch arrow.RecordBatch) func(int) feed.Key {
+			types, ids, times := batch.Column(0).(*array.String), batch.Column(1).(*array.Int64), batch.Column(2).(*array.Timestamp)
+			return func(row int) feed.Key {
+				return feed.Key{Type: types.Value(row), ID: ids.Value(row), CreatedAt: int64(times.Value(row)) / 1000}
+			}
+		},
+	}
+}
+
+// newRows returns the rows whose key is not in the table yet, each key once, in their
+// order. It reads only files whose bounds include one of the keys' times: for a live
+// sweep none, for a second replay those of its days, for an old record among live ones
+// those of its hour.
+func (i identity[R, K]) newRows(ctx context.Context, t *table.Table, rows []*R) ([]*R, error) {
+	known := map[K]bool{}
 	var times []int64
 	for _, r := range rows {
-		k := c.key(r)
+		k := i.of(r)
 		known[k] = false
-		times = append(times, k.ObservedAt)
+		times = append(times, i.time(k))
 	}
 	slices.Sort(times)
-	if err := findKeys(ctx, t, known, slices.Compact(times)); err != nil {
-		return nil, fmt.Errorf("look up %d keys in %s: %w", len(known), c.layout.name, err)
+	if err := i.find(ctx, t, known, slices.Compact(times)); err != nil {
+		return nil, fmt.Errorf("look up %d keys in %v: %w", len(known), t.Identifier(), err)
 	}
 	out := rows[:0]
 	for _, r := range rows {
-		if k := c.key(r); !known[k] {
+		if k := i.of(r); !known[k] {
 			known[k] = true
 			out = append(out, r)
 		}
@@ -129,19 +174,19 @@ func (c *tableStore[R]) newRows(ctx context.Context, t *table.Table, rows []*R) 
 	return out, nil
 }
 
-// findKeys sets to true those of the keys that a table holds. times are those of the
-// keys, in order. It reads only files whose bounds include one of them.
-func findKeys(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times []int64) error {
+// find sets to true those of the keys that a table holds. times are those of the
+// keys, in order.
+func (i identity[R, K]) find(ctx context.Context, t *table.Table, keys map[K]bool, times []int64) error {
 	if t.CurrentSnapshot() == nil {
 		return nil
 	}
-	planned, err := files(ctx, t, nearTimes(times))
+	planned, err := files(ctx, t, nearTimes(i.column, times))
 	if err != nil {
 		return err
 	}
-	field, ok := t.Schema().FindFieldByName("observed_at")
+	field, ok := t.Schema().FindFieldByName(i.column)
 	if !ok {
-		return fmt.Errorf("table %v has no column observed_at", t.Identifier())
+		return fmt.Errorf("table %v has no column %s", t.Identifier(), i.column)
 	}
 	planned = slices.DeleteFunc(planned, func(f table.FileScanTask) bool {
 		from, to := inMillis(f.File.LowerBoundValues()[field.ID], math.MinInt64), inMillis(f.File.UpperBoundValues()[field.ID], math.MaxInt64)
@@ -151,7 +196,7 @@ func findKeys(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times
 	if len(planned) == 0 {
 		return nil
 	}
-	_, batches, err := t.Scan(table.WithSelectedFields("repo_id", "observed_at")).ReadTasks(ctx, planned)
+	_, batches, err := t.Scan(table.WithSelectedFields(i.columns...)).ReadTasks(ctx, planned)
 	if err != nil {
 		return err
 	}
@@ -159,9 +204,9 @@ func findKeys(ctx context.Context, t *table.Table, keys map[repo.Key]bool, times
 		if err != nil {
 			return err
 		}
-		ids, times := batch.Column(0).(*array.Int64), batch.Column(1).(*array.Timestamp)
-		for i := range int(batch.NumRows()) {
-			k := repo.Key{ID: ids.Value(i), ObservedAt: int64(times.Value(i)) / 1000}
+		key := i.read(batch)
+		for row := range int(batch.NumRows()) {
+			k := key(row)
 			if _, asked := keys[k]; asked {
 				keys[k] = true
 			}
@@ -180,29 +225,29 @@ const (
 	maxRanges = 100
 )
 
-// nearTimes is a filter for files that may have rows near some times, in ms since 1970
-// and in order.
-func nearTimes(times []int64) iceberg.BooleanExpression {
+// nearTimes is a filter for files that may have rows near some times of a column, in ms
+// since 1970 and in order.
+func nearTimes(column string, times []int64) iceberg.BooleanExpression {
 	var some []iceberg.BooleanExpression
 	for begin, i := 0, 1; i <= len(times); i++ {
 		if i == len(times) || times[i]-times[i-1] >= rangeGap.Milliseconds() {
-			some, begin = append(some, within(times[begin], times[i-1])), i
+			some, begin = append(some, within(column, times[begin], times[i-1])), i
 		}
 	}
 	switch {
 	case len(some) == 0:
 		return iceberg.AlwaysFalse{}
 	case len(some) > maxRanges:
-		return within(times[0], times[len(times)-1])
+		return within(column, times[0], times[len(times)-1])
 	case len(some) == 1:
 		return some[0]
 	}
 	return iceberg.NewOr(some[0], some[1], some[2:]...)
 }
 
-// within is a filter for observations from one time to another, both included.
-func within(from, to int64) iceberg.BooleanExpression {
-	at := iceberg.Reference("observed_at")
+// within is a filter for rows from one time of a column to another, both included.
+func within(column string, from, to int64) iceberg.BooleanExpression {
+	at := iceberg.Reference(column)
 	return iceberg.NewAnd(iceberg.GreaterThanEqual(at, iceberg.Timestamp(from*1000)), iceberg.LessThanEqual(at, iceberg.Timestamp(to*1000)))
 }
 

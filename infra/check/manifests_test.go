@@ -431,7 +431,7 @@ func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
 				t.Errorf("%s: nothing wakes %s", dir, name)
 			}
 		}
-		for _, topic := range []string{"github.fetch_requests", "github.base_repos.bells", "github.processed_repos.bells", "github.sweeps"} {
+		for _, topic := range []string{"github.fetch_requests", "github.base_repos.bells", "github.processed_repos.bells", "github.sweeps", "github.events.bells", "github.feed_reads"} {
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(pairs)), func(p string) bool { return strings.HasPrefix(p, topic+" ") }) {
 				t.Errorf("%s: nobody is rung by %s", dir, topic)
 			}

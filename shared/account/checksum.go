@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -46,6 +47,9 @@ func VelocityColumns() []Column {
 	definitions := velocity.Definitions()
 	return slices.Concat(columns(field.Definitions(key())), columns(field.Definitions(event.StatementFields())), columns(definitions[:]))
 }
+
+// EventColumns are those of an event of a feed.
+func EventColumns() []Column { return columns(field.Definitions(feed.Fields())) }
 
 func columns(of []field.Definition) []Column {
 	out := make([]Column, len(of))
@@ -140,6 +144,7 @@ func (l Line) Sum() uint64 { return l.sum }
 type Summer struct {
 	observed, details, key []adder[event.RepoObserved]
 	statement              []adder[event.RepoProcessed]
+	happened               []adder[event.GitHubEvent]
 	kinds                  []field.Kind // of the velocities
 }
 
@@ -148,7 +153,7 @@ type adder[R any] func(Line, *R) Line
 
 // NewSummer returns a Summer.
 func NewSummer() *Summer {
-	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(event.StatementFields())}
+	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(event.StatementFields()), happened: adders(feed.Fields())}
 	for _, d := range velocity.Definitions() {
 		s.kinds = append(s.kinds, d.Kind)
 	}
@@ -165,6 +170,8 @@ func adders[R any](fields []field.Field[R]) []adder[R] {
 			out[i] = maybe(at, Line.Int)
 		case func(*R) *bool:
 			out[i] = func(l Line, r *R) Line { return l.Flag(*at(r)) }
+		case func(*R) **bool:
+			out[i] = maybe(at, Line.Flag)
 		case func(*R) *time.Time:
 			out[i] = func(l Line, r *R) Line { return l.Int(at(r).UnixMilli()) }
 		case func(*R) **time.Time:
@@ -234,6 +241,14 @@ func (s *Summer) Processed(p *event.RepoProcessed) Sums {
 	}
 	sums.Velocity = l.Sum()
 	return sums
+}
+
+// Event returns the checksum of an event of a feed, and the key that it is counted
+// under: a hash of its type and id in place of a repository, and when it happened.
+func (s *Summer) Event(e *event.GitHubEvent) (repo.Key, Sums) {
+	k := e.Key()
+	id := Line{}.Text(k.Type).Int(k.ID).Sum()
+	return repo.Key{ID: int64(id), ObservedAt: k.CreatedAt}, Sums{Observed: sum(Line{}, s.happened, e).Sum()}
 }
 
 // SQL is a ClickHouse expression for the checksum over some columns, none of them a
