@@ -22,7 +22,8 @@ import (
 
 // Config is the function's configuration, read from the environment.
 type Config struct {
-	// ClickHouse is the address of the hot store with a user who can only read.
+	// ClickHouse is the address of the hot store with a user who can only read. Without
+	// it the function is ready, and answers 503 with that as the reason.
 	ClickHouse string `env:"CLICKHOUSE_READER_URL"`
 	// Keys are the keys that callers must have, as name=key,name=key; none: everybody
 	// may ask.
@@ -38,8 +39,10 @@ type Config struct {
 
 // Validate says all that is wrong with the configuration.
 func (c Config) Validate(context.Context) (errs *apis.FieldError) {
+	if c.ClickHouse != "" {
+		errs = errs.Also(address.Field("CLICKHOUSE_READER_URL", c.ClickHouse, clickhouse.CheckAddress))
+	}
 	errs = errs.Also(
-		address.Field("CLICKHOUSE_READER_URL", c.ClickHouse, clickhouse.CheckAddress),
 		serve.InRange("API_RATE", c.Rate, 0.1, 100_000),
 		serve.InRange("API_PROXIES", c.Proxies, 0, 10),
 	)
@@ -63,6 +66,8 @@ func (c Config) Validate(context.Context) (errs *apis.FieldError) {
 	return errs
 }
 
+const noReader = "CLICKHOUSE_READER_URL is not set: give the address of ClickHouse with a user who can only read"
+
 // minKey is the least length of a key: one that is shorter can be guessed.
 const minKey = 16
 
@@ -80,6 +85,14 @@ func open(ctx context.Context, environ map[string]string) (serve.Web, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.ClickHouse == "" {
+		f := &function{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			writeProblem(w, http.StatusServiceUnavailable, noReader)
+		})}
+		reason := noReader
+		f.failing.Store(&reason)
+		return f, nil
+	}
 	conn, err := hot.Open(cfg.ClickHouse, limits())
 	if err != nil {
 		return nil, err
@@ -94,7 +107,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Web, error) {
 }
 
 type function struct {
-	conn    *hot.Conn
+	conn    *hot.Conn // nil without an address
 	handler http.Handler
 	memory  memory
 	failing atomic.Pointer[string] // the last error of ClickHouse, until it answers
@@ -113,4 +126,9 @@ func (f *function) Status() serve.Status {
 }
 
 // Close ends the connection to ClickHouse.
-func (f *function) Close(context.Context) error { return f.conn.Close() }
+func (f *function) Close(context.Context) error {
+	if f.conn == nil {
+		return nil
+	}
+	return f.conn.Close()
+}
