@@ -464,7 +464,7 @@ func (b *tab) isText(t *testing.T, reader string) {
 			t.Fatal(resp.Status)
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); ask(t, reader, "SELECT count() FROM pulse.github_daily FINAL WHERE repo_id = 667") != "2"; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ask(t, reader, "SELECT (SELECT count() FROM pulse.github_daily FINAL WHERE repo_id = 667) + (SELECT count() FROM pulse.github_processed_repos FINAL WHERE repo_id = 667 AND stars = 900000)") != "3"; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is not stored")
 		}
