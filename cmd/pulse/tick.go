@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
 
@@ -56,23 +57,25 @@ func (w *wakeCommand) Run(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(status.Functions))
-	for i, f := range status.Functions {
-		names[i] = f.Name
+	var names []string // of those that a tick wakes; the api only answers
+	for _, f := range status.Functions {
+		if slices.ContainsFunc(status.Ticks, func(t knative.TickStatus) bool { return t.Function == f.Name }) {
+			names = append(names, f.Name)
+		}
 	}
 	if w.Function != "" && !slices.Contains(names, w.Function) {
 		return fmt.Errorf("unknown function %q: want one of %s", w.Function, strings.Join(names, ", "))
 	}
 	var errs []error
-	for _, f := range status.Functions {
-		if w.Function != "" && f.Name != w.Function || w.Function == "" && (f.Name == "fetch-org" || f.Name == "fetch-events") && !status.Live {
+	for _, name := range names {
+		if w.Function != "" && name != w.Function || w.Function == "" && (name == "fetch-org" || name == "fetch-events") && !status.Live {
 			continue
 		}
-		if err := control.Wake(ctx, f.Name); err != nil {
-			errs = append(errs, fmt.Errorf("wake %s: %w", f.Name, err))
+		if err := control.Wake(ctx, name); err != nil {
+			errs = append(errs, fmt.Errorf("wake %s: %w", name, err))
 			continue
 		}
-		fmt.Println("woken:", f.Name)
+		fmt.Println("woken:", name)
 	}
 	return errors.Join(errs...)
 }
