@@ -125,7 +125,7 @@ func base(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ObservedInto), columns: cols,
 		layout:  layout{TableBase, schemaOf(cols), "observed_at"},
 		day:     func(o *event.RepoObserved) time.Time { return o.ObservedAt },
-		repeats: observationIdentity((*event.RepoObserved).Key),
+		newRows: observationIdentity((*event.RepoObserved).Key).newRows,
 	}
 }
 
@@ -135,7 +135,7 @@ func processed(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) k
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.ProcessedInto), columns: cols,
 		layout:  layout{TableProcessed, schemaOf(cols), "processed_at"},
 		day:     func(p *event.RepoProcessed) time.Time { return p.ProcessedAt },
-		repeats: observationIdentity(func(p *event.RepoProcessed) repo.Key { return p.Key() }),
+		newRows: observationIdentity(func(p *event.RepoProcessed) repo.Key { return p.Key() }).newRows,
 	}
 }
 
@@ -154,7 +154,7 @@ func events(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafk
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.GitHubEventInto), columns: cols,
 		layout:  layout{TableEvents, schemaOf(cols), "created_at"},
 		day:     func(e *event.GitHubEvent) time.Time { return e.CreatedAt },
-		repeats: eventIdentity(),
+		newRows: eventIdentity().newRows,
 	}
 }
 

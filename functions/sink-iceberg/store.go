@@ -24,12 +24,6 @@ import (
 // stage names this function in dead letters.
 const stage = "sink-iceberg"
 
-// repeats finds rows that a table has already.
-type repeats[R any] interface {
-	// newRows returns those of the rows that the table lacks, each once, in their order.
-	newRows(ctx context.Context, t *table.Table, rows []*R) ([]*R, error)
-}
-
 // tableStore stores one topic in one table. A block is one commit: its rows, and the
 // offsets after them, in one atomic step.
 type tableStore[R any] struct {
@@ -39,8 +33,10 @@ type tableStore[R any] struct {
 	columns []column[R]
 	decoder *kafka.Decoder[R]
 	day     func(*R) time.Time // by which the table is partitioned
-	repeats repeats[R]         // nil where only the offset identifies a repeat
-	seen    offsets            // those of the table when it was last read or written
+	// newRows returns those of the rows that the table lacks, each once, in their order;
+	// nil where only the offset identifies a repeat.
+	newRows func(ctx context.Context, t *table.Table, rows []*R) ([]*R, error)
+	seen    offsets // those of the table when it was last read or written
 }
 
 // Resume implements kafka.Store.
@@ -95,8 +91,8 @@ func (c *tableStore[R]) put(ctx context.Context, topicID string, b kafka.Block, 
 	}
 	// In the order of the table's partitions.
 	slices.SortStableFunc(rows, func(a, b *R) int { return cmp.Compare(c.day(a).UnixMilli(), c.day(b).UnixMilli()) })
-	if c.repeats != nil && len(rows) > 0 {
-		if rows, err = c.repeats.newRows(ctx, t, rows); err != nil {
+	if c.newRows != nil && len(rows) > 0 {
+		if rows, err = c.newRows(ctx, t, rows); err != nil {
 			return err
 		}
 	}
