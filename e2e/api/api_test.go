@@ -46,6 +46,7 @@ func TestAnswersAreThoseOnRecord(t *testing.T) {
 		"ofnobody":      "/api/v1/overview?company=nobody",
 		"lines":         "/api/v1/lines?kind=company&fields=stars,forks&days=3",
 		"linesindexed":  "/api/v1/lines?kind=repository&names=acme/steady,acme/nothing&days=4&mode=indexed",
+		"linesofnoname": "/api/v1/lines?kind=language&names=,go&days=2",
 		"outofdate":     "/api/v1/repositories?current=false&fields=name_with_owner",
 		"namedlike":     "/api/v1/repositories?name=STEAD&fields=name_with_owner",
 		"definitions":   "/api/v1/definitions?name=stars,stars_per_day_7d",

@@ -60,7 +60,7 @@ type Overview struct {
 	Window       string       `json:"window" enum:"1h,24h,7d,30d"`
 	Repositories int64        `json:"repositories" doc:"All that are known, those that are out of date too."`
 	Current      int64        `json:"current" doc:"Those read in the three days before the newest reading of all."`
-	Total        *hot.Group   `json:"total" doc:"The company or the owner itself; null of all, and if all its repositories are out of date."`
+	Total        *hot.Group   `json:"total,omitempty" doc:"The company or the owner itself; missing of all, and if all its repositories are out of date."`
 	Groups       []hot.Group  `json:"groups" doc:"The companies; of a company its owners; of an owner none."`
 	Lines        Lines        `json:"lines" doc:"The largest groups; of an owner, and of a company of one owner, its largest repositories."`
 	Rising       Repositories `json:"rising" doc:"Those with the most stars a day."`

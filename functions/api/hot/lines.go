@@ -114,5 +114,5 @@ func (k Kind) members(names []string, limit int) (query string, args []any) {
 	if len(names) == 0 {
 		return query + key + ` IN (SELECT ` + key + ` AS of FROM pulse.github_processed_repos FINAL WHERE of != '' AND ` + current + ` GROUP BY of ORDER BY sum(stars) DESC, of LIMIT ?)`, []any{limit}
 	}
-	return query + key + ` IN ?`, []any{names}
+	return query + key + ` != '' AND ` + key + ` IN ?`, []any{names} // no name is that of what is not known
 }
