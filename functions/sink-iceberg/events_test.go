@@ -1,11 +1,8 @@
 package sinkiceberg
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -15,37 +12,8 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/feed"
+	"github.com/m7pulse/m7pulse/shared/feed/feedtest"
 )
-
-// realEvents are GitHub's own, in both forms.
-func realEvents(t testing.TB) (all []*event.GitHubEvent) {
-	t.Helper()
-	reader := feed.Reader{Bots: feed.NewBots(), Source: "rest"}
-	for _, name := range []string{"rest-events-2019-2023", "gharchive-2026-06-01-15-part"} {
-		f, err := os.Open("../../shared/feed/testdata/" + name + ".json.gz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := bufio.NewScanner(z)
-		in.Buffer(nil, feed.MaxRaw)
-		for in.Scan() {
-			e, err := reader.Read(in.Bytes(), time.Date(2026, 6, 1, 16, 0, 0, 0, time.UTC))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, e)
-		}
-		if err := in.Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
 
 // eventTable is what the table holds, by key. A key that it holds twice is an error.
 func (w *world) eventTable() map[feed.Key]event.GitHubEvent {
@@ -73,7 +41,7 @@ func (w *world) eventTable() map[feed.Key]event.GitHubEvent {
 // TestEventsInAnyOrderAnyNumberOfTimesAreStoredOnce: real ones of both forms, in blocks
 // of any size, each stored by a process of its own; blocks come again, too.
 func TestEventsInAnyOrderAnyNumberOfTimesAreStoredOnce(t *testing.T) {
-	all := realEvents(t)
+	all := feedtest.Events(t)
 	want := map[feed.Key]event.GitHubEvent{}
 	for _, e := range all {
 		want[e.Key()] = *e

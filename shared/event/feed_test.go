@@ -1,11 +1,8 @@
 package event_test
 
 import (
-	"bufio"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -14,44 +11,15 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/feed"
+	"github.com/m7pulse/m7pulse/shared/feed/feedtest"
 )
-
-// realEvents are some of GitHub's own, in both forms.
-func realEvents(t *testing.T) (all []*event.GitHubEvent) {
-	t.Helper()
-	reader := feed.Reader{Bots: feed.NewBots(), Source: "rest"}
-	for _, path := range []string{"../feed/testdata/rest-events-2019-2023.json.gz", "../feed/testdata/gharchive-2026-06-01-15-part.json.gz"} {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := bufio.NewScanner(z)
-		in.Buffer(nil, feed.MaxRaw)
-		for in.Scan() {
-			e, err := reader.Read(in.Bytes(), time.Date(2026, 6, 1, 16, 0, 0, 0, time.UTC))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, e)
-		}
-		if err := in.Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
 
 // TestRealEventsReadBackAsTheyWereWritten, each into the memory of the one before it,
 // and from JSON.
 func TestRealEventsReadBackAsTheyWereWritten(t *testing.T) {
 	c := newCodec(t)
 	var got event.GitHubEvent
-	for _, e := range realEvents(t) {
+	for _, e := range feedtest.Events(t) {
 		r, err := c.Record(t.Context(), e, false)
 		if err != nil {
 			t.Fatal(err)
