@@ -12,10 +12,11 @@ out=$(realpath -m "${1:-.build/stage}")
 module=github.com/m7pulse/m7pulse
 mapfile -t functions < <(dirname functions/*/func.yaml | xargs -n 1 basename)
 
-# copy FROM TO copies what a build needs of a folder: no tests, no go.mod.
+# copy FROM TO copies what a build needs of a folder: no tests and no packages for
+# tests (…test), whose modules the function does not pin, and no go.mod.
 copy() {
   mkdir -p "$2"
-  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude=redistest \
+  tar -C "$1" --exclude='*_test.go' --exclude=testdata --exclude=history --exclude='*test' \
     --exclude=go.mod --exclude=go.sum -cf - . | tar -C "$2" -xf -
 }
 
