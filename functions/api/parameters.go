@@ -88,7 +88,7 @@ type Sort string
 // Schema implements huma.SchemaProvider.
 func (Sort) Schema(huma.Registry) *huma.Schema {
 	s := enumOf(definitionsWhere(hot.Sortable), func(name string) []any { return []any{name, "-" + name} })
-	s.Description = "A field, with - before it from the greatest down. Repositories of which it is unknown come last, equal ones by repo_id."
+	s.Description = "A field, with - before it from the greatest down. Repositories without a known value come last, equal ones by repo_id."
 	s.Default = "-stars"
 	return s
 }
@@ -195,7 +195,7 @@ func zoneOf(name string) (*time.Location, error) {
 	return zone, nil
 }
 
-// A cursor says where a page ended, and of which question, in base64 of JSON. It is
+// A cursor says where a page ended, and which query it belongs to, in base64 of JSON. It is
 // checked like any parameter: nothing is trusted in it.
 type cursor[M any] struct {
 	Of   string `json:"of"`

@@ -68,7 +68,7 @@ func TestADayOfEventsIsReadWholeThroughFaults(t *testing.T) {
 		}
 	}
 	all, paid := in.asked()
-	t.Logf("%d events of %d repositories, of which windows held %d: %d lost, %d gaps, %d records, %d requests of which %d were paid: %.0f per 1,000 events",
+	t.Logf("%d events of %d repositories, %d within a window: %d lost, %d gaps, %d records, %d requests, %d paid: %.0f per 1,000 events",
 		shown, repos, len(held), lost, len(gaps), s.records, all, paid, float64(paid)*1000/float64(shown))
 	if lost > 0 || len(gaps) > 0 {
 		t.Errorf("%d events are lost, %d feeds have a gap", lost, len(gaps))

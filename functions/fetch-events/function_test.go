@@ -71,7 +71,7 @@ func TestAnUnchangedFeedCostsNothingAndIsInTheLedgerOnceADay(t *testing.T) {
 	}
 	all, paid := in.asked()
 	if paid != before || all < 8 {
-		t.Errorf("%d requests of which %d were paid, want no more than %d", all, paid, before)
+		t.Errorf("%d requests, %d paid: want no more than %d paid", all, paid, before)
 	}
 	s := in.stored()
 	days := map[string]int{}
@@ -232,7 +232,7 @@ func TestAtTheLimitTheRestWaitsAndNothingIsLost(t *testing.T) {
 	world, repos := quiet(20)
 	in := install(t, world)
 	in.clock = time.Now().UTC()       // the limit's
-	in.github.SetRequests(token, 110) // of which 100 are left to the user, and one asks who it is
+	in.github.SetRequests(token, 110) // 100 are left to the user, and one asks who it is
 	for _, r := range repos {
 		in.stars(r, 3)
 	}

@@ -109,9 +109,11 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 	return serve.NewSink(stage, cfg.Sink, bounds, func(codec *event.Codec, letters *kafka.DeadLetters) map[string]kafka.Store {
 		return map[string]kafka.Store{
 			event.TopicProcessedRepos: &repos{store: hot, writer: w, decoder: kafka.NewDecoder(decode(codec)), letters: letters, wait: wait},
-			event.TopicSweeps:         &sweeps{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters},
-			event.TopicEvents:         &events{store: hot, writer: w, decoder: kafka.NewDecoder(codec.GitHubEventInto), letters: letters},
-			event.TopicFeedReads:      &feedReads{store: hot, writer: w, decoder: kafka.NewDecoder(codec.FeedReadInto), letters: letters},
+			event.TopicSweeps: &ledger[event.OwnerSwept]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SweptInto), letters: letters,
+				topic: event.TopicSweeps, table: "pulse.sweeps", columns: sweepColumns},
+			event.TopicEvents: &events{store: hot, writer: w, decoder: kafka.NewDecoder(codec.GitHubEventInto), letters: letters},
+			event.TopicFeedReads: &ledger[event.FeedRead]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.FeedReadInto), letters: letters,
+				topic: event.TopicFeedReads, table: "pulse.github_feed_reads", columns: feedReadColumns},
 		}
 	}, w.release, rdb.Close, hot.conn.Close)
 }

@@ -240,38 +240,41 @@ func replace[K comparable](best map[K]*row, key K, w *row) (lost *row) {
 	return b
 }
 
-// sweeps stores the ledger. Its table replaces a line that comes again.
-type sweeps struct {
+// ledger stores the lines of a ledger. Its table replaces a line that comes again.
+type ledger[R any] struct {
 	*store
 	writer  *writer
-	decoder *kafka.Decoder[event.OwnerSwept]
+	decoder *kafka.Decoder[R]
 	letters *kafka.DeadLetters
+	topic   string
+	table   string
+	columns func() []column[R]
 
 	marked []kafka.Mark
 }
 
 // Resume implements kafka.Store.
-func (s *sweeps) Resume(ctx context.Context, topic string, partitions []int32) (marks []kafka.Mark, err error) {
-	marks, err = s.resume(ctx, s.writer, topic, partitions)
-	s.marked = marks
+func (l *ledger[R]) Resume(ctx context.Context, topic string, partitions []int32) (marks []kafka.Mark, err error) {
+	marks, err = l.resume(ctx, l.writer, topic, partitions)
+	l.marked = marks
 	return marks, err
 }
 
 // Prepare implements kafka.Store.
-func (s *sweeps) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
-	rows, invalid, err := s.decoder.Decode(ctx, b.Records)
+func (l *ledger[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) (kafka.Put, error) {
+	rows, invalid, err := l.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
-		if err := s.letters.Write(ctx, invalid); err != nil {
+		if err := l.letters.Write(ctx, invalid); err != nil {
 			return nil, err
 		}
-		return b.Next, s.writer.write(ctx, func(ctx context.Context) (err error) {
-			if err := insert(ctx, s.store, "pulse.sweeps", sweepColumns(), rows); err != nil {
+		return b.Next, l.writer.write(ctx, func(ctx context.Context) (err error) {
+			if err := insert(ctx, l.store, l.table, l.columns(), rows); err != nil {
 				return err
 			}
-			s.marked, err = s.commit(ctx, event.TopicSweeps, topicID, b, s.marked)
+			l.marked, err = l.commit(ctx, l.topic, topicID, b, l.marked)
 			return err
 		})
 	}, nil

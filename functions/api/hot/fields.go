@@ -163,7 +163,7 @@ func maybe[V any]() (to any, value func() any) {
 // Table is the record as one row.
 func (r Record) Table() table.Table { return Records{r.Fields, []Record{r}}.Table() }
 
-// Records are repositories of which the same fields are known.
+// Records are repositories with the same fields.
 type Records struct {
 	Fields []field.Definition
 	List   []Record

@@ -22,14 +22,14 @@ type State struct {
 func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
 	where, args := f.where()
 	states, err := list(ctx, conn, "read how fresh and complete the repositories are", func(r driver.Rows, s *State) error {
-		var owners, told, complete uint64
-		if err := r.Scan(&s.AsOf, &owners, &told, &complete); err != nil {
+		var owners, swept, complete uint64
+		if err := r.Scan(&s.AsOf, &owners, &swept, &complete); err != nil {
 			return err
 		}
 		switch {
-		case complete < told:
+		case complete < swept:
 			s.Complete = new(false)
-		case owners > 0 && told == owners:
+		case owners > 0 && swept == owners:
 			s.Complete = new(true)
 		}
 		if owners == 0 {

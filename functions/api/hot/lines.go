@@ -28,9 +28,6 @@ type Line struct {
 // name and field, in their order. Without names it is those with the most stars that are
 // up to date, limit at most. Names that are not known have no line.
 func Lines(ctx context.Context, conn Reader, kind Kind, names []string, fields []field.Definition, s Span, limit int) ([]Line, error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return []Line{}, err
-	}
 	members, args := kind.members(lowered(names), limit)
 	found, err := list(ctx, conn, "find what the lines are of", func(r driver.Rows, l *named) error { return r.Scan(&l.name, &l.id, &l.key) },
 		`SELECT any(name), any(id), key FROM (`+members+`) GROUP BY key ORDER BY sum(stars) DESC, key`, args...)

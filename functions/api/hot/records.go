@@ -42,7 +42,7 @@ func (f Filter) where() (condition string, args []any) {
 	return strings.Join(all, " AND "), args
 }
 
-// Order sorts repositories by a field; those of which it is unknown come last,
+// Order sorts repositories by a field; those without a known value come last,
 // those with equal values by repo_id.
 type Order struct {
 	By   field.Definition
@@ -128,12 +128,9 @@ func Page(ctx context.Context, conn Reader, f Filter, o Order, after *Mark, fiel
 
 // Known counts the repositories of a filter, and those of them that are up to date.
 func Known(ctx context.Context, conn Reader, f Filter) (all, upToDate int64, err error) {
-	if empty, err := Empty(ctx, conn); err != nil || empty {
-		return 0, 0, err
-	}
 	where, args := f.where()
 	counts, err := one[[]int64](ctx, conn, "count the repositories", "SELECT [toInt64(count()), toInt64(countIf("+current+"))] FROM pulse.github_processed_repos FINAL WHERE "+where, args...)
-	if err != nil {
+	if err != nil || len(counts) == 0 { // there is no schema yet
 		return 0, 0, err
 	}
 	return counts[0], counts[1], nil

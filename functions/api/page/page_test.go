@@ -152,7 +152,7 @@ func TestFilesAreSentAsTheBrowserNeedsThem(t *testing.T) {
 	}
 }
 
-// The policy forbids these; a reader is told which file has them.
+// The policy forbids these; the test names the file that has them.
 func TestNoFileMakesMarkupOfText(t *testing.T) {
 	dangerous := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\('style'|javascript:|\bstyle=|<style|\bon[a-z]+="`)
 	elsewhere := regexp.MustCompile(`(src|href)="(https?:)?//|url\(['"]?(https?:)?//|import [^;]*from '(https?:)?//|fetch\('http`)

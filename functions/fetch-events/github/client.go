@@ -73,7 +73,7 @@ const (
 )
 
 // limits are what GitHub allows a user of its REST API: 5,000 requests an hour, as it
-// says in each answer, 900 a minute, and 100 at once, of which GraphQL has its share.
+// says in each answer, 900 a minute, and 100 at once, shared with GraphQL.
 func limits() quota.Limits {
 	return quota.Limits{Reserve: 100, Queries: 800, InFlight: 20, Timeout: answerTimeout + time.Second}
 }

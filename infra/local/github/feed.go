@@ -119,34 +119,19 @@ func (w *World) happens(r *Repo, at time.Time) {
 		who = person{49699333, "dependabot[bot]"}
 	}
 	draw := rng.Float64()
-	next := func(share float64) bool {
-		draw -= share
-		return draw < 0
+	for _, h := range []struct {
+		what  string
+		share float64
+	}{
+		{"push", .40}, {"star", .15}, {"unstar", .03}, {"fork", .04}, {"open issue", .10}, {"close issue", .07},
+		{"open pull request", .09}, {"merge", .06}, {"close pull request", .02}, {"release", .01},
+	} {
+		if draw -= h.share; draw < 0 {
+			w.Occur(r, h.what, who.login, at)
+			return
+		}
 	}
-	switch {
-	case next(.40):
-		w.Occur(r, "push", who.login, at)
-	case next(.15):
-		w.Occur(r, "star", who.login, at)
-	case next(.03):
-		w.Occur(r, "unstar", who.login, at)
-	case next(.04):
-		w.Occur(r, "fork", who.login, at)
-	case next(.10):
-		w.Occur(r, "open issue", who.login, at)
-	case next(.07):
-		w.Occur(r, "close issue", who.login, at)
-	case next(.09):
-		w.Occur(r, "open pull request", who.login, at)
-	case next(.06):
-		w.Occur(r, "merge", who.login, at)
-	case next(.02):
-		w.Occur(r, "close pull request", who.login, at)
-	case next(.01):
-		w.Occur(r, "release", who.login, at)
-	default:
-		w.Occur(r, "comment", who.login, at)
-	}
+	w.Occur(r, "comment", who.login, at)
 }
 
 // Occur makes something happen in a repository: "star", "unstar", "fork", "push",

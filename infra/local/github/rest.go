@@ -15,7 +15,7 @@ import (
 // RequestsPerHour is what GitHub's REST API allows a user, besides GraphQL's points.
 const (
 	RequestsPerHour   = 5000
-	requestsPerMinute = 900 // points of a secondary limit, of which a GET takes one
+	requestsPerMinute = 900 // points of a secondary limit; a GET takes one
 )
 
 // PollInterval is how many seconds GitHub asks clients to wait between two readings
