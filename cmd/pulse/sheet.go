@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,7 @@ type sheet struct {
 	plain   [][]string
 	shown   []table.Row
 	fields  []string // that --explain defines, by their names in ClickHouse
+	defined []any    // whose fields --explain defines too, by what the API says of them
 }
 
 // print writes the sheet as asked; value is what JSON is made of.
@@ -94,7 +96,17 @@ func (s sheet) explain() error {
 			return fmt.Errorf("%s has no definition", field)
 		}
 	}
+	for _, v := range s.defined {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && f.Tag.Get("doc") != "" {
+				t.AppendRow(table.Row{name, f.Tag.Get("unit"), f.Tag.Get("doc")})
+			}
+		}
+	}
 	t.Render()
+	if len(s.fields) == 0 {
+		return nil
+	}
 	fmt.Println("Days are UTC. A day of a sparkline is its last reading; a day without one is a gap. Net means that what was taken back is taken off.")
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,10 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/m7pulse/m7pulse/e2e/storetest"
 	"github.com/m7pulse/m7pulse/functions/api"
-	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
-	"github.com/m7pulse/m7pulse/infra/local/clickhouse"
-	"github.com/m7pulse/m7pulse/infra/local/library"
 )
 
 // store is the address of the embedded ClickHouse of this process, and reader that of its
@@ -26,68 +22,15 @@ import (
 var store, reader string //nolint:gochecknoglobals // one engine for each process
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	engine, err := library.Fetch(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	dir, err := os.MkdirTemp("", "api")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
-	go func() {
-		ended <- clickhouse.Serve(ctx, clickhouse.Config{
-			Library: engine, DataDir: dir, Addr: "127.0.0.1:0", Reader: clickhouse.Reader{User: "reader", Password: "look"},
-			Log: slog.New(slog.DiscardHandler), Ready: func(at net.Addr, _ string) { ready <- at },
-		})
-	}()
-	select {
-	case at := <-ready:
-		store, reader = "http://"+at.String(), "http://reader:look@"+at.String()
-	case err := <-ended:
-		return 0, err
-	}
-	if err := sinkclickhouse.Prepare(ctx, store); err != nil {
-		return 0, err
-	}
-	for _, statement := range world() {
-		if _, err := ask(ctx, statement); err != nil {
-			return 0, err
+	os.Exit(storetest.Run(m, func(ctx context.Context, s storetest.Store) error {
+		store, reader = s.Address, s.Reader
+		for _, statement := range world() {
+			if _, err := s.Ask(ctx, statement); err != nil {
+				return err
+			}
 		}
-	}
-	code := m.Run()
-	stop()
-	return code, <-ended
-}
-
-// ask sends a statement to ClickHouse as the full user.
-func ask(ctx context.Context, statement string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, store, strings.NewReader(statement))
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %v\n%s", statement, err, text)
-	}
-	return strings.TrimSpace(string(text)), nil
+		return nil
+	}))
 }
 
 // hostile is a text that is a formula, markup and SQL.

@@ -40,6 +40,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	f.groups(api)
 	f.rankings(api)
 	f.overviews(api)
+	f.events(api)
 	f.health(api)
 	reference, err := referencePage(api.OpenAPI())
 	if err != nil {

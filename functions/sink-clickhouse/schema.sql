@@ -1023,3 +1023,70 @@ CREATE TABLE IF NOT EXISTS pulse.github_feed_reads (
 ENGINE = ReplacingMergeTree(read_at)
 ORDER BY (repo_id, ifNull(since, toDateTime64('1970-01-01 00:00:00', 3)), toDate(read_at))
 ;
+
+-- version 13
+
+-- How many of GitHub's events were lost before they were stored: the events between
+-- the last readings of two UTC days against the change of the counters between the
+-- same readings. Feeds leave events out, and GitHub does not say which. kind is the
+-- counter. Of forks, merged_prs, closed_prs, closed_issues and releases each change has
+-- its event, so coverage is events over change; of closed_prs and closed_issues
+-- reopenings are subtracted. all is the sum of these five. stars come and go, and no
+-- event says that one went, so change is a lower bound of the events there were:
+-- coverage is at most what it says, and unknown where there are as many events or
+-- more. is_known: both days were read, the feed reaches back to since, and was read 6
+-- hours after until, by when GitHub shows an event. coverage is unknown otherwise, and
+-- where a counter did not rise. verdict is complete from 0.95. has_gap: the ledger has
+-- a gap in the span.
+CREATE OR REPLACE VIEW pulse.event_coverage AS
+WITH
+  spans AS (
+    SELECT d.repo_id AS repo_id, d.day AS day, b.observed_at AS since, d.observed_at AS until,
+      d.stars - b.stars AS stars, d.forks - b.forks AS forks, d.merged_prs - b.merged_prs AS merged_prs,
+      d.closed_prs - b.closed_prs AS closed_prs, d.closed_issues - b.closed_issues AS closed_issues, d.releases - b.releases AS releases
+    FROM (SELECT * FROM pulse.github_daily FINAL) AS d
+    JOIN (SELECT *, day + 1 AS next_day FROM pulse.github_daily FINAL) AS b ON b.repo_id = d.repo_id AND b.next_day = d.day
+  ),
+  counted AS (
+    SELECT e.repo_id AS repo_id, s.day AS day,
+      toInt64(countIf(event_type = 'WatchEvent')) AS stars,
+      toInt64(countIf(event_type = 'ForkEvent')) AS forks,
+      toInt64(countIf(event_type = 'PullRequestEvent' AND action = 'merged')) AS merged_prs,
+      toInt64(countIf(event_type = 'PullRequestEvent' AND action = 'closed')) - toInt64(countIf(event_type = 'PullRequestEvent' AND action = 'reopened')) AS closed_prs,
+      toInt64(countIf(event_type = 'IssuesEvent' AND action = 'closed')) - toInt64(countIf(event_type = 'IssuesEvent' AND action = 'reopened')) AS closed_issues,
+      toInt64(countIf(event_type = 'ReleaseEvent' AND action = 'published')) AS releases
+    FROM (
+      SELECT repo_id, created_at, event_type, action FROM pulse.github_events
+      WHERE event_type IN ('WatchEvent', 'ForkEvent', 'PullRequestEvent', 'IssuesEvent', 'ReleaseEvent')
+    ) AS e
+    ASOF JOIN spans AS s ON s.repo_id = e.repo_id AND s.until >= e.created_at
+    WHERE e.created_at > s.since
+    GROUP BY repo_id, day
+  ),
+  feeds AS (
+    SELECT repo_id, min(since) AS since, max(until) AS until, groupArrayArray(lost) AS gaps
+    FROM (
+      SELECT repo_id, min(created_at) AS since, max(created_at) AS until, [] AS lost FROM pulse.github_events GROUP BY repo_id
+      UNION ALL
+      SELECT repo_id, min(read_at), max(read_at), groupArrayIf((assumeNotNull(gap_from), assumeNotNull(gap_to)), isNotNull(gap_from) AND isNotNull(gap_to))
+      FROM (SELECT * FROM pulse.github_feed_reads FINAL) WHERE status != 'failed' GROUP BY repo_id
+    )
+    GROUP BY repo_id
+  ),
+  [('forks', c.forks, s.forks), ('merged_prs', c.merged_prs, s.merged_prs), ('closed_prs', c.closed_prs, s.closed_prs),
+    ('closed_issues', c.closed_issues, s.closed_issues), ('releases', c.releases, s.releases)] AS exact,
+  arrayFilter(k -> ifNull(k.3 >= 0, false), exact) AS risen
+SELECT
+  s.repo_id AS repo_id, r.name_with_owner AS name_with_owner, toString(r.owner) AS owner, CAST(r.company, 'Nullable(String)') AS company,
+  s.day AS day, s.since AS since, s.until AS until, compared.1 AS kind, compared.2 AS events, compared.3 AS change,
+  toBool(f.since <= s.since AND f.until >= s.until + INTERVAL 6 HOUR AND ifNull(change >= 0, false)) AS is_known,
+  toBool(arrayExists(g -> g.1 < s.until AND g.2 > s.since, f.gaps)) AS has_gap,
+  if(NOT is_known OR change = 0 OR kind = 'stars' AND events >= change, NULL, events / change) AS coverage,
+  CAST(multiIf(isNull(coverage), NULL, coverage >= 0.95, 'complete', 'incomplete'), 'Nullable(String)') AS verdict
+FROM spans AS s
+JOIN feeds AS f ON f.repo_id = s.repo_id
+JOIN (SELECT repo_id, name_with_owner, owner, company FROM pulse.github_processed_repos FINAL) AS r ON r.repo_id = s.repo_id
+LEFT JOIN counted AS c ON c.repo_id = s.repo_id AND c.day = s.day
+ARRAY JOIN arrayConcat(
+  [('all', arraySum(k -> k.2, risen), if(empty(risen), NULL, arraySum(k -> assumeNotNull(k.3), risen))), ('stars', c.stars, toNullable(s.stars))], exact) AS compared
+;

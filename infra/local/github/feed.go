@@ -50,6 +50,9 @@ type Happening struct {
 	raw    json.RawMessage // as GitHub gives it
 }
 
+// JSON is the event as GitHub gives it.
+func (h *Happening) JSON() json.RawMessage { return h.raw }
+
 type person struct {
 	id    int64
 	login string
