@@ -8,8 +8,8 @@
 // Limits: one statement of up to 1 MiB per request, 512 MiB of data per INSERT, 16 requests at once (more wait), 64 sessions. Times are UTC. There are two
 // users, the full one and a reader, who is held by readonly=1, by limits and by a list of what may be called; no other rights, no roles. Refused, with a
 // typed error: a second statement, INTO OUTFILE, FROM INFILE, input(), external tables. Formats other than Native, TSV, CSV, JSONEachRow and RowBinary are
-// built in memory before they are sent. An INSERT is atomic per table and partition only, and is on disk as far as the kernel is: kill -9 loses nothing,
-// a power cut may. Meant for one machine: TLS, remote users and replicas are the business of a real server (see Server).
+// built in memory before they are sent. An INSERT is atomic per table and partition only, and is on disk as far as the kernel is: kill -9 and a full disk
+// lose nothing, a power cut may. On a full disk the process starts itself again (lost.go). Meant for one machine: TLS, remote users and replicas are the business of a real server (see Server).
 package clickhouse
 
 import (
@@ -106,6 +106,9 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("clickhouse: lock the data directory: %w", err)
 	}
 	defer unlock()
+	if err := awaitRoom(ctx, cfg); err != nil {
+		return fmt.Errorf("clickhouse: %w", err)
+	}
 	server, err := open(cfg)
 	if err != nil {
 		return fmt.Errorf("clickhouse: %w", err)
@@ -120,6 +123,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	front := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return requests }}
 	failed := make(chan error, 1)
 	go func() { failed <- front.Serve(listener) }()
+	server.running.Go(func() { server.watch(requests) })
 	if cfg.Ready != nil {
 		cfg.Ready(listener.Addr(), server.version)
 	}
@@ -134,9 +138,9 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	defer cancel()
 	if err := front.Shutdown(grace); err != nil {
 		cfg.Log.Warn("clickhouse: killing queries that still run at shutdown")
-		kill()
 		front.Close()
 	}
+	kill()
 	server.running.Wait()
 	return nil
 }
@@ -145,7 +149,8 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 type server struct {
 	cfg      Config
 	lib      *chdb.Library
-	keep     *chdb.Conn // the engine stays up while a connection is open
+	writes   writes // its connection keeps the engine up
+	again    sync.Once
 	version  string
 	outside  map[string]bool // functions that reach outside the database: not for readers
 	slots    chan struct{}   // one per request that may run now
@@ -163,7 +168,7 @@ func open(cfg Config) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cfg: cfg, lib: lib, keep: keep, slots: make(chan struct{}, maxRequests)}
+	s := &server{cfg: cfg, lib: lib, writes: writes{conn: keep}, slots: make(chan struct{}, maxRequests)}
 	about, _, err := keep.Query("SELECT version(), timezone()", "TSV", nil)
 	if err != nil {
 		keep.Close()
@@ -184,5 +189,5 @@ func open(cfg Config) (*server, error) {
 
 func (s *server) close() {
 	s.sessions.closeAll()
-	s.keep.Close()
+	s.writes.conn.Close()
 }

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"net/http"
 	"runtime"
@@ -100,6 +101,9 @@ func (s *server) query(r *http.Request, reader bool, a *answer) error {
 		}
 	}
 	data, stats, err := conn.Query(req.sql, req.format, req.params)
+	if !req.reads() {
+		err = errors.Join(err, s.settled())
+	}
 	if err != nil {
 		return err
 	}
@@ -111,9 +115,12 @@ func (s *server) query(r *http.Request, reader bool, a *answer) error {
 	return a.end(stats)
 }
 
+// reads says of a statement that it is a query and changes nothing.
+func (req *request) reads() bool { return slices.Contains([]string{"SELECT", "WITH", "("}, req.verb) }
+
 // canStream says which answers may be sent chunk by chunk: those of a query, in a format in which chunks in a row make a whole.
 func canStream(req *request, format string) bool {
-	return !req.whole && !req.totals && slices.Contains([]string{"SELECT", "WITH", "("}, req.verb) &&
+	return !req.whole && !req.totals && req.reads() &&
 		slices.Contains([]string{"Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "RowBinary"}, format)
 }
 

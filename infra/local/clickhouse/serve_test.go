@@ -23,20 +23,23 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/infra/local/library"
+	"github.com/m7pulse/m7pulse/shared/freeport"
 )
 
 // The engine serves one path per process, and some tests kill it: so it runs in a process of its own, which is this binary again.
-const dirVariable, libraryVariable = "CLICKHOUSE_TEST_DIR", "CLICKHOUSE_TEST_LIBRARY"
+// It may start itself again, at the same address.
+const dirVariable, libraryVariable, addressVariable = "CLICKHOUSE_TEST_DIR", "CLICKHOUSE_TEST_LIBRARY", "CLICKHOUSE_TEST_ADDRESS"
 
 func TestMain(m *testing.M) {
 	dir := os.Getenv(dirVariable)
 	if dir == "" {
 		os.Exit(m.Run())
 	}
+	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is an error of write
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := Serve(ctx, Config{
-		Library: os.Getenv(libraryVariable), DataDir: dir, Addr: "127.0.0.1:0",
+		Library: os.Getenv(libraryVariable), DataDir: dir, Addr: os.Getenv(addressVariable),
 		Reader: Reader{User: "reader", Password: "look", MaxExecutionTime: 7 * time.Second},
 		Log:    slog.New(slog.DiscardHandler),
 		Ready:  func(addr net.Addr, _ string) { fmt.Println("ready", addr) },
@@ -59,8 +62,12 @@ func start(t *testing.T, dir string) engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	address, err := freeport.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), dirVariable+"="+dir, libraryVariable+"="+so, "TZ=Asia/Kolkata")
+	cmd.Env = append(os.Environ(), dirVariable+"="+dir, libraryVariable+"="+so, addressVariable+"="+address, "TZ=Asia/Kolkata")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
