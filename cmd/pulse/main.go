@@ -36,6 +36,8 @@ type commands struct {
 	Repo      repoCommand      `cmd:"" help:"Show the counters of one repository, day by day."`
 	Compare   compareCommand   `cmd:"" help:"Show repositories side by side, raw and as an index."`
 	Trends    trendsCommand    `cmd:"" help:"Rank companies, owners or languages by stars a day."`
+	People    peopleCommand    `cmd:"" help:"Show who works in repositories, and on how few people the merged work hangs."`
+	Flow      flowCommand      `cmd:"" help:"Show how long issues and pull requests wait, and how much is done."`
 	Coverage  coverageCommand  `cmd:"" help:"Show how many events GitHub's feeds have lost, by the counters."`
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`

@@ -59,6 +59,12 @@ func (f format) print(s sheet, value any) error {
 		fmt.Println("nothing has been observed yet")
 		return nil
 	}
+	s.show()
+	return nil
+}
+
+// show prints the table for people.
+func (s sheet) show() {
 	fmt.Println(visible(s.title))
 	header := make([]any, len(s.columns))
 	for i, c := range s.columns {
@@ -72,7 +78,6 @@ func (f format) print(s sheet, value any) error {
 	t.SetColumnConfigs(configs)
 	t.AppendRows(s.shown)
 	t.Render()
-	return nil
 }
 
 // explain prints the definitions of the fields.

@@ -64,7 +64,7 @@ func emulated(t *testing.T, owner string, lost float64, start time.Time) *lossy 
 	t.Helper()
 	w := github.Generate(github.Plan{
 		Seed: uint64(len(owner)), Owners: []github.OwnerPlan{{Login: owner, Repos: 60}}, Start: start.Add(-time.Hour),
-		Feeds: github.Feeds{Seed: 5, Rate: 800, Lost: lost, Latency: time.Hour},
+		Feeds: github.Feeds{Seed: 5, Rate: 400, Lost: lost, Latency: time.Hour},
 	})
 	l := &lossy{repos: w.Owners[0].Repos, owner: owner, clock: start}
 	var err error
@@ -155,6 +155,7 @@ func TestCoverageIsUnknownWhereNothingCanBeSaid(t *testing.T) {
 	w.happens(id, at(5).Add(-time.Hour), "WatchEvent", "started", "ada")
 	// Day 6 has not been read to its end.
 	fork(6)
+	w.store()
 	insert(t, "github_feed_reads",
 		row{"repo_id": id, "status": "complete", "read_at": day(0)},
 		row{"repo_id": id, "status": "gap", "since": day(0), "read_at": day(2), "gap_from": day(1), "gap_to": day(1).Add(time.Minute)},
@@ -230,6 +231,7 @@ func TestTheAPISaysHowManyEventsAreLost(t *testing.T) {
 		}
 		w.happens(id, day(22).Add(6*time.Hour), "PushEvent", "", "ada")
 	}
+	w.store()
 	server := served(t)
 	for query, want := range map[string]string{
 		"repository=METERED/one":                      `3 of 4, 0.75 incomplete`,

@@ -24,9 +24,11 @@ import (
 var store storetest.Store //nolint:gochecknoglobals // one engine for each process
 
 func TestMain(m *testing.M) {
-	os.Exit(storetest.Run(m, func(_ context.Context, s storetest.Store) error {
+	os.Exit(storetest.Run(m, func(ctx context.Context, s storetest.Store) error {
 		store = s
-		return nil
+		_, err := s.Ask(ctx, `INSERT INTO pulse.github_events (event_type, event_id, created_at, repo_id, name_with_owner, owner, observed_at, source)
+			VALUES ('PublicEvent', 1, '`+asOf().Format(time.DateTime)+`', 1, 'end/end', 'end', '2026-12-01', 'rest')`)
+		return err
 	}))
 }
 
@@ -77,7 +79,8 @@ func want(t *testing.T, query string, lines ...string) {
 type world struct {
 	t     *testing.T
 	owner string
-	next  int64 // id of the last event
+
+	events []feed.Event
 }
 
 // repository is known by its id, with readings of its counters at the end of days.
@@ -95,12 +98,10 @@ func (w *world) repository(id int64, name string, readings ...row) {
 	}
 }
 
-// happens makes an event of a repository. More fields may be given than type, action,
-// actor and time.
+// happens makes an event of a repository, which store stores. More fields may be given
+// than type, action, actor and time.
 func (w *world) happens(repo int64, at time.Time, typ, action, actor string, more ...func(*feed.Event)) {
-	w.t.Helper()
-	w.next++
-	e := feed.Event{Type: typ, ID: w.next, CreatedAt: at, RepoID: repo, NameWithOwner: w.owner + "/x", Owner: w.owner, ObservedAt: at, Source: "rest",
+	e := feed.Event{Type: typ, ID: int64(len(w.events)) + 1, CreatedAt: at, RepoID: repo, NameWithOwner: w.owner + "/x", Owner: w.owner, ObservedAt: at, Source: "rest",
 		ActorLogin: &actor, ActorID: new(identity(actor)), ActorIsBot: feed.NewBots().Is(actor, "")}
 	if action != "" {
 		e.Action = &action
@@ -108,7 +109,25 @@ func (w *world) happens(repo int64, at time.Time, typ, action, actor string, mor
 	for _, m := range more {
 		m(&e)
 	}
-	insert(w.t, "github_events", e)
+	w.events = append(w.events, e)
+}
+
+// store stores what has happened.
+func (w *world) store() { insert(w.t, "github_events", w.events...) }
+
+// issue and pull are what an event is about, since October 2025.
+func issue(number int64) func(*feed.Event) { return about(feed.KindIssue, number) }
+func pull(number int64) func(*feed.Event)  { return about(feed.KindPullRequest, number) }
+
+func about(kind string, number int64) func(*feed.Event) {
+	return func(e *feed.Event) { e.SubjectKind, e.Number = &kind, &number }
+}
+
+// begun is what a payload may say of a subject besides.
+func begun(author string, at time.Time) func(*feed.Event) {
+	return func(e *feed.Event) {
+		e.AuthorID, e.AuthorLogin, e.AuthorIsBot, e.SubjectCreatedAt = new(identity(author)), &author, new(feed.NewBots().Is(author, "")), &at
+	}
 }
 
 // identity is the id of an account.
@@ -118,6 +137,9 @@ func identity(login string) (id int64) {
 	}
 	return id
 }
+
+// asOf is the newest event of all, at which windows end.
+func asOf() time.Time { return day(300) }
 
 // day is the start of a day of 2026, counted from 1 January.
 func day(n int) time.Time { return time.Date(2026, 1, 1+n, 0, 0, 0, 0, time.UTC) }

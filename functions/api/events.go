@@ -38,6 +38,21 @@ type coverageInput struct {
 	By string `query:"by" enum:"kind,day" default:"kind" doc:"day: a row for each kind and day."`
 }
 
+type peopleInput struct {
+	Scoped
+	Window string `query:"window" enum:"7d,30d,90d" default:"30d" doc:"Of concentration and top."`
+}
+
+type flowInput struct {
+	Scoped
+	Window string `query:"window" enum:"7d,30d,90d" default:"30d"`
+}
+
+// windowDays are the days of a window of events, which the schema has checked.
+func windowDays(window string) int {
+	return map[string]int{"7d": 7, "30d": 30, "90d": 90}[window]
+}
+
 // events are the resources made of the events of feeds.
 func (f *function) events(api huma.API) {
 	missing := []int{http.StatusNotFound}
@@ -63,6 +78,28 @@ func (f *function) events(api huma.API) {
 			read = hot.CoverageByDay
 		}
 		found, err := read(ctx, f.conn, scope, span)
+		return answer(state, []string{}, found), err
+	})
+	get(f, api, huma.Operation{
+		OperationID: "get-people", Path: v1 + "/people", Tags: []string{"Events"}, Errors: missing,
+		Summary: "Who works in repositories: active, new, continuing and returning contributors, and on how few people the merged work hangs",
+	}, func(ctx context.Context, in *peopleInput) (*Answer[hot.People], error) {
+		scope, state, err := f.scope(ctx, &in.Scoped)
+		if err != nil {
+			return nil, err
+		}
+		found, err := hot.PeopleOf(ctx, f.conn, scope, windowDays(in.Window))
+		return answer(state, []string{}, found), err
+	})
+	get(f, api, huma.Operation{
+		OperationID: "get-flow", Path: v1 + "/flow", Tags: []string{"Events"}, Errors: missing,
+		Summary: "How work goes through repositories: waiting times, throughput, gross stars and forks, hours of the week",
+	}, func(ctx context.Context, in *flowInput) (*Answer[hot.Flow], error) {
+		scope, state, err := f.scope(ctx, &in.Scoped)
+		if err != nil {
+			return nil, err
+		}
+		found, err := hot.FlowOf(ctx, f.conn, scope, windowDays(in.Window))
 		return answer(state, []string{}, found), err
 	})
 }

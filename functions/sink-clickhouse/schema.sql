@@ -1090,3 +1090,54 @@ LEFT JOIN counted AS c ON c.repo_id = s.repo_id AND c.day = s.day
 ARRAY JOIN arrayConcat(
   [('all', arraySum(k -> k.2, risen), if(empty(risen), NULL, arraySum(k -> assumeNotNull(k.3), risen))), ('stars', c.stars, toNullable(s.stars))], exact) AS compared
 ;
+
+-- version 14
+
+-- What an account did to the work in a repository, a row each: pushes, branches and
+-- tags, issues and pull requests, comments and reviews, discussions, releases, the
+-- wiki. Stars and forks are left out: they change nothing in it.
+CREATE OR REPLACE VIEW pulse.contributions AS
+SELECT repo_id, name_with_owner, toString(owner) AS owner, created_at, toString(event_type) AS event_type, assumeNotNull(actor_id) AS actor, actor_login, actor_is_bot
+FROM pulse.github_events
+WHERE isNotNull(actor_id) AND event_type IN ('PushEvent', 'CreateEvent', 'DeleteEvent', 'IssuesEvent', 'IssueCommentEvent', 'PullRequestEvent',
+  'PullRequestReviewEvent', 'PullRequestReviewCommentEvent', 'CommitCommentEvent', 'DiscussionEvent', 'DiscussionCommentEvent', 'ReleaseEvent', 'GollumEvent')
+;
+
+-- Each issue and pull request that an event is about. Its author and opened_at are what
+-- a payload says of it, or the event that opened it: unknown where it was opened before
+-- the feed was read, or where that event was lost. first_response_at is when first a
+-- person other than the author commented, reviewed, merged or closed it; first_review_at
+-- is that of reviews alone. Both are unknown without an author. closed_at is unknown of
+-- one that is open by its last events; merging closes. reopened is how often.
+CREATE OR REPLACE VIEW pulse.items AS
+SELECT
+  repo_id, assumeNotNull(number) AS number, if(is_pull, 'pull_request', 'issue') AS kind, author_id, author_login, author_is_bot, opened_at, first_event_at, last_event_at,
+  arrayReduce('minOrNull', arrayMap(r -> if(ifNull(r.1 != author_id, false), r.2, NULL), others)) AS first_response_at,
+  arrayReduce('minOrNull', arrayMap(r -> if(ifNull(r.1 != author_id, false), r.3, NULL), others)) AS first_review_at,
+  merged_at, if(isNull(reopened_at) OR reopened_at < ended_at, ended_at, NULL) AS closed_at, reopened
+FROM (
+  SELECT
+    repo_id, number, max(pull) AS is_pull, coalesce(any(author_id), any(opener_id)) AS author_id, coalesce(any(author_login), any(opener_login)) AS author_login,
+    coalesce(any(author_is_bot), any(opener_is_bot)) AS author_is_bot, coalesce(min(begun_at), min(open_at)) AS opened_at, min(first_at) AS first_event_at, max(last_at) AS last_event_at,
+    groupArrayIf((actor_id, response_at, review_at), isNotNull(response_at)) AS others, coalesce(min(merge_at), min(said_merged_at)) AS merged_at,
+    arrayReduce('maxOrNull', [max(close_at), max(said_closed_at)]) AS ended_at, max(reopen_at) AS reopened_at, sum(reopenings) AS reopened
+  FROM (
+    SELECT
+      repo_id, number, actor_id, max(subject_kind = 'pull_request') AS pull, any(author_id) AS author_id, any(author_login) AS author_login, any(author_is_bot) AS author_is_bot,
+      anyOrNullIf(actor_id, opens) AS opener_id, anyOrNullIf(actor_login, opens) AS opener_login, anyOrNullIf(actor_is_bot, opens) AS opener_is_bot,
+      min(subject_created_at) AS begun_at, minOrNullIf(created_at, opens) AS open_at, min(created_at) AS first_at, max(created_at) AS last_at,
+      minOrNullIf(created_at, NOT actor_is_bot AND (reviews OR changes AND action IN ('closed', 'merged') OR event_type = 'IssueCommentEvent' AND action = 'created')) AS response_at,
+      minOrNullIf(created_at, NOT actor_is_bot AND reviews) AS review_at,
+      minOrNullIf(created_at, changes AND action = 'merged') AS merge_at, min(subject_merged_at) AS said_merged_at,
+      maxOrNullIf(created_at, changes AND action IN ('closed', 'merged')) AS close_at, max(subject_closed_at) AS said_closed_at,
+      maxOrNullIf(created_at, changes AND action = 'reopened') AS reopen_at, toInt64(countIf(changes AND action = 'reopened')) AS reopenings
+    FROM (
+      SELECT *, event_type IN ('IssuesEvent', 'PullRequestEvent') AS changes, event_type IN ('PullRequestReviewEvent', 'PullRequestReviewCommentEvent') AS reviews,
+        changes AND ifNull(action = 'opened', false) AS opens
+      FROM pulse.github_events WHERE subject_kind IN ('issue', 'pull_request') AND isNotNull(number)
+    )
+    GROUP BY repo_id, number, actor_id
+  )
+  GROUP BY repo_id, number
+)
+;
