@@ -30,6 +30,7 @@ type commands struct {
 	Maintain  maintainCommand  `cmd:"" help:"Compact Iceberg's files, expire old snapshots, delete orphaned files."`
 	Rebuild   rebuildCommand   `cmd:"" help:"Fill one store again from the other."`
 	Audit     auditCommand     `cmd:"" help:"Check that Kafka, ClickHouse and Iceberg have the same observations, each once."`
+	Doctor    doctorCommand    `cmd:"" help:"Look at every server, setting and credential, and say what is wrong and how to mend it."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List the dead letters; send them again, or drop them."`
 	Owners    ownersCommand    `cmd:"" help:"List, add and remove the owners to sweep, and forecast their cost."`
 	Top       topCommand       `cmd:"" help:"Show the fastest growing repositories of each company."`

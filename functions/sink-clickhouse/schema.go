@@ -63,3 +63,6 @@ func versions(text string) (out [][]string) {
 	}
 	return out
 }
+
+// SchemaVersion is the version of the schema that this program makes.
+func SchemaVersion() int { return len(versions(schema)) }

@@ -58,17 +58,7 @@ func CheckCatalog(at string) error {
 
 // Open opens the catalog and returns how to close it.
 func Open(ctx context.Context, at Location) (catalog.Catalog, func() error, error) {
-	props := iceberg.Properties{}
-	if at.Warehouse != "" {
-		props["warehouse"] = at.Warehouse
-	}
-	if at.Endpoint != "" {
-		props["s3.endpoint"] = at.Endpoint
-		props["s3.region"] = at.Region
-		props["s3.access-key-id"] = at.AccessKey
-		props["s3.secret-access-key"] = at.SecretKey
-		props["s3.remote-signing-enabled"] = "false"
-	}
+	props := at.properties()
 	if path, ok := strings.CutPrefix(at.Catalog, "sqlite://"); ok {
 		return openSQLite(path, props)
 	}
@@ -81,6 +71,22 @@ func Open(ctx context.Context, at Location) (catalog.Catalog, func() error, erro
 		return nil, nil, fmt.Errorf("open the catalog %s: %w", at.Catalog, err)
 	}
 	return c, func() error { return nil }, nil
+}
+
+// properties are what the library needs to reach the warehouse.
+func (l Location) properties() iceberg.Properties {
+	props := iceberg.Properties{}
+	if l.Warehouse != "" {
+		props["warehouse"] = l.Warehouse
+	}
+	if l.Endpoint != "" {
+		props["s3.endpoint"] = l.Endpoint
+		props["s3.region"] = l.Region
+		props["s3.access-key-id"] = l.AccessKey
+		props["s3.secret-access-key"] = l.SecretKey
+		props["s3.remote-signing-enabled"] = "false"
+	}
+	return props
 }
 
 func openSQLite(path string, props iceberg.Properties) (catalog.Catalog, func() error, error) {

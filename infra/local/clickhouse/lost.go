@@ -50,7 +50,7 @@ func (s *server) settled() error {
 		return err
 	}
 	s.again.Do(func() {
-		s.cfg.Log.Error("clickhouse: the disk refused a write, which the engine does not tell its clients: starting again with what is whole on the disk", "data", s.cfg.DataDir)
+		s.cfg.Log.Error("clickhouse: the disk refused a write, starting again with what is whole", "data", s.cfg.DataDir)
 		err = beginAgain()
 	})
 	return fmt.Errorf("the disk refused a write, and the engine cannot be started again: %w", err)

@@ -82,6 +82,14 @@ func Sentinel(t testing.TB) (address, master string) {
 	return "redis://127.0.0.1:" + sentinel + "?master_name=main", "redis://127.0.0.1:" + port
 }
 
+// Server starts one server with arguments of its configuration, and returns its address as the functions take it.
+func Server(t testing.TB, arguments ...string) (address string) {
+	t.Helper()
+	port := freePort(t)
+	run(t, port, append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"}, arguments...)...)
+	return "redis://127.0.0.1:" + port
+}
+
 // run starts redis-server and waits until it answers.
 func run(t testing.TB, port string, arguments ...string) {
 	t.Helper()
