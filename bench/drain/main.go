@@ -1,20 +1,21 @@
 // Command drain measures the bulk jobs.
 //
-// That of the function aggregate it measures against Apache Spark doing the same
-// job, on the same Kafka, machine and records:
+// The whole it measures against Apache Spark doing the same work, on the same Kafka,
+// machine and records, in turns:
 //
-//	go run ./bench/drain -brokers 127.0.0.1:9092 -spark .build/spark
+//	go run ./bench/drain -brokers 127.0.0.1:9092 -whole -spark .build/spark
 //
-// Both read the same topic, keep state per repository, and compute velocities:
-// ours 133 fields, Spark's 92 of them, and in a second form of its job three
-// deltas alone. Ours also keeps the state in redis-server and produces every row
-// to Kafka in transactions, and all of that is counted: the function's process
-// and Redis. Spark's state is in its own memory and its rows are dropped or
-// written to Iceberg, as asked. The broker is counted on neither side.
+// Both read the same topic, keep state per repository, compute the deltas of every
+// counter, and write what they read and what they computed to Iceberg, and the time
+// series to ClickHouse. Ours also computes the metrics, keeps the state in
+// redis-server, produces every row to Kafka in transactions, and keeps the state of
+// each repository in ClickHouse. All of that is counted, each process, Redis and
+// ClickHouse; the broker is counted on neither side.
+//
+// Without -whole it is aggregate alone against Spark's job with its rows dropped.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -96,8 +96,11 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 			return err
 		}
 	}
-	if whole {
+	if whole && b.spark == "" {
 		return b.whole(ctx)
+	}
+	if whole {
+		return b.turns(ctx, rounds, b.ourWhole, b.theirWhole)
 	}
 	if sinks {
 		if !keep {
@@ -107,14 +110,15 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 		}
 		return b.sinks(ctx)
 	}
-	for round := range rounds {
-		sides := []func(context.Context) (result, error){b.ours, b.ours} // A/A
-		if b.spark != "" {
-			sides = []func(context.Context) (result, error){b.ours, b.theirs("velocities", "noop"), b.theirs("velocities", "iceberg"), b.theirs("deltas", "noop"), b.theirs("deltas", "iceberg")}
-			if round == 0 {
-				sides = append(sides, b.ours) // A/A
-			}
-		}
+	if b.spark != "" {
+		return b.turns(ctx, rounds, b.ours, b.theirs)
+	}
+	return b.turns(ctx, rounds, b.ours, b.ours) // A/A
+}
+
+// turns measures the sides in turns.
+func (b *bench) turns(ctx context.Context, rounds int, sides ...func(context.Context) (result, error)) error {
+	for range rounds {
 		for _, side := range sides {
 			r, err := side(ctx)
 			if err != nil {
@@ -124,6 +128,14 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 		}
 	}
 	return nil
+}
+
+// add counts a server's use too.
+func (r *result) add(usage func() (cpu float64, mib int64, err error)) error {
+	cpu, mib, err := usage()
+	r.CPU += cpu
+	r.MiB += mib
+	return err
 }
 
 func (r result) print() {
@@ -185,12 +197,9 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 		return result{}, err
 	}
 	r.Seconds = time.Since(began).Seconds()
-	cpu, peak, err := redisUsage(ctx, state.Addr())
-	if err != nil {
+	if err := r.add(func() (float64, int64, error) { return redisUsage(ctx, state.Addr()) }); err != nil {
 		return result{}, err
 	}
-	r.CPU += cpu
-	r.MiB += peak
 	r.Records, err = b.arrived(ctx)
 	return r, err
 }
@@ -243,32 +252,4 @@ func redisUsage(ctx context.Context, address string) (cpu float64, mib int64, er
 		}
 	}
 	return cpu, mib, nil
-}
-
-// theirs runs one of Spark's jobs over the whole topic, in batches of 500,000,
-// with its rows dropped or written to Iceberg.
-func (b *bench) theirs(job, sink string) func(context.Context) (result, error) {
-	return func(ctx context.Context) (result, error) {
-		spark := exec.CommandContext(ctx, filepath.Join(b.spark, "venv/bin/python"), "bench/spark/pipeline.py")
-		spark.Env = append(os.Environ(), "BOOT="+strings.Join(b.kafka.Brokers, ","), "TOPIC="+event.TopicBaseRepos, "JOB="+job, "SINK="+sink,
-			"JARS="+filepath.Join(b.spark, "jars"), "WORK="+filepath.Join(b.work, "spark"), "SCHEMA=shared/event/schemas/repo_observed.avsc")
-		var errs bytes.Buffer
-		spark.Stderr = &errs
-		out, err := spark.Output()
-		if err != nil {
-			return result{}, fmt.Errorf("spark: %w: %s", err, errs.Bytes()[max(0, errs.Len()-2000):])
-		}
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		var r struct {
-			Records int64   `json:"records"`
-			Seconds float64 `json:"query_s"`
-			CPU     float64 `json:"cpu_s"`
-			JVM     int64   `json:"jvm_peak_rss_mb"`
-			Python  int64   `json:"py_peak_rss_mb"`
-		}
-		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
-			return result{}, fmt.Errorf("spark said %q: %w", lines[len(lines)-1], err)
-		}
-		return result{"spark, " + job + ", sink " + sink, r.Records, r.Seconds, r.CPU, r.JVM + r.Python}, nil
-	}
 }

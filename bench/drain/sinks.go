@@ -50,10 +50,10 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 			return fmt.Errorf("benchmark of %s: %w", name, err)
 		}
 	}
-	if err := sinkclickhouse.Prepare(ctx, at.hot); err != nil {
+	if err := sinkclickhouse.Prepare(ctx, at.server.Address); err != nil {
 		return err
 	}
-	conn, err := sinkclickhouse.Open(at.hot)
+	conn, err := sinkclickhouse.Open(at.server.Address)
 	if err != nil {
 		return err
 	}
@@ -81,10 +81,11 @@ func (b *bench) sinks(ctx context.Context) (err error) {
 // stores are empty stores, and the environment in which a process finds them and
 // the topics.
 type stores struct {
-	env   []string
-	hot   string
-	cold  sinkiceberg.Location
-	close func() error
+	env    []string
+	state  *redis.Server
+	server *hot.Server // ClickHouse
+	cold   sinkiceberg.Location
+	close  func() error
 }
 
 func (b *bench) stores(ctx context.Context) (*stores, error) {
@@ -96,7 +97,7 @@ func (b *bench) stores(ctx context.Context) (*stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	address, stop, err := hot.Serve(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
+	server, err := hot.Serve(ctx, filepath.Join(filepath.Dir(b.program), "pulse"), filepath.Join(dir, "clickhouse"))
 	if err != nil {
 		state.Close()
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -104,10 +105,10 @@ func (b *bench) stores(ctx context.Context) (*stores, error) {
 	cold := sinkiceberg.Location{Catalog: "sqlite://" + filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "warehouse")}
 	return &stores{
 		env: append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry,
-			"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+address, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse),
-		hot: address, cold: cold,
+			"REDIS_URL=redis://"+state.Addr(), "CLICKHOUSE_URL="+server.Address, "ICEBERG_CATALOG_URI="+cold.Catalog, "ICEBERG_WAREHOUSE="+cold.Warehouse),
+		state: state, server: server, cold: cold,
 		close: func() error {
-			stop()
+			server.Stop()
 			state.Close()
 			return os.RemoveAll(dir)
 		},

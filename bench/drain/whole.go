@@ -22,9 +22,39 @@ import (
 )
 
 // whole drains all records through the three bulk jobs at once into empty
-// stores, and then audits, rebuilds and maintains what came out. Kafka and
-// ClickHouse are counted on neither side, Redis is not asked.
+// stores, and then audits, rebuilds and maintains what came out.
 func (b *bench) whole(ctx context.Context) (err error) {
+	if err := b.emptyTopics(ctx); err != nil {
+		return err
+	}
+	at, err := b.stores(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, at.close()) }()
+	r, err := b.drainWhole(ctx, at)
+	if err != nil {
+		return err
+	}
+	r.print()
+	return b.prove(ctx, at.env)
+}
+
+// ourWhole does the first half of whole.
+func (b *bench) ourWhole(ctx context.Context) (r result, err error) {
+	if err := b.emptyTopics(ctx); err != nil {
+		return r, err
+	}
+	at, err := b.stores(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, at.close()) }()
+	return b.drainWhole(ctx, at)
+}
+
+// emptyTopics recreates all topics but that of the records.
+func (b *bench) emptyTopics(ctx context.Context) error {
 	client, err := kgo.NewClient(b.kafka.Options()...)
 	if err != nil {
 		return err
@@ -34,19 +64,19 @@ func (b *bench) whole(ctx context.Context) (err error) {
 	if err := series.Forget(ctx, admin, aggregate.Group); err != nil {
 		return err
 	}
-	topics := []string{event.TopicProcessedRepos, event.TopicSweeps, event.BellTopic(event.TopicProcessedRepos)}
+	topics := []string{event.BellTopic(event.TopicProcessedRepos)}
 	for _, c := range event.Contracts() {
 		topics = append(topics, event.DeadLetterTopic(c.Topic))
+		if c.Topic != event.TopicBaseRepos {
+			topics = append(topics, c.Topic)
+		}
 	}
-	if err := series.Recreate(ctx, admin, topics...); err != nil {
-		return err
-	}
-	at, err := b.stores(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, at.close()) }()
+	return series.Recreate(ctx, admin, topics...)
+}
 
+// drainWhole runs the three bulk jobs until all records are in both stores. Redis and
+// ClickHouse are counted, Kafka is not.
+func (b *bench) drainWhole(ctx context.Context, at *stores) (result, error) {
 	began := time.Now()
 	aggregated := make(chan struct{})
 	var all sync.WaitGroup
@@ -67,7 +97,7 @@ func (b *bench) whole(ctx context.Context) (err error) {
 			for last := false; !last; {
 				select {
 				case <-aggregated:
-					last = true // what stands in the topics now is all
+					last = true // what is in the topics now is all
 				case <-time.After(time.Second):
 				}
 				run(sink, "drain")
@@ -76,7 +106,7 @@ func (b *bench) whole(ctx context.Context) (err error) {
 	}
 	all.Wait()
 	if failed != nil {
-		return failed
+		return result{}, failed
 	}
 	total := result{Side: "aggregate and both sinks", Seconds: time.Since(began).Seconds()}
 	for name, r := range used {
@@ -84,25 +114,36 @@ func (b *bench) whole(ctx context.Context) (err error) {
 		total.CPU += r.CPU
 		total.MiB += r.MiB
 	}
-	conn, err := sinkclickhouse.Open(at.hot)
+	for name, usage := range map[string]func() (float64, int64, error){
+		"redis":      func() (float64, int64, error) { return redisUsage(ctx, at.state.Addr()) },
+		"clickhouse": at.server.Usage,
+	} {
+		cpu, mib, err := usage()
+		if err != nil {
+			return result{}, err
+		}
+		fmt.Printf("%s: %.0f s of CPU, %d MiB at most\n", name, cpu, mib)
+		total.CPU += cpu
+		total.MiB += mib
+	}
+	conn, err := sinkclickhouse.Open(at.server.Address)
 	if err != nil {
-		return err
+		return result{}, err
 	}
 	defer conn.Close()
 	hot, err := b.stored(ctx, "sink-clickhouse", conn, at.cold)
 	if err != nil {
-		return err
+		return result{}, err
 	}
 	cold, err := b.stored(ctx, "sink-iceberg", conn, at.cold)
 	if err != nil {
-		return err
+		return result{}, err
 	}
 	if hot != int64(b.records) || cold != 2*hot {
-		return fmt.Errorf("%d rows in ClickHouse and %d in Iceberg of %d records", hot, cold, b.records)
+		return result{}, fmt.Errorf("%d rows in ClickHouse and %d in Iceberg of %d records", hot, cold, b.records)
 	}
 	total.Records = hot
-	total.print()
-	return b.prove(ctx, at.env)
+	return total, nil
 }
 
 // prove audits, rebuilds and maintains what was drained.

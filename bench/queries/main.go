@@ -73,13 +73,13 @@ func (b *bench) run(ctx context.Context, dir, pulse, sizes string) (err error) {
 	if err := json.Unmarshal(text, &queries); err != nil {
 		return err
 	}
-	address, stop, err := hot.Serve(ctx, pulse, filepath.Join(dir, "clickhouse"))
+	server, err := hot.Serve(ctx, pulse, filepath.Join(dir, "clickhouse"))
 	if err != nil {
 		return err
 	}
-	defer stop()
-	b.address = address
-	if err := sinkclickhouse.Prepare(ctx, address); err != nil {
+	defer server.Stop()
+	b.address = server.Address
+	if err := sinkclickhouse.Prepare(ctx, b.address); err != nil {
 		return err
 	}
 	before := map[string]figures{}

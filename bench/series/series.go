@@ -72,7 +72,18 @@ func Recreate(ctx context.Context, admin *kadm.Client, topics ...string) error {
 			return fmt.Errorf("create %s: %w", topic, err)
 		}
 	}
-	return nil
+	var err error
+	for range 100 { // a broker may not know yet what its controller has made
+		var ends kadm.ListedOffsets
+		if ends, err = admin.ListEndOffsets(ctx, topics...); err == nil {
+			err = ends.Error()
+		}
+		if err == nil {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return fmt.Errorf("list the ends of %v: %w", topics, err)
 }
 
 // Forget removes a consumer group. A broker that has just started needs a

@@ -20,31 +20,31 @@ import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
 
 /**
- * The base of each window, and the net change and the rate of every counter over it: 92 of the 133 fields that the
- * function aggregate computes, by the same definitions (shared/velocity/measure.go). The state is one packed byte array.
+ * The base of each window, and the net change of every counter over it, by the definitions of shared/velocity/measure.go.
+ * What the function aggregate computes besides, the metrics, is left out. The state is one packed byte array.
  */
 public final class RepoVelocities {
-  static final String[] COUNTERS = {"stars", "forks", "watchers", "open_issues", "closed_issues", "open_prs", "merged_prs",
-      "closed_prs", "discussions", "releases", "commits_total"};
   static final String[] WINDOWS = {"1h", "24h", "7d", "30d"};
   static final long[] LENGTH = {3_600_000L, 86_400_000L, 7 * 86_400_000L, 30 * 86_400_000L};
   static final long[] SLACK = {900_000L, 3_600_000L, 3_600_000L, 3_600_000L};
   static final long UNOBSERVED = Long.MIN_VALUE;
-  static final int POINT = 1 + COUNTERS.length; // when, and the counters
   static final int KEEP = 40; // points; the function keeps up to 110
 
-  public static Dataset<Row> apply(Dataset<Row> in) {
+  /** counters are the names of their columns, separated by commas. */
+  public static Dataset<Row> apply(Dataset<Row> in, String counters) {
+    final String[] names = counters.split(",");
+    final int point = 1 + names.length; // when, and the counters
     StructType s = in.schema();
     final int id = s.fieldIndex("repo_id"), at = s.fieldIndex("observed_at"), width = s.size();
-    final int[] counter = new int[COUNTERS.length];
+    final int[] counter = new int[names.length];
     for (int c = 0; c < counter.length; c++) {
-      counter[c] = s.fieldIndex(COUNTERS[c]);
+      counter[c] = s.fieldIndex(names[c]);
     }
     StructType o = s;
     for (String w : WINDOWS) {
-      o = o.add("base_at_" + w, DataTypes.LongType, true);
-      for (String c : COUNTERS) {
-        o = o.add(c + "_delta_" + w, DataTypes.LongType, true).add(c + "_per_day_" + w, DataTypes.DoubleType, true);
+      o = o.add("base_at_" + w, DataTypes.TimestampType, true);
+      for (String c : names) {
+        o = o.add(c + "_delta_" + w, DataTypes.LongType, true);
       }
     }
     final int all = o.size();
@@ -57,28 +57,28 @@ public final class RepoVelocities {
             values.forEachRemaining(rows::add);
             rows.sort(Comparator.comparing((Row r) -> ((Timestamp) r.get(at))));
             byte[] old = state.exists() ? state.get() : new byte[0];
-            int n = old.length / (8 * POINT);
-            long[] h = new long[(n + rows.size()) * POINT];
-            ByteBuffer.wrap(old).asLongBuffer().get(h, 0, n * POINT);
+            int n = old.length / (8 * point);
+            long[] h = new long[(n + rows.size()) * point];
+            ByteBuffer.wrap(old).asLongBuffer().get(h, 0, n * point);
             List<Row> out = new ArrayList<>(rows.size());
             for (Row r : rows) {
-              h[n * POINT] = ((Timestamp) r.get(at)).getTime();
+              h[n * point] = ((Timestamp) r.get(at)).getTime();
               for (int c = 0; c < counter.length; c++) {
-                h[n * POINT + 1 + c] = r.isNullAt(counter[c]) ? UNOBSERVED : r.getLong(counter[c]);
+                h[n * point + 1 + c] = r.isNullAt(counter[c]) ? UNOBSERVED : r.getLong(counter[c]);
               }
               Object[] x = new Object[all];
               for (int i = 0; i < width; i++) {
                 x[i] = r.get(i);
               }
               for (int w = 0; w < WINDOWS.length; w++) {
-                fill(x, width + w * (1 + 2 * COUNTERS.length), h, n, LENGTH[w], SLACK[w]);
+                fill(x, width + w * point, h, n, point, LENGTH[w], SLACK[w]);
               }
               n++;
               out.add(RowFactory.create(x));
             }
             int from = Math.max(0, n - KEEP);
-            byte[] now = new byte[(n - from) * 8 * POINT];
-            ByteBuffer.wrap(now).asLongBuffer().put(h, from * POINT, (n - from) * POINT);
+            byte[] now = new byte[(n - from) * 8 * point];
+            ByteBuffer.wrap(now).asLongBuffer().put(h, from * point, (n - from) * point);
             state.update(now);
             return out.iterator();
           }
@@ -86,22 +86,20 @@ public final class RepoVelocities {
   }
 
   /** Writes a window's fields: its base is the latest point b before point n with t - 2w <= b <= t - w + slack. */
-  static void fill(Object[] x, int to, long[] h, int n, long length, long slack) {
-    long t = h[n * POINT];
+  static void fill(Object[] x, int to, long[] h, int n, int point, long length, long slack) {
+    long t = h[n * point];
     int b = n - 1;
-    while (b >= 0 && h[b * POINT] > t - length + slack) {
+    while (b >= 0 && h[b * point] > t - length + slack) {
       b--;
     }
-    if (b < 0 || h[b * POINT] < t - 2 * length) {
+    if (b < 0 || h[b * point] < t - 2 * length) {
       return;
     }
-    x[to] = h[b * POINT];
-    double days = (t - h[b * POINT]) / 86_400_000.0;
-    for (int c = 1; c < POINT; c++) {
-      long now = h[n * POINT + c], then = h[b * POINT + c];
+    x[to] = new Timestamp(h[b * point]);
+    for (int c = 1; c < point; c++) {
+      long now = h[n * point + c], then = h[b * point + c];
       if (now != UNOBSERVED && then != UNOBSERVED) {
-        x[to + 2 * c - 1] = now - then;
-        x[to + 2 * c] = (now - then) / days;
+        x[to + c] = now - then;
       }
     }
   }
