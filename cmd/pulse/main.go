@@ -24,6 +24,7 @@ type commands struct {
 	Tick      tickCommand      `cmd:"" help:"Sweep GitHub now instead of at the hour."`
 	Wake      wakeCommand      `cmd:"" help:"Make functions process now what is left."`
 	Replay    replayCommand    `cmd:"" help:"Send recorded CloudEvents through the pipeline."`
+	Backfill  backfillCommand  `cmd:"" help:"Read events of the past from archives."`
 	Record    recordCommand    `cmd:"" help:"Write CloudEvents to a file: those of a topic, or those posted to an address."`
 	Drain     drainCommand     `cmd:"" help:"Work off a stage's backlog in bulk mode, in one or more processes."`
 	Reprocess reprocessCommand `cmd:"" help:"Compute days or histories again from the observations."`

@@ -131,7 +131,7 @@ func (s *Sweeper) recall(ctx context.Context, a *attempt, readings []*reading, d
 		switch {
 		case r.DatabaseID == nil: // nothing would say whose counters these are
 			a.cp.Nulls++
-		case !a.owner.includes(r.NameWithOwner):
+		case !a.owner.Includes(r.NameWithOwner):
 			done.Excluded = append(done.Excluded, field(*r.DatabaseID))
 			done.Settled = append(done.Settled, missing{id: *r.DatabaseID, node: r.ID}.String())
 		default:

@@ -38,8 +38,8 @@ func (o *Owner) company() *string {
 	return &o.Company
 }
 
-// includes says whether a repository is one of those to be swept.
-func (o *Owner) includes(nameWithOwner string) bool {
+// Includes says whether a repository is one of those to be swept.
+func (o *Owner) Includes(nameWithOwner string) bool {
 	if len(o.Repos) > 0 { // these are followed by id, whatever their names become
 		return true
 	}

@@ -95,11 +95,11 @@ func TestABadEntryIsToldWithItsReason(t *testing.T) {
 func TestPatternsChooseRepositories(t *testing.T) {
 	o := Owner{Login: "aws", Include: []string{"aws-*", "s2n*"}, Exclude: []string{"*-archive"}}
 	for name, want := range map[string]bool{"aws/AWS-CLI": true, "aws/s2n-tls": true, "aws/other": false, "aws/aws-x-archive": false} {
-		if got := o.includes(name); got != want {
+		if got := o.Includes(name); got != want {
 			t.Errorf("%s is admitted: %t", name, got)
 		}
 	}
-	if all := (Owner{Login: "aws"}); !all.includes("aws/anything") {
+	if all := (Owner{Login: "aws"}); !all.Includes("aws/anything") {
 		t.Error("without patterns a repository is left out")
 	}
 }

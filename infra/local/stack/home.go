@@ -40,6 +40,9 @@ func (h Home) path(names ...string) string {
 // EnvFile holds the addresses of a running stack.
 func (h Home) EnvFile() string { return h.path("env") }
 
+// BackfillJournal is where a backfill notes which hours of GH Archive it has read.
+func (h Home) BackfillJournal() string { return h.path("backfill-gharchive.jsonl") }
+
 // LogDir is where the servers and functions log to.
 func (h Home) LogDir() string { return h.path("log") }
 
