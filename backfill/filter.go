@@ -31,35 +31,20 @@ func (f Filter) takes(owner, nameWithOwner string) bool {
 }
 
 // mayTake says of an event in JSON, before it is parsed, whether it may be one of the
-// owners. It finds the repository by its place, before the payload and without blanks,
-// as GH Archive writes it; of a line in any other form it says yes, and parsing decides.
-// In a text of JSON a quotation mark has a backslash before it, so no text is taken for
-// the member.
+// owners. Of a line in another form than GH Archive's it says yes, and parsing decides.
 func (f Filter) mayTake(line []byte) bool {
 	if f.all {
 		return true
 	}
-	const most = 100 // bytes of a login
-	at := bytes.Index(line, []byte(`"repo":{`))
-	if at < 0 || bytes.Contains(line[:at], []byte(`"payload":`)) {
+	name, ok := repository(line)
+	if !ok {
 		return true
 	}
-	rest, ok := bytes.CutPrefix(line[at+len(`"repo":{`):], []byte(`"id":`))
-	for len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' {
-		rest = rest[1:]
-	}
-	rest, named := bytes.CutPrefix(rest, []byte(`,"name":"`))
-	if !ok || !named {
-		return true
-	}
-	rest = rest[:min(len(rest), most)]
-	slash := bytes.IndexByte(rest, '/')
-	if slash < 0 {
-		return true
-	}
-	var lower [most]byte
-	for i, c := range rest[:slash] {
+	var lower [maxLogin]byte
+	for i, c := range name[:min(len(name), maxLogin)] {
 		switch {
+		case c == '/':
+			return f.owners[string(lower[:i])]
 		case c >= 'A' && c <= 'Z':
 			c += 'a' - 'A'
 		case c == '\\' || c == '"' || c >= 0x80: // not a login as GitHub has them
@@ -67,5 +52,40 @@ func (f Filter) mayTake(line []byte) bool {
 		}
 		lower[i] = c
 	}
-	return f.owners[string(lower[:slash])]
+	return true
+}
+
+// maxLogin bounds a login, in bytes.
+const maxLogin = 100
+
+// repository returns the name of an event's repository, and what follows it, if the
+// line begins as GH Archive and GitHub begin one:
+//
+//	{"id":"1","type":"PushEvent","actor":{…},"repo":{"id":2,"name":"owner/name…
+//
+// No text can pass for a part of it: in JSON a quotation mark within a text has a
+// backslash before it.
+func repository(line []byte) (name []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"id":"`))
+	rest = skip(rest, '0', '9')
+	rest, typed := bytes.CutPrefix(rest, []byte(`","type":"`))
+	for len(rest) > 0 && (rest[0]|0x20 >= 'a' && rest[0]|0x20 <= 'z') {
+		rest = rest[1:]
+	}
+	rest, acted := bytes.CutPrefix(rest, []byte(`","actor":{`))
+	end := bytes.IndexByte(rest, '}')
+	if !ok || !typed || !acted || end < 0 || bytes.IndexByte(rest[:end], '{') >= 0 {
+		return nil, false
+	}
+	rest, ok = bytes.CutPrefix(rest[end+1:], []byte(`,"repo":{"id":`))
+	name, named := bytes.CutPrefix(skip(rest, '0', '9'), []byte(`,"name":"`))
+	return name, ok && named
+}
+
+// skip leaves out bytes from one to another at the beginning.
+func skip(text []byte, from, to byte) []byte {
+	for len(text) > 0 && text[0] >= from && text[0] <= to {
+		text = text[1:]
+	}
+	return text
 }

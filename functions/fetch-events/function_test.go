@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,5 +341,25 @@ func TestMoreThanOneHandlersTimeAsksToBeSentAgain(t *testing.T) {
 	in.stars(repos[0], 3)
 	if err := in.function.pass(context.Background(), time.Now().Add(-readFor), 1); !errors.Is(err, kafka.ErrBehind) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRedisNamesNobodyWhoActs: what a reading leaves there are hashes of events, so
+// nothing has to be deleted there for a person to be forgotten.
+func TestRedisNamesNobodyWhoActs(t *testing.T) {
+	world, repos := quiet(1)
+	in := install(t, world)
+	in.world.Occur(repos[0], "push", "grace-hopper", in.clock)
+	in.world.Occur(repos[0], "open issue", "grace-hopper", in.clock)
+	in.mustWake()
+	if s := in.stored(); len(s.events) != 2 {
+		t.Fatalf("%d events, want 2", len(s.events))
+	}
+	dump := in.redis.Dump()
+	if !strings.Contains(dump, portfolio.FeedKey(repos[0].ID)) {
+		t.Error("the checkpoint of the feed is not there")
+	}
+	if strings.Contains(dump, "grace-hopper") {
+		t.Errorf("Redis names who acted: %s", dump)
 	}
 }

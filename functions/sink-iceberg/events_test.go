@@ -2,6 +2,7 @@ package sinkiceberg
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -102,5 +103,44 @@ func TestLedgerOfTheFeedsAndAnOwnersEventsArePurgedWithTheOwner(t *testing.T) {
 	}
 	if len(left) != 1 || left[0].Owner != "globex" || left[0].Since != nil {
 		t.Errorf("lines left: %+v", left)
+	}
+}
+
+// TestAPersonIsForgotten as an actor and as an author; nobody else is, and what names
+// nobody stays.
+func TestAPersonIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	at := time.Date(2026, 6, 1, 16, 0, 0, 0, time.UTC)
+	of := func(id int64, actor, author *int64) *event.GitHubEvent {
+		e := &event.GitHubEvent{Type: "IssuesEvent", ID: id, CreatedAt: at, RepoID: 1, NameWithOwner: "acme/tool", Owner: "acme", ObservedAt: at, Source: "rest", ActorID: actor, AuthorID: author}
+		for from, to := range map[*int64]**string{actor: &e.ActorLogin, author: &e.AuthorLogin} {
+			if from != nil {
+				*to = new(fmt.Sprint("account-", *from))
+			}
+		}
+		return e
+	}
+	ada, grace := new(int64(1)), new(int64(2))
+	w.put(events(w.cold, w.letters, w.codec), w.block(event.TopicEvents,
+		w.record(of(1, grace, nil)), w.record(of(2, ada, grace)), w.record(of(3, ada, ada)), w.record(of(4, nil, nil)), w.record(of(5, new(int64(22)), nil))))
+	c, err := w.cold.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it may be done again
+		if err := Forget(t.Context(), c, []int64{2}); err != nil {
+			t.Fatal(err)
+		}
+		var left []int64
+		for key := range w.eventTable() {
+			left = append(left, key.ID)
+		}
+		slices.Sort(left)
+		if !slices.Equal(left, []int64{3, 4, 5}) {
+			t.Errorf("events %d are left, want 3, 4 and 5", left)
+		}
+	}
+	if err := Forget(t.Context(), c, nil); err != nil || len(w.eventTable()) != 3 {
+		t.Errorf("nobody: %v, %d events", err, len(w.eventTable()))
 	}
 }
