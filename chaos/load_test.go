@@ -47,6 +47,7 @@ type load struct {
 	rest    []event.RepoObserved // not sent yet
 	sent    []event.RepoObserved // acknowledged by Kafka
 	keys    map[repo.Key]bool
+	events  []*event.GitHubEvent // of feeds, acknowledged by Kafka
 	sweeps  int
 	records int
 }
@@ -66,8 +67,30 @@ const (
 	batch   = 40 // observations that are new
 	twice   = 6  // of them sent twice
 	again   = 6  // of earlier ones, at new offsets
-	invalid = 1  // records that can never be processed, in each of three topics in turn
+	happen  = 20 // events of feeds that are new; as many of them and of earlier ones as of observations come again
+	invalid = 1  // records that can never be processed, in each of four topics in turn
 )
+
+// letterTopics are those in which a record that can never be processed is put.
+func letterTopics() []string {
+	return []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents}
+}
+
+// happened draws an event of a feed, of any month of a year. Now and then it has the id
+// of the one before, as GitHub's sequences of ids do: its type makes the difference.
+func (l *load) happened() *event.GitHubEvent {
+	n := int64(len(l.events)) + 1
+	typ, id := "PushEvent", n
+	if n%10 == 0 {
+		typ, id = "WatchEvent", n-1
+	}
+	repo := 1 + l.random.Int64N(50)
+	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(l.random.Int64N(365*24*3600)) * time.Second)
+	return &event.GitHubEvent{
+		Type: typ, ID: id, CreatedAt: at, RepoID: repo, NameWithOwner: fmt.Sprintf("acme/repo-%d", repo), Owner: "acme",
+		ActorID: &id, ActorLogin: new(fmt.Sprintf("dev-%d", id)), ObservedAt: at.Add(time.Hour), Source: "rest",
+	}
+}
 
 // batch sends some new observations, some of them twice, some of earlier ones
 // again, a ledger line and an invalid record, in a seeded order, and returns when Kafka
@@ -99,6 +122,17 @@ func (l *load) batch(ctx context.Context) error {
 	for range again {
 		errs = append(errs, add(&l.sent[l.random.IntN(len(l.sent))], true))
 	}
+	for range happen {
+		e := l.happened()
+		errs = append(errs, add(e, false))
+		l.events = append(l.events, e)
+	}
+	for range twice {
+		errs = append(errs, add(l.events[len(l.events)-1-l.random.IntN(happen)], false))
+	}
+	for range again {
+		errs = append(errs, add(l.events[l.random.IntN(len(l.events))], false))
+	}
 	l.sweeps++
 	at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(l.sweeps) * time.Hour)
 	errs = append(errs, add(&event.OwnerSwept{
@@ -109,7 +143,7 @@ func (l *load) batch(ctx context.Context) error {
 	}
 	l.random.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
 	for range invalid {
-		topic := []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps}[l.random.IntN(3)]
+		topic := letterTopics()[l.random.IntN(len(letterTopics()))]
 		at := l.random.IntN(len(records))
 		records = slices.Insert(records, at, &kgo.Record{Topic: topic, Key: []byte("k"), Value: fmt.Appendf(nil, "invalid %d", l.random.Uint64())})
 	}
@@ -161,8 +195,12 @@ type verdict struct {
 	IcebergRaw               int64 `json:"iceberg_raw"`
 	IcebergProcessed         int64 `json:"iceberg_processed"`
 	Duplicates               int64
-	Clean                    bool
-	Differences              []string
+	Events                   struct {
+		Kafka  int64
+		Tables map[string]int64
+	}
+	Clean       bool
+	Differences []string
 }
 
 // settleLimit is how long the pipeline may take to come to rest, unharmed.
@@ -180,6 +218,9 @@ func (l *load) settled(ctx context.Context) (errs []error) {
 	}
 	if want := int64(len(l.keys)); v.Observations != want || v.ClickHouse != want || v.IcebergRaw != want || v.IcebergProcessed != want {
 		fail("%d observations were sent: Kafka has %d, ClickHouse %d, Iceberg %d and %d", want, v.Observations, v.ClickHouse, v.IcebergRaw, v.IcebergProcessed)
+	}
+	if want := int64(len(l.events)); v.Events.Kafka != want || len(v.Events.Tables) != 2 || v.Events.Tables["ClickHouse"] != want || v.Events.Tables["Iceberg"] != want {
+		fail("%d events of feeds were sent: Kafka has %d, the stores %v", want, v.Events.Kafka, v.Events.Tables)
 	}
 	if v.Duplicates != 0 {
 		fail("%d rows are doubled", v.Duplicates)
@@ -280,7 +321,7 @@ func (l *load) ledger(ctx context.Context) error {
 // letters says whether the dead letters are the invalid records, each once.
 func (l *load) letters(ctx context.Context) error {
 	want := map[string]bool{}
-	for _, topic := range []string{event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps} {
+	for _, topic := range letterTopics() {
 		err := l.each(ctx, topic, func(r *kgo.Record) error {
 			if bytes.HasPrefix(r.Value, []byte("invalid ")) {
 				want[fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)] = true
