@@ -36,7 +36,7 @@ test: build ## Run the tests of every module with the race detector; downloads w
 fields: ## Write what follows from the definitions of the fields: schemas, ClickHouse's next version, views, texts, documents.
 	$(GO) test ./shared/event -run 'SchemasAreMade' -update
 	$(GO) test ./functions/sink-clickhouse -run 'SchemaHas' -update
-	$(GO) test ./shared/event ./shared/velocity -run 'Document' -update
+	$(GO) test ./shared/event ./shared/velocity ./shared/signal -run 'Document' -update
 	$(GO) test ./infra/trino ./infra/local/superset -run 'Views|Texts' -update
 
 # A failing seed is named; functions/fetch-org/sweep/chaos_test.go says how to run it alone.

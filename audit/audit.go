@@ -52,9 +52,10 @@ func (d Description) key() string { return strings.ReplaceAll(strings.ToLower(d.
 
 // Moment is what is compared: everything as it was at one time.
 type Moment struct {
-	Ends   kafka.Offsets // of github.base_repos, github.processed_repos, github.sweeps and github.events
-	Tables []Table
-	Events []EventTable // of the events of feeds
+	Ends    kafka.Offsets // of github.base_repos, github.processed_repos, github.sweeps, github.events and github.signals
+	Tables  []Table
+	Events  []KeyedTable // of the events of feeds
+	Signals []KeyedTable
 	// Days, YYYY-MM-DD, whose velocity fields the stores have computed again since
 	// Kafka got them: there the stores are compared with each other.
 	Reprocessed map[string]bool
@@ -79,6 +80,11 @@ func compare(ctx context.Context, log Log, at Moment) (*Report, error) {
 	if r.Events, differences, err = events(ctx, log, at.Ends, at.Events); err != nil {
 		return nil, err
 	}
+	var more []string
+	if r.Signals, more, err = signals(ctx, log, at.Ends, at.Signals); err != nil {
+		return nil, err
+	}
+	differences = append(differences, more...)
 	if len(r.Differences) > 0 {
 		r.Rows, err = differingRows(ctx, log, at, accounts.truncated, r.firstDiffering(maxRowsRead))
 	}

@@ -13,37 +13,54 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// EventTable is a table that a sink fills with the events of feeds.
-type EventTable interface {
+// KeyedTable is a table that a sink fills with records that are known by a key: the
+// events of feeds, or signals.
+type KeyedTable interface {
 	// System says which store it is in: Iceberg.
 	System() string
-	// Account counts all events, by the day on which they happened.
+	// Account counts all records, by the day of the time in their key.
 	Account(ctx context.Context) (*account.Account, error)
 }
 
-// Events is what an audit says of the events of feeds.
-type Events struct {
+// Keyed is what an audit says of the events of feeds, or of signals.
+type Keyed struct {
 	Kafka   int64            `json:"kafka"`         // distinct
 	Records int64            `json:"kafka_records"` // with repeats
 	Tables  map[string]int64 `json:"tables"`        // distinct, by store
 }
 
-// events counts what Kafka and every table hold of the events of feeds, and says where
-// they differ: each event must be once in every table, with the same values. What
-// Kafka's retention has deleted is compared between the tables alone.
-func events(ctx context.Context, log Log, ends kafka.Offsets, tables []EventTable) (*Events, []string, error) {
-	count, sums := account.NewCount(), account.NewSummer()
-	err := log.read(ctx, event.TopicEvents, ends, func(r *kgo.Record) error {
+// events compares the events of feeds: see keyed.
+func events(ctx context.Context, log Log, ends kafka.Offsets, tables []KeyedTable) (*Keyed, []string, error) {
+	sums := account.NewSummer()
+	return keyed(ctx, log, ends, event.TopicEvents, "events", tables, func(r *kgo.Record, to account.Counter) error {
 		e, err := log.Codec.GitHubEvent(ctx, r)
-		if err != nil {
-			return err
-		}
-		if !log.Purged.has(e.Owner, e.ObservedAt) {
+		if err == nil && !log.Purged.has(e.Owner, e.ObservedAt) {
 			key, sum := sums.Event(e)
-			count.Add(key, "", sum)
+			to.Add(key, "", sum)
 		}
-		return nil
+		return err
 	})
+}
+
+// signals compares the signals: see keyed.
+func signals(ctx context.Context, log Log, ends kafka.Offsets, tables []KeyedTable) (*Keyed, []string, error) {
+	sums := account.NewSummer()
+	return keyed(ctx, log, ends, event.TopicSignals, "signals", tables, func(r *kgo.Record, to account.Counter) error {
+		s, err := log.Codec.Signal(ctx, r)
+		if err == nil && !log.Purged.has(s.Owner, s.ObservedAt) {
+			key, sum := sums.Signal(s)
+			to.Add(key, "", sum)
+		}
+		return err
+	})
+}
+
+// keyed counts what Kafka and every table hold of a topic, and says where they differ:
+// each record must be once in every table, with the same values. What Kafka's retention
+// has deleted is compared between the tables alone.
+func keyed(ctx context.Context, log Log, ends kafka.Offsets, topic, what string, tables []KeyedTable, add func(*kgo.Record, account.Counter) error) (*Keyed, []string, error) {
+	count := account.NewCount()
+	err := log.read(ctx, topic, ends, func(r *kgo.Record) error { return add(r, count) })
 	inKafka, counted := count.Account() // it closes its file, whatever has failed
 	if err != nil {
 		return nil, nil, err
@@ -51,7 +68,7 @@ func events(ctx context.Context, log Log, ends kafka.Offsets, tables []EventTabl
 	if counted != nil {
 		return nil, nil, counted
 	}
-	truncated, err := kafka.Truncated(ctx, log.Kafka, event.TopicEvents)
+	truncated, err := kafka.Truncated(ctx, log.Kafka, topic)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,12 +78,12 @@ func events(ctx context.Context, log Log, ends kafka.Offsets, tables []EventTabl
 			return nil, nil, err
 		}
 	}
-	out, differences := compareEvents(inKafka, held, truncated)
+	out, differences := compareKeyed(what, inKafka, held, truncated)
 	return out, differences, nil
 }
 
-func compareEvents(inKafka *account.Account, tables map[string]*account.Account, truncated bool) (*Events, []string) {
-	out := &Events{Kafka: inKafka.Total.Distinct, Records: inKafka.Total.Rows, Tables: map[string]int64{}}
+func compareKeyed(what string, inKafka *account.Account, tables map[string]*account.Account, truncated bool) (*Keyed, []string) {
+	out := &Keyed{Kafka: inKafka.Total.Distinct, Records: inKafka.Total.Rows, Tables: map[string]int64{}}
 	days := map[string]bool{}
 	for day := range inKafka.Days {
 		days[day] = true
@@ -77,7 +94,7 @@ func compareEvents(inKafka *account.Account, tables map[string]*account.Account,
 		t := tables[system]
 		out.Tables[system] = t.Total.Distinct
 		if n := t.Total.Duplicates(); n != 0 {
-			differences = append(differences, fmt.Sprintf("events: %s holds %d rows twice", system, n))
+			differences = append(differences, fmt.Sprintf("%s: %s holds %d rows twice", what, system, n))
 		}
 		for day := range t.Days {
 			days[day] = true
@@ -88,15 +105,15 @@ func compareEvents(inKafka *account.Account, tables map[string]*account.Account,
 		if truncated && len(systems) > 0 {
 			want, from = tables[systems[0]].Days[day], systems[0]
 			if n := inKafka.Days[day].Distinct; n > want.Distinct {
-				differences = append(differences, fmt.Sprintf("events of %s: %s holds %d, Kafka %d", day, from, want.Distinct, n))
+				differences = append(differences, fmt.Sprintf("%s of %s: %s holds %d, Kafka %d", what, day, from, want.Distinct, n))
 			}
 		}
 		for _, system := range systems {
 			switch got := tables[system].Days[day]; {
 			case got.Distinct != want.Distinct:
-				differences = append(differences, fmt.Sprintf("events of %s: %s holds %d, %s %d", day, system, got.Distinct, from, want.Distinct))
+				differences = append(differences, fmt.Sprintf("%s of %s: %s holds %d, %s %d", what, day, system, got.Distinct, from, want.Distinct))
 			case got.Observed != want.Observed:
-				differences = append(differences, fmt.Sprintf("events of %s: %s and %s differ in values", day, system, from))
+				differences = append(differences, fmt.Sprintf("%s of %s: %s and %s differ in values", what, day, system, from))
 			}
 		}
 	}

@@ -18,7 +18,7 @@ func TestEventsOfTheStoresAreHeldAgainstKafkaAndEachOther(t *testing.T) {
 	}
 	f := func(want string, kafka, hot, cold *account.Account, truncated bool) {
 		t.Helper()
-		_, differences := compareEvents(kafka, map[string]*account.Account{"ClickHouse": hot, "Iceberg": cold}, truncated)
+		_, differences := compareKeyed("events", kafka, map[string]*account.Account{"ClickHouse": hot, "Iceberg": cold}, truncated)
 		if got := strings.Join(differences, "; "); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

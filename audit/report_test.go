@@ -95,11 +95,12 @@ func TestAReportInJSONHasAFieldForEachTable(t *testing.T) {
 	a := accounts{base: counted(t, "aab"), processed: counted(t, "ab"), tables: tables(t, "ab", "ab", "ab"), deadLetters: 4}
 	a.ledger = Ledger{"s": {{SweepID: "s", Seen: 2, Expected: new(int64(3)), Status: event.StatusIncomplete}}}
 	r := newReport(a)
-	r.Events = &Events{Kafka: 5, Records: 7, Tables: map[string]int64{"ClickHouse": 5, "Iceberg": 5}}
+	r.Events = &Keyed{Kafka: 5, Records: 7, Tables: map[string]int64{"ClickHouse": 5, "Iceberg": 5}}
+	r.Signals = &Keyed{Kafka: 3, Records: 3, Tables: map[string]int64{"ClickHouse": 3, "Iceberg": 3}}
 	text, err := json.Marshal(r)
 	group := `"kafka":2,"clickhouse":2,"iceberg_raw":2,"iceberg_processed":2,"equal":true`
 	want := `{"observations":2,"kafka":2,"kafka_records":3,"processed":2,"clickhouse":2,"iceberg_raw":2,"iceberg_processed":2,` +
-		`"events":{"kafka":5,"kafka_records":7,"tables":{"ClickHouse":5,"Iceberg":5}},"repos":2,"duplicates":0,"dead_letters":4,"expired":0,"clean":true,"differences":[],"rows":[],` +
+		`"events":{"kafka":5,"kafka_records":7,"tables":{"ClickHouse":5,"Iceberg":5}},"signals":{"kafka":3,"kafka_records":3,"tables":{"ClickHouse":3,"Iceberg":3}},"repos":2,"duplicates":0,"dead_letters":4,"expired":0,"clean":true,"differences":[],"rows":[],` +
 		`"sweeps":[{"name":"s",` + group + `,"status":"incomplete","expected":3,"seen":2}],"failed_sweeps":[],"days":[{"name":"2026-01-01",` + group + `}]}`
 	if err != nil || string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)

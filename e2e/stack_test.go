@@ -109,6 +109,10 @@ type audit struct {
 		Kafka  int64
 		Tables map[string]int64
 	}
+	Signals struct {
+		Kafka  int64
+		Tables map[string]int64
+	}
 	Clean       bool
 	Differences []string
 }
@@ -122,6 +126,19 @@ func (p *pulse) audit() (a audit) {
 func (p *pulse) wantRecording() {
 	p.t.Helper()
 	p.want(42_664, 154)
+	p.wantSignals(recordedSignals)
+}
+
+// recordedSignals is how many signals the recording raises.
+const recordedSignals = 202
+
+// wantSignals checks that both stores hold a number of signals, each once.
+func (p *pulse) wantSignals(n int64) {
+	p.t.Helper()
+	a := p.audit()
+	if a.Signals.Kafka != n || a.Signals.Tables["ClickHouse"] != n || a.Signals.Tables["Iceberg"] != n || !a.Clean {
+		p.t.Errorf("audit %+v, want %d signals everywhere", a, n)
+	}
 }
 
 // want says what is wrong if the stores do not hold so many observations of so

@@ -19,7 +19,7 @@ type clickHouse struct{ conn driver.Conn }
 // Look reads the markers.
 func (c clickHouse) Look(ctx context.Context) (Progress, error) {
 	out := Progress{Function: "sink-clickhouse", Next: map[string]map[int32]int64{}}
-	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads} {
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads, event.TopicSignals} {
 		marks, err := sinkclickhouse.Marks(ctx, c.conn, topic)
 		if err != nil {
 			return out, fmt.Errorf("sink-clickhouse: %w", err)
@@ -27,8 +27,18 @@ func (c clickHouse) Look(ctx context.Context) (Progress, error) {
 		if topic == event.TopicProcessedRepos {
 			out.Tables = []audit.Table{timeSeries{c.conn, marks}}
 		}
-		if topic == event.TopicEvents {
-			out.Events = []audit.EventTable{hotEvents(c)}
+		switch topic {
+		case event.TopicEvents:
+			out.Events = []audit.KeyedTable{hotTable{c.conn, sinkclickhouse.AccountEvents}}
+		case event.TopicSignals:
+			// Read after the markers: at rest, no row is on its way that they do not cover.
+			now, err := sinkclickhouse.Now(ctx, c.conn)
+			if err != nil {
+				return out, fmt.Errorf("sink-clickhouse: %w", err)
+			}
+			out.Signals = []audit.KeyedTable{hotTable{c.conn, func(ctx context.Context, conn driver.Conn) (*account.Account, error) {
+				return sinkclickhouse.AccountSignals(ctx, conn, now)
+			}}}
 		}
 		next := map[int32]int64{}
 		for _, m := range marks {
@@ -65,13 +75,16 @@ func (t timeSeries) List(ctx context.Context, days []string, to account.Counter)
 	return sinkclickhouse.List(ctx, t.conn, days, t.marks, to)
 }
 
-// hotEvents is the table of events of feeds.
-type hotEvents struct{ conn driver.Conn }
+// hotTable is a table whose rows are known by a key.
+type hotTable struct {
+	conn    driver.Conn
+	account func(context.Context, driver.Conn) (*account.Account, error)
+}
 
-// System implements audit.EventTable.
-func (hotEvents) System() string { return "ClickHouse" }
+// System implements audit.KeyedTable.
+func (hotTable) System() string { return "ClickHouse" }
 
 // Account counts in ClickHouse itself.
-func (h hotEvents) Account(ctx context.Context) (*account.Account, error) {
-	return sinkclickhouse.AccountEvents(ctx, h.conn)
+func (h hotTable) Account(ctx context.Context) (*account.Account, error) {
+	return h.account(ctx, h.conn)
 }

@@ -27,6 +27,7 @@ func (i iceberg) Look(ctx context.Context) (Progress, error) {
 		{sinkiceberg.TableSweeps, event.TopicSweeps, nil},
 		{sinkiceberg.TableEvents, event.TopicEvents, nil},
 		{sinkiceberg.TableFeedReads, event.TopicFeedReads, nil},
+		{sinkiceberg.TableSignals, event.TopicSignals, nil},
 	} {
 		snapshot, err := sinkiceberg.LoadSnapshot(ctx, i.catalog, table.name)
 		if err != nil {
@@ -35,8 +36,11 @@ func (i iceberg) Look(ctx context.Context) (Progress, error) {
 		if out.Next[table.topic], err = snapshot.Marks(); err != nil {
 			return out, fmt.Errorf("sink-iceberg: %w", err)
 		}
-		if table.name == sinkiceberg.TableEvents {
-			out.Events = []audit.EventTable{coldEvents{snapshot}}
+		switch table.name {
+		case sinkiceberg.TableEvents:
+			out.Events = []audit.KeyedTable{coldTable(snapshot.AccountEvents)}
+		case sinkiceberg.TableSignals:
+			out.Signals = []audit.KeyedTable{coldTable(snapshot.AccountSignals)}
 		}
 		if table.audited != nil {
 			out.Tables = append(out.Tables, icebergTable{*table.audited, snapshot})
@@ -75,16 +79,17 @@ func (t icebergTable) List(ctx context.Context, days []string, to account.Counte
 	return t.snapshot.Account(ctx, days, to)
 }
 
-// coldEvents is the table of events of feeds as it was at a snapshot.
-type coldEvents struct{ snapshot *sinkiceberg.Snapshot }
+// coldTable passes the rows of a table whose rows are known by a key, as it was at a
+// snapshot.
+type coldTable func(context.Context, account.Counter) error
 
-// System implements audit.EventTable.
-func (coldEvents) System() string { return "Iceberg" }
+// System implements audit.KeyedTable.
+func (coldTable) System() string { return "Iceberg" }
 
 // Account reads all rows and counts them on disk.
-func (c coldEvents) Account(ctx context.Context) (*account.Account, error) {
+func (read coldTable) Account(ctx context.Context) (*account.Account, error) {
 	count := account.NewCount()
-	err := c.snapshot.AccountEvents(ctx, count)
+	err := read(ctx, count)
 	a, counted := count.Account() // it closes its file, whatever has failed
 	if err != nil {
 		return nil, err

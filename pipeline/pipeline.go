@@ -43,7 +43,8 @@ type Progress struct {
 	Function string
 	Next     map[string]map[int32]int64 // by topic and partition: the first record that was not stored
 	Tables   []audit.Table              // that are audited, as they were then
-	Events   []audit.EventTable         // likewise, of the events of feeds
+	Events   []audit.KeyedTable         // likewise, of the events of feeds
+	Signals  []audit.KeyedTable         // likewise
 }
 
 // Open connects to Kafka and both stores.

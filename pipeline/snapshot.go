@@ -19,9 +19,10 @@ import (
 type Snapshot struct {
 	Lag map[string]int64 // by function: records that it had not stored, if any
 
-	ends   kafka.Offsets
-	tables []audit.Table
-	events []audit.EventTable
+	ends    kafka.Offsets
+	tables  []audit.Table
+	events  []audit.KeyedTable
+	signals []audit.KeyedTable
 }
 
 // AtRest says whether no stage had work left, so that all stores must hold the same.
@@ -38,7 +39,7 @@ func (p *Pipeline) Snapshot(ctx context.Context) (*Snapshot, error) {
 			return nil, err
 		}
 		all = append(all, progress)
-		out.tables, out.events = append(out.tables, progress.Tables...), append(out.events, progress.Events...)
+		out.tables, out.events, out.signals = append(out.tables, progress.Tables...), append(out.events, progress.Events...), append(out.signals, progress.Signals...)
 	}
 	// The ledger says what was seen, so its end is read before those of the
 	// observations.
@@ -46,11 +47,11 @@ func (p *Pipeline) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out.ends, err = kafka.Ends(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicEvents); err != nil {
+	if out.ends, err = kafka.Ends(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicEvents, event.TopicSignals); err != nil {
 		return nil, err
 	}
 	maps.Copy(out.ends, ledger)
-	starts, err := kafka.Starts(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads)
+	starts, err := kafka.Starts(ctx, p.Log.Kafka, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads, event.TopicSignals)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (p *Pipeline) Audit(ctx context.Context, at *Snapshot) (*audit.Report, erro
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	return audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Events: at.events, Reprocessed: reprocessed})
+	return audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Events: at.events, Signals: at.signals, Reprocessed: reprocessed})
 }
 
 // wakeAfter is how long a stage may be behind before it is woken: a bell may

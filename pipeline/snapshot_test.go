@@ -28,7 +28,7 @@ type behind struct {
 
 func newBehind(t *testing.T) *behind {
 	t.Helper()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads))
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads, event.TopicSignals))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // called with the rows done and to do.
 func Hot(ctx context.Context, p *pipeline.Pipeline, env map[string]string, progress func(done, all int64)) (rows int64, err error) {
 	partitions := 0
-	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads} {
+	for _, topic := range []string{event.TopicProcessedRepos, event.TopicSweeps, event.TopicEvents, event.TopicFeedReads, event.TopicSignals} {
 		ends, err := kafka.Ends(ctx, p.Log.Kafka, topic)
 		if err != nil {
 			return 0, err
@@ -60,7 +60,12 @@ func fill(ctx context.Context, p *pipeline.Pipeline, hot *sinkclickhouse.Rebuild
 	if err != nil {
 		return err
 	}
+	signals, err := sinkiceberg.ReadSignals(ctx, p.Cold, hot.Signals)
+	if err != nil {
+		return err
+	}
 	return hot.Publish(map[string][]kafka.Mark{
 		event.TopicProcessedRepos: processed.Marks(), event.TopicSweeps: swept.Marks(), event.TopicEvents: happened.Marks(), event.TopicFeedReads: reads.Marks(),
+		event.TopicSignals: signals.Marks(),
 	})
 }

@@ -63,6 +63,17 @@ func (a *auditCommand) snapshot(ctx context.Context, s *pipeline.Pipeline, r pip
 // shown is how many differences and rows are printed; JSON has more.
 const shown = 20
 
+func printKeyed(what string, k *audit.Keyed) {
+	if k == nil || k.Records == 0 {
+		return
+	}
+	fmt.Printf("%s: %s in Kafka", what, count(k.Kafka))
+	for _, store := range slices.Sorted(maps.Keys(k.Tables)) {
+		fmt.Printf(", %s in %s", count(k.Tables[store]), store)
+	}
+	fmt.Println(".")
+}
+
 func printReport(r *audit.Report) {
 	header, row := []any{"Observations", "Kafka"}, table.Row{count(r.Observations), count(r.Kafka)}
 	for _, t := range r.Tables {
@@ -71,13 +82,8 @@ func printReport(r *audit.Report) {
 	t := newTable(append(header, "Repositories", "Duplicates", "Dead letters")...)
 	t.AppendRow(append(row, count(r.Repos), count(r.Duplicates), count(r.DeadLetters)))
 	t.Render()
-	if r.Events != nil && r.Events.Records > 0 {
-		fmt.Printf("Events of feeds: %s in Kafka", count(r.Events.Kafka))
-		for _, store := range slices.Sorted(maps.Keys(r.Events.Tables)) {
-			fmt.Printf(", %s in %s", count(r.Events.Tables[store]), store)
-		}
-		fmt.Println(".")
-	}
+	printKeyed("Events of feeds", r.Events)
+	printKeyed("Signals", r.Signals)
 	if r.Expired > 0 {
 		fmt.Printf("Kafka's retention has deleted %s observations; those are compared between the stores only.\n", count(r.Expired))
 	}

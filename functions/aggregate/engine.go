@@ -106,7 +106,7 @@ func (e *engine) open(ctx context.Context) error {
 	if e.opened {
 		return nil
 	}
-	err := e.codec.Register(ctx, event.TypeRepoObserved, event.TypeRepoProcessed)
+	err := e.codec.Register(ctx, event.TypeRepoObserved, event.TypeRepoProcessed, event.TypeSignal)
 	if errors.Is(err, event.ErrUnknownSchema) {
 		return fmt.Errorf("%w: %w", kafka.ErrFatal, err)
 	}
@@ -331,16 +331,26 @@ func (w *work) observe(ctx context.Context, r *kgo.Record, o *event.RepoObserved
 	late := newest != nil && p.At < newest.At
 
 	var before velocity.Velocities
-	if late {
+	var last *velocity.Point
+	switch {
+	case late:
 		before = h.points.Measure(*newest)
+	case newest != nil:
+		last = new(*newest) // Insert moves points
 	}
 	h.Known++
 	h.points = h.points.Insert(p)
 	if w.produce != nil {
 		row.Observation, row.ProcessedAt, row.Revision, row.Late = *o, w.at, h.Known, late
 		row.Velocities = h.points.Measure(p)
-		if err := w.emit(ctx, row, late || w.restarted[r.Partition] || event.Repeats(r)); err != nil {
+		mayRepeat := late || w.restarted[r.Partition] || event.Repeats(r)
+		if err := w.emit(ctx, row, mayRepeat); err != nil {
 			return err
+		}
+		if !late {
+			if err := w.raise(ctx, h, last, h.Newest, row, mayRepeat); err != nil {
+				return err
+			}
 		}
 	}
 	if !late {

@@ -92,7 +92,7 @@ func newDrain(cfg Config, bounds kafka.Bounds, limits cacheLimits) (*kafka.Drain
 	if cfg.Member == dynamic {
 		place.Member = ""
 	}
-	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform, event.TopicProcessedRepos)
+	drain, err := kafka.NewTransactDrain("aggregate", cfg.Kafka, bounds, event.TopicBaseRepos, place, engine.transform, event.TopicProcessedRepos, event.TopicSignals)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.redis.Close())
 	}

@@ -61,6 +61,8 @@ type outcome struct {
 	series map[string]*kgo.Record // the first row of each observation, by "repository@ms"
 	state  map[int64]*kgo.Record  // the winning row of each repository
 	rows   int
+
+	signals []*kgo.Record
 }
 
 // run computes observations as records of one partition, in one block.
@@ -71,6 +73,10 @@ func (f *forge) run(ctx context.Context, e *engine, observations []event.RepoObs
 	var id int64
 	var failed error
 	w.produce = func(r *kgo.Record) {
+		if r.Topic == event.TopicSignals {
+			out.signals = append(out.signals, r)
+			return
+		}
 		out.rows++
 		key, revision, _ := strings.Cut(event.Header(r, "ce_id"), "#")
 		var version [2]int64

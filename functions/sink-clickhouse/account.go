@@ -152,10 +152,28 @@ func Marks(ctx context.Context, conn driver.Conn, topic string) ([]kafka.Mark, e
 	return (&store{conn: conn}).marks(ctx, topic)
 }
 
-// AccountEvents says what github_events holds, without the rows that were stored behind
-// some marks: of events the table does not say from which record they are, so the sink
-// must be at rest.
+// AccountEvents says what github_events holds: of events the table does not say from
+// which record they are, so the sink must be at rest.
 func AccountEvents(ctx context.Context, conn driver.Conn) (*account.Account, error) {
+	return accountKeyed(ctx, conn, "pulse.github_events", "1", "created_at", "event_type, event_id", account.EventColumns())
+}
+
+// AccountSignals says what github_signals held at a time of the server's clock: see Now.
+func AccountSignals(ctx context.Context, conn driver.Conn, now time.Time) (*account.Account, error) {
+	return accountKeyed(ctx, conn, "pulse.github_signals FINAL", fmt.Sprintf("earliest >= -%d", now.UnixMicro()), "observed_at", "signal_id", account.SignalColumns())
+}
+
+// Now is the time on the server's clock.
+func Now(ctx context.Context, conn driver.Conn) (now time.Time, err error) {
+	if err := conn.QueryRow(ctx, "SELECT now64(6)").Scan(&now); err != nil {
+		return now, fmt.Errorf("read the clock of ClickHouse: %w", err)
+	}
+	return now, nil
+}
+
+// accountKeyed counts those rows of a table that meet a condition, by the day of a time.
+// A row is known by the time and a key.
+func accountKeyed(ctx context.Context, conn driver.Conn, table, condition, at, key string, columns []account.Column) (*account.Account, error) {
 	ctx = longRead(ctx)
 	a := account.NewAccount()
 	if made, err := made(ctx, conn); err != nil || !made {
@@ -163,18 +181,18 @@ func AccountEvents(ctx context.Context, conn driver.Conn) (*account.Account, err
 	}
 	rows, err := conn.Query(ctx, `
 		SELECT toString(day), sum(copies), count(), sum(observed) FROM (
-			SELECT toDate(created_at) AS day, count() AS copies, any(`+account.SQL(account.EventColumns())+`) AS observed
-			FROM pulse.github_events AS t GROUP BY t.repo_id, t.created_at, t.event_type, t.event_id
+			SELECT toDate(`+at+`) AS day, count() AS copies, any(`+account.SQL(columns)+`) AS observed
+			FROM `+table+` WHERE `+condition+` GROUP BY repo_id, `+at+`, `+key+`
 		) GROUP BY day`)
 	if err != nil {
-		return nil, fmt.Errorf("count the events: %w", err)
+		return nil, fmt.Errorf("count %s: %w", table, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var day string
 		var copies, keys, sum uint64
 		if err := rows.Scan(&day, &copies, &keys, &sum); err != nil {
-			return nil, fmt.Errorf("count the events: %w", err)
+			return nil, fmt.Errorf("count %s: %w", table, err)
 		}
 		add := func(t account.Tally) account.Tally {
 			return account.Tally{Rows: t.Rows + int64(copies), Distinct: t.Distinct + int64(keys), Observed: t.Observed + sum}
@@ -182,7 +200,7 @@ func AccountEvents(ctx context.Context, conn driver.Conn) (*account.Account, err
 		a.Total, a.Days[day] = add(a.Total), add(a.Days[day])
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("count the events: %w", err)
+		return nil, fmt.Errorf("count %s: %w", table, err)
 	}
 	return a, nil
 }

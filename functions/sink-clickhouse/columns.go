@@ -10,6 +10,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -58,6 +59,8 @@ func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] 
 			out[i] = col(f.Name, func(r *R) *int64 { return *at(part(r)) })
 		case func(*P) *float64:
 			out[i] = col(f.Name, func(r *R) float64 { return *at(part(r)) })
+		case func(*P) **float64:
+			out[i] = col(f.Name, func(r *R) *float64 { return *at(part(r)) })
 		case func(*P) *bool:
 			out[i] = col(f.Name, func(r *R) bool { return *at(part(r)) })
 		case func(*P) **bool:
@@ -170,4 +173,9 @@ func eventColumns() []column[event.GitHubEvent] {
 // feedReadColumns are the columns of github_feed_reads.
 func feedReadColumns() []column[event.FeedRead] {
 	return columnsOf(feed.ReadingFields(), func(l *event.FeedRead) *event.FeedRead { return l })
+}
+
+// signalColumns are the columns of github_signals.
+func signalColumns() []column[event.Signal] {
+	return columnsOf(signal.Fields(), func(s *event.Signal) *event.Signal { return s })
 }

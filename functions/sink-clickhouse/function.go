@@ -1,4 +1,5 @@
-// Package sinkclickhouse stores processed observations, events of feeds and ledger lines
+// Package sinkclickhouse stores processed observations, events of feeds, signals and
+// ledger lines
 // in ClickHouse, the hot store, each exactly once.
 package sinkclickhouse
 
@@ -114,6 +115,8 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 			event.TopicEvents: &events{store: hot, writer: w, decoder: kafka.NewDecoder(codec.GitHubEventInto), letters: letters},
 			event.TopicFeedReads: &ledger[event.FeedRead]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.FeedReadInto), letters: letters,
 				topic: event.TopicFeedReads, table: "pulse.github_feed_reads", columns: feedReadColumns},
+			event.TopicSignals: &ledger[event.Signal]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SignalInto), letters: letters,
+				topic: event.TopicSignals, table: "pulse.github_signals", columns: signalColumns},
 		}
 	}, w.release, rdb.Close, hot.conn.Close)
 }

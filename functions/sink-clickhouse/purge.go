@@ -18,6 +18,7 @@ func OwnerData(ctx context.Context, conn driver.Conn, login string) (spelt []str
 			UNION ALL SELECT owner FROM pulse.sweeps WHERE lower(owner) = lower($1)
 			UNION ALL SELECT owner FROM pulse.github_events WHERE lower(owner) = lower($1)
 			UNION ALL SELECT owner FROM pulse.github_feed_reads WHERE lower(owner) = lower($1)
+			UNION ALL SELECT owner FROM pulse.github_signals WHERE lower(owner) = lower($1)
 		)`, login).Scan(&spelt)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look up owner %s: %w", login, err)
@@ -46,7 +47,7 @@ func Purge(ctx context.Context, conn driver.Conn, login string) error {
 			return fmt.Errorf("delete %s from %s: %w", login, table, err)
 		}
 	}
-	for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sweeps", "github_events", "github_feed_reads"} {
+	for _, table := range []string{"github_processed_repos", "github_metrics_timeseries", "sweeps", "github_events", "github_feed_reads", "github_signals"} {
 		if err := conn.Exec(ctx, "ALTER TABLE pulse."+table+" DELETE WHERE lower(owner) = lower($1) SETTINGS mutations_sync = 2", login); err != nil {
 			return fmt.Errorf("delete %s from %s: %w", login, table, err)
 		}

@@ -60,7 +60,7 @@ func BeginRebuild(ctx context.Context, environ map[string]string, partitions int
 
 // tables are those of a set, besides the markers. The second set is named new_*.
 func tables() []string {
-	return []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sweeps", "github_events", "github_feed_reads"}
+	return []string{"github_processed_repos", "github_daily", "github_pushes", "github_metrics_timeseries", "sweeps", "github_events", "github_feed_reads", "github_signals"}
 }
 
 func (r *Rebuild) begin(ctx context.Context, partitions int) error {
@@ -138,6 +138,11 @@ func (r *Rebuild) Events(rows []*event.GitHubEvent) error {
 // FeedReads adds ledger lines of feeds. A line may come again.
 func (r *Rebuild) FeedReads(lines []*event.FeedRead) error {
 	return insert(r.fenced, r.store, "pulse.new_github_feed_reads", feedReadColumns(), lines)
+}
+
+// Signals adds signals. One may come again.
+func (r *Rebuild) Signals(rows []*event.Signal) error {
+	return insert(r.fenced, r.store, "pulse.new_github_signals", signalColumns(), rows)
 }
 
 // Publish puts the second set in the place of the first, once it holds all it

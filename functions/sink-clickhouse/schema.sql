@@ -1141,3 +1141,28 @@ FROM (
   GROUP BY repo_id, number
 )
 ;
+
+-- version 15
+
+-- Signals, each once, read with FINAL. Of one that comes again the first row stays, as
+-- in Iceberg and in the account of Kafka: what was said first.
+CREATE TABLE IF NOT EXISTS pulse.github_signals (
+  signal_id String,
+  kind LowCardinality(String),
+  severity LowCardinality(String),
+  repo_id Nullable(Int64),
+  name_with_owner LowCardinality(Nullable(String)),
+  owner LowCardinality(String),
+  company LowCardinality(Nullable(String)),
+  observed_at DateTime64(3),
+  metric LowCardinality(Nullable(String)),
+  value Nullable(Float64),
+  usual Nullable(Float64),
+  window LowCardinality(Nullable(String)),
+  words String,
+  evidence String,
+  earliest Int64 MATERIALIZED -toUnixTimestamp64Micro(now64(6))
+)
+ENGINE = ReplacingMergeTree(earliest)
+ORDER BY (observed_at, signal_id)
+;

@@ -164,6 +164,7 @@ func TestEveryColumnOfTheSchemaIsFilled(t *testing.T) {
 	check("pulse.github_daily", namesOf(dailyColumns()))
 	check("pulse.github_events", namesOf(append(eventColumns(), arrival[event.GitHubEvent](&store{}))))
 	check("pulse.github_feed_reads", namesOf(feedReadColumns()))
+	check("pulse.github_signals", namesOf(signalColumns()))
 	check("pulse.github_pushes", namesOf(pushColumns()))
 	check("pulse.sweeps", namesOf(sweepColumns()))
 }

@@ -104,6 +104,21 @@ func (s *Snapshot) AccountEvents(ctx context.Context, to account.Counter) error 
 	})
 }
 
+// AccountSignals passes the rows of TableSignals to a counter.
+func (s *Snapshot) AccountSignals(ctx context.Context, to account.Counter) error {
+	if s.table == nil {
+		return nil
+	}
+	sums := account.NewSummer()
+	return readTable(ctx, s.table, signalColumns(), nil, func(rows []*event.Signal) error {
+		for _, g := range rows {
+			key, sum := sums.Signal(g)
+			to.Add(key, "", sum)
+		}
+		return nil
+	})
+}
+
 // addBatch passes the rows of a batch to a counter. A checksum over no columns is 0.
 func addBatch(batch arrow.RecordBatch, sums [3][]account.Column, to account.Counter) error {
 	columns := map[string]arrow.Array{}

@@ -12,6 +12,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -83,6 +84,8 @@ func columnsOf[R, P any](fields []field.Field[P], part func(*R) *P) []column[R] 
 			out[i] = optional(f.Name, iceberg.PrimitiveTypes.Int64, func(r *R) **int64 { return at(part(r)) })
 		case func(*P) *float64: // the first tables have it as one that may be null
 			out[i] = either(f.Name, iceberg.PrimitiveTypes.Float64, func(r *R) *float64 { return at(part(r)) }, func(r *R, v float64) { *at(part(r)) = v })
+		case func(*P) **float64:
+			out[i] = optional(f.Name, iceberg.PrimitiveTypes.Float64, func(r *R) **float64 { return at(part(r)) })
 		case func(*P) *bool:
 			out[i] = required(f.Name, iceberg.PrimitiveTypes.Bool, func(r *R) *bool { return at(part(r)) })
 		case func(*P) **bool:
@@ -242,4 +245,9 @@ func eventColumns() []column[event.GitHubEvent] {
 // feedReadColumns are the columns of feed_reads.
 func feedReadColumns() []column[event.FeedRead] {
 	return columnsOf(feed.ReadingFields(), itself[event.FeedRead])
+}
+
+// signalColumns are the columns of signals.
+func signalColumns() []column[event.Signal] {
+	return columnsOf(signal.Fields(), itself[event.Signal])
 }

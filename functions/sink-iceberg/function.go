@@ -1,5 +1,5 @@
-// Package sinkiceberg stores observations, processed observations, events of feeds and
-// ledger lines in Iceberg, the cold store, each exactly once and for ever.
+// Package sinkiceberg stores observations, processed observations, events of feeds,
+// signals and ledger lines in Iceberg, the cold store, each exactly once and for ever.
 package sinkiceberg
 
 import (
@@ -23,6 +23,7 @@ const (
 	TableSweeps    = "sweeps"
 	TableEvents    = "events"
 	TableFeedReads = "feed_reads"
+	TableSignals   = "signals"
 )
 
 // Config is the function's configuration, read from the environment.
@@ -110,6 +111,7 @@ func newDraining(cfg Config, bounds kafka.Bounds) (*serve.Draining, error) {
 			event.TopicSweeps:         sweeps(cold, letters, codec),
 			event.TopicEvents:         events(cold, letters, codec),
 			event.TopicFeedReads:      feedReads(cold, letters, codec),
+			event.TopicSignals:        signals(cold, letters, codec),
 		}
 	}, cold.close)
 	if err != nil {
@@ -164,6 +166,16 @@ func feedReads(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) k
 		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.FeedReadInto), columns: cols,
 		layout: layout{TableFeedReads, schemaOf(cols), ""},
 		day:    func(l *event.FeedRead) time.Time { return l.ReadAt },
+	}
+}
+
+func signals(s *lazyCatalog, letters *kafka.DeadLetters, codec *event.Codec) kafka.Store {
+	cols := signalColumns()
+	return &tableStore[event.Signal]{
+		catalog: s.open, letters: letters, decoder: kafka.NewDecoder(codec.SignalInto), columns: cols,
+		layout:  layout{TableSignals, schemaOf(cols), ""},
+		day:     func(s *event.Signal) time.Time { return s.ObservedAt },
+		newRows: signalIdentity().newRows,
 	}
 }
 

@@ -85,7 +85,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 }
 
 func tables() []string {
-	return []string{TableBase, TableProcessed, TableSweeps, TableEvents, TableFeedReads}
+	return []string{TableBase, TableProcessed, TableSweeps, TableEvents, TableFeedReads, TableSignals}
 }
 
 // maintainFor is Maintain within a limited time. It cleans first, for that takes

@@ -57,6 +57,11 @@ func ReadFeedReads(ctx context.Context, c catalog.Catalog, each func([]*event.Fe
 	return read(ctx, c, TableFeedReads, feedReadColumns(), nil, each)
 }
 
+// ReadSignals reads the signals.
+func ReadSignals(ctx context.Context, c catalog.Catalog, each func([]*event.Signal) error) (Position, error) {
+	return read(ctx, c, TableSignals, signalColumns(), nil, each)
+}
+
 // read passes the rows of a table to each, a batch at a time, with one file open at
 // once. The rows are not reused: each may keep them.
 func read[R any](ctx context.Context, c catalog.Catalog, name string, cols []column[R], filter iceberg.BooleanExpression, each func([]*R) error) (Position, error) {

@@ -144,6 +144,24 @@ func eventIdentity() identity[event.GitHubEvent, feed.Key] {
 	}
 }
 
+// raised is what identifies a signal; its time is in its id, but the files are found by it.
+type raised struct {
+	id string
+	at int64 // ms since 1970
+}
+
+// signalIdentity finds repeats of signals: by id.
+func signalIdentity() identity[event.Signal, raised] {
+	return identity[event.Signal, raised]{
+		of:   func(s *event.Signal) raised { return raised{s.ID, s.ObservedAt.UnixMilli()} },
+		time: func(r raised) int64 { return r.at }, column: "observed_at", columns: []string{"signal_id", "observed_at"},
+		read: func(batch arrow.RecordBatch) func(int) raised {
+			ids, times := batch.Column(0).(*array.String), batch.Column(1).(*array.Timestamp)
+			return func(row int) raised { return raised{ids.Value(row), int64(times.Value(row)) / 1000} }
+		},
+	}
+}
+
 // newRows returns the rows whose key is not in the table yet, each key once, in their
 // order. It reads only files whose bounds include one of the keys' times: for a live
 // sweep none, for a second replay those of its days, for an old record among live ones

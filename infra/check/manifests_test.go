@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
 	eventingduck "knative.dev/eventing/pkg/apis/duck/v1"
+	eventing "knative.dev/eventing/pkg/apis/eventing/v1"
 	"knative.dev/eventing/pkg/apis/feature"
 	sources "knative.dev/eventing/pkg/apis/sources/v1"
 	"knative.dev/pkg/apis"
@@ -49,6 +51,8 @@ var kinds = map[schema.GroupVersionKind]func() any{
 	{Group: "serving.knative.dev", Version: "v1", Kind: "Service"}:         func() any { return new(serving.Service) },
 	{Group: "sources.knative.dev", Version: "v1", Kind: "PingSource"}:      func() any { return new(sources.PingSource) },
 	{Group: "sources.knative.dev", Version: "v1", Kind: "KafkaSource"}:     func() any { return new(kafkaSource) },
+	{Group: "eventing.knative.dev", Version: "v1", Kind: "Broker"}:         func() any { return new(eventing.Broker) },
+	{Group: "eventing.knative.dev", Version: "v1", Kind: "Trigger"}:        func() any { return new(eventing.Trigger) },
 	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaTopic"}:    func() any { return new(kafkaTopic) },
 	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "Kafka"}:         func() any { return new(kafkaCluster) },
 	{Group: "kafka.strimzi.io", Version: "v1beta2", Kind: "KafkaNodePool"}: func() any { return new(kafkaNodePool) },
@@ -238,6 +242,34 @@ func TestClusterTakesEachOverlay(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestClusterTakesTheExampleOfASubscriber(t *testing.T) {
+	text, err := os.ReadFile(root + "/infra/knative/examples/signals.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := decode(text)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d documents, %v", len(all), err)
+	}
+	for _, d := range all {
+		if err := validate(d); err != nil {
+			t.Error(err)
+		}
+	}
+	kinds, err := os.ReadFile(root + "/docs/signals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	each(all, func(name string, trigger *eventing.Trigger) {
+		for attribute, value := range trigger.Spec.Filter.Attributes {
+			known := attribute == "type" && value == "dev.m7pulse.signal.v1" || attribute == "kind" && bytes.Contains(kinds, []byte("\n| `"+value+"` |"))
+			if !known {
+				t.Errorf("trigger %s: no signal has %s %s", name, attribute, value)
+			}
+		}
+	})
 }
 
 // Each fault is one that an API server would take without a word, or that a
@@ -431,7 +463,7 @@ func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
 				t.Errorf("%s: nothing wakes %s", dir, name)
 			}
 		}
-		for _, topic := range []string{"github.fetch_requests", "github.base_repos.bells", "github.processed_repos.bells", "github.sweeps", "github.events.bells", "github.feed_reads"} {
+		for _, topic := range []string{"github.fetch_requests", "github.base_repos.bells", "github.processed_repos.bells", "github.sweeps", "github.events.bells", "github.feed_reads", "github.signals"} {
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(pairs)), func(p string) bool { return strings.HasPrefix(p, topic+" ") }) {
 				t.Errorf("%s: nobody is rung by %s", dir, topic)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -47,6 +48,9 @@ func VelocityColumns() []Column {
 	definitions := velocity.Definitions()
 	return slices.Concat(columns(field.Definitions(key())), columns(field.Definitions(event.StatementFields())), columns(definitions[:]))
 }
+
+// SignalColumns are those of a signal.
+func SignalColumns() []Column { return columns(field.Definitions(signal.Fields())) }
 
 // EventColumns are those of an event of a feed.
 func EventColumns() []Column { return columns(field.Definitions(feed.Fields())) }
@@ -145,6 +149,7 @@ type Summer struct {
 	observed, details, key []adder[event.RepoObserved]
 	statement              []adder[event.RepoProcessed]
 	happened               []adder[event.GitHubEvent]
+	raised                 []adder[event.Signal]
 	kinds                  []field.Kind // of the velocities
 }
 
@@ -153,7 +158,7 @@ type adder[R any] func(Line, *R) Line
 
 // NewSummer returns a Summer.
 func NewSummer() *Summer {
-	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(event.StatementFields()), happened: adders(feed.Fields())}
+	s := &Summer{observed: adders(observed()), details: adders(details()), key: adders(key()), statement: adders(event.StatementFields()), happened: adders(feed.Fields()), raised: adders(signal.Fields())}
 	for _, d := range velocity.Definitions() {
 		s.kinds = append(s.kinds, d.Kind)
 	}
@@ -168,6 +173,8 @@ func adders[R any](fields []field.Field[R]) []adder[R] {
 			out[i] = func(l Line, r *R) Line { return l.Int(*at(r)) }
 		case func(*R) **int64:
 			out[i] = maybe(at, Line.Int)
+		case func(*R) **float64:
+			out[i] = maybe(at, Line.Real)
 		case func(*R) *bool:
 			out[i] = func(l Line, r *R) Line { return l.Flag(*at(r)) }
 		case func(*R) **bool:
@@ -249,6 +256,13 @@ func (s *Summer) Event(e *event.GitHubEvent) (repo.Key, Sums) {
 	k := e.Key()
 	id := Line{}.Text(k.Type).Int(k.ID).Sum()
 	return repo.Key{ID: int64(id), ObservedAt: k.CreatedAt}, Sums{Observed: sum(Line{}, s.happened, e).Sum()}
+}
+
+// Signal returns the checksum of a signal, and the key that it is counted under: a hash
+// of its id, and when its evidence was observed.
+func (s *Summer) Signal(g *event.Signal) (repo.Key, Sums) {
+	id := Line{}.Text(g.ID).Sum()
+	return repo.Key{ID: int64(id), ObservedAt: g.ObservedAt.UnixMilli()}, Sums{Observed: sum(Line{}, s.raised, g).Sum()}
 }
 
 // SQL is a ClickHouse expression for the checksum over some columns, none of them a

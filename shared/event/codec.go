@@ -36,6 +36,12 @@ const (
 // adds a row.
 const MayRepeat = "mayrepeat"
 
+// The CloudEvents extensions of signals, by which a Trigger can filter.
+const (
+	ExtKind     = "kind"
+	ExtSeverity = "severity"
+)
+
 // maxPayload bounds one payload and each text or list within, in bytes, before it
 // is read: JSON takes more than the Avro that it becomes.
 const maxPayload = 1 << 20
@@ -209,14 +215,18 @@ func (c *Codec) encoding(ctx context.Context, contract Contract) (encoding, erro
 	return e, nil
 }
 
-// Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept, *GitHubEvent, *FeedRead
-// or *FetchRequested as the record of its topic. mayRepeat sets the mark MayRepeat.
+// Record encodes a *RepoObserved, *RepoProcessed, *OwnerSwept, *GitHubEvent, *FeedRead,
+// *Signal or *FetchRequested as the record of its topic. mayRepeat sets the mark MayRepeat.
 func (c *Codec) Record(ctx context.Context, v any, mayRepeat bool) (*kgo.Record, error) {
 	p, contract, err := payloadOf(v)
 	if err != nil {
 		return nil, err
 	}
-	return c.record(ctx, contract, p, origin{source: contract.source, mayRepeat: mayRepeat})
+	source := contract.source
+	if s, ok := v.(*Signal); ok { // two functions emit these
+		source = "/m7pulse/" + s.Function()
+	}
+	return c.record(ctx, contract, p, origin{source: source, mayRepeat: mayRepeat})
 }
 
 // origin is the part of a record's attributes that depends on its sender.
@@ -254,7 +264,7 @@ func (c *Codec) record(ctx context.Context, contract Contract, p payload, o orig
 	if o.mayRepeat {
 		headers = append(headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
 	}
-	r.Headers = headers
+	r.Headers = append(headers, a.extensions...)
 	return &r.Record, nil
 }
 
@@ -362,6 +372,17 @@ func (c *Codec) FeedRead(ctx context.Context, r *kgo.Record) (*FeedRead, error) 
 // FeedReadInto is to FeedRead what ObservedInto is to Observed.
 func (c *Codec) FeedReadInto(ctx context.Context, r *kgo.Record, l *FeedRead) error {
 	return c.read(ctx, TypeFeedRead, r, (*feedRead)(l))
+}
+
+// Signal reads a Signal record.
+func (c *Codec) Signal(ctx context.Context, r *kgo.Record) (*Signal, error) {
+	s := &Signal{}
+	return s, c.SignalInto(ctx, r, s)
+}
+
+// SignalInto is to Signal what ObservedInto is to Observed.
+func (c *Codec) SignalInto(ctx context.Context, r *kgo.Record, s *Signal) error {
+	return c.read(ctx, TypeSignal, r, (*raised)(s))
 }
 
 // Requested reads a FetchRequested event as a KafkaSource delivers it.
@@ -607,6 +628,9 @@ func payloadOf(v any) (p payload, c Contract, err error) {
 	case *FeedRead:
 		p = (*feedRead)(v)
 		c, err = ContractOf(TypeFeedRead)
+	case *Signal:
+		p = (*raised)(v)
+		c, err = ContractOf(TypeSignal)
 	case *FetchRequested:
 		p = v
 		c, err = ContractOf(TypeFetchRequested)

@@ -11,8 +11,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 )
 
 //go:embed schemas/fetch_requested.avsc
@@ -33,6 +36,9 @@ var schemaGitHubEvent string
 //go:embed schemas/feed_read.avsc
 var schemaFeedRead string
 
+//go:embed schemas/signal.avsc
+var schemaSignal string
+
 // Contract is all that is fixed about one type of event.
 type Contract struct {
 	Type   string
@@ -48,7 +54,7 @@ func (c Contract) Subject() string { return c.Topic + "-value" }
 // Contracts lists the events that travel through Kafka.
 func Contracts() []Contract {
 	var all []Contract
-	for _, t := range []string{TypeFetchRequested, TypeRepoObserved, TypeRepoProcessed, TypeOwnerSwept, TypeGitHubEvent, TypeFeedRead} {
+	for _, t := range []string{TypeFetchRequested, TypeRepoObserved, TypeRepoProcessed, TypeOwnerSwept, TypeGitHubEvent, TypeFeedRead, TypeSignal} {
 		c, _ := ContractOf(t) // of a known type there is one
 		all = append(all, c)
 	}
@@ -70,6 +76,8 @@ func ContractOf(ceType string) (Contract, error) {
 		return Contract{ceType, TopicEvents, schemaGitHubEvent, "/m7pulse/fetch-events", func() payload { return &happened{} }}, nil
 	case TypeFeedRead:
 		return Contract{ceType, TopicFeedReads, schemaFeedRead, "/m7pulse/fetch-events", func() payload { return &feedRead{} }}, nil
+	case TypeSignal:
+		return Contract{ceType, TopicSignals, schemaSignal, "/m7pulse/aggregate", func() payload { return &raised{} }}, nil
 	}
 	return Contract{}, Invalid("event type %q is unknown", ceType)
 }
@@ -78,6 +86,7 @@ func ContractOf(ceType string) (Contract, error) {
 type attributes struct {
 	id, subject, key string
 	time             time.Time
+	extensions       []kgo.RecordHeader
 }
 
 // payload is what an event of ours carries.
@@ -226,6 +235,29 @@ func (f *feedRead) attributes() attributes {
 }
 
 func (f *feedRead) parts() []any { return []any{f} }
+
+// raised is a signal.Signal as a payload.
+type raised signal.Signal
+
+func (r *raised) check(now time.Time) error {
+	s := (*signal.Signal)(r)
+	s.Normalize()
+	return s.Validate(now)
+}
+
+func (r *raised) UnmarshalJSON(b []byte) error { return (*signal.Signal)(r).UnmarshalJSON(b) }
+
+func (r *raised) attributes() attributes {
+	a := attributes{id: r.ID, subject: r.Owner, key: r.Owner, time: r.ObservedAt, extensions: []kgo.RecordHeader{
+		{Key: "ce_" + ExtKind, Value: []byte(r.Kind)}, {Key: "ce_" + ExtSeverity, Value: []byte(r.Severity)},
+	}}
+	if r.RepoID != nil && r.NameWithOwner != nil {
+		a.subject, a.key = *r.NameWithOwner, strconv.FormatInt(*r.RepoID, 10)
+	}
+	return a
+}
+
+func (r *raised) parts() []any { return []any{r} }
 
 // UnmarshalJSON reads the JSON form. An unknown or a missing field is an error.
 func (f *FetchRequested) UnmarshalJSON(b []byte) error {

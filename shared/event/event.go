@@ -10,6 +10,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -22,6 +23,7 @@ const (
 	TypeOwnerSwept     = "dev.m7pulse.owner.swept.v1"
 	TypeGitHubEvent    = "dev.m7pulse.github.event.v1"
 	TypeFeedRead       = "dev.m7pulse.feed.read.v1"
+	TypeSignal         = "dev.m7pulse.signal.v1"
 	TypeBell           = "dev.m7pulse.bell.v1"
 )
 
@@ -33,6 +35,7 @@ const (
 	TopicSweeps         = "github.sweeps"
 	TopicEvents         = "github.events"
 	TopicFeedReads      = "github.feed_reads"
+	TopicSignals        = "github.signals"
 )
 
 // ErrInvalid marks an event that can never be processed: it has an unknown type,
@@ -98,6 +101,9 @@ type GitHubEvent = feed.Event
 
 // FeedRead is the ledger line of one reading of one repository's feed.
 type FeedRead = feed.Reading
+
+// Signal says that a repository or an owner has done something out of the usual.
+type Signal = signal.Signal
 
 // The values of OwnerSwept.Status.
 const (

@@ -3,6 +3,7 @@ package event
 import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 )
 
 // Limits of size, in bytes, from the end of the pipeline to its beginning: each leaves
@@ -39,6 +40,7 @@ const (
 const (
 	_ = uint(MaxRecord - maxProcessed - maxAttributes)
 	_ = uint(MaxRecord - frame - feed.MaxBytes - maxAttributes)
+	_ = uint(MaxRecord - frame - signal.MaxBytes - maxAttributes)
 	_ = uint(TopicBatch - MaxBatch)
 )
 

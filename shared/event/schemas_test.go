@@ -15,6 +15,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/signal"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -89,6 +90,7 @@ func TestSchemasAreMadeOfTheDefinitions(t *testing.T) {
 		{"owner_swept.avsc", event.TopicSweeps + "-value", schemaOf("OwnerSwept", "The ledger line of one owner in one sweep.", field.Definitions(event.SweptFields()),
 			"status", "expected", "seen", "new", "renamed", "gone", "unanswered", "pages", "killed_pages", "points", "seconds", "reason")},
 		{"github_event.avsc", event.TopicEvents + "-value", schemaOf("GitHubEvent", "One event of a repository's feed on GitHub. null = the payload does not say. Each field is defined in docs/events.md.", field.Definitions(feed.Fields()))},
+		{"signal.avsc", event.TopicSignals + "-value", schemaOf("Signal", "Something out of the usual. null = does not apply, or is not known. The kinds are defined in docs/signals.md.", field.Definitions(signal.Fields()))},
 		{"feed_read.avsc", event.TopicFeedReads + "-value", schemaOf("FeedRead", "The ledger line of one reading of a repository's feed.", field.Definitions(feed.ReadingFields()))},
 	} {
 		golden(t, filepath.Join("schemas", s.file), s.text)
@@ -128,6 +130,7 @@ func TestDocumentOfTheEventsIsUpToDate(t *testing.T) {
 		"OwnerSwept":    field.Definitions(event.SweptFields()),
 		"GitHubEvent":   field.Definitions(feed.Fields()),
 		"FeedRead":      field.Definitions(feed.ReadingFields()),
+		"Signal":        field.Definitions(signal.Fields()),
 	} {
 		begin, end := "<!-- fields of "+record+" -->\n", "<!-- end -->"
 		head, rest, ok := strings.Cut(want, begin)

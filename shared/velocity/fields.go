@@ -64,6 +64,7 @@ const (
 	ReleasedAt                   // ms since 1970
 	Name                         // a hash of name_with_owner
 	Branch                       // a hash of the default branch
+	Archived                     // 1 if it is, else 0
 	values
 )
 
@@ -96,6 +97,7 @@ func definitions() [values]value {
 		ReleasedAt:      {"released_at", 12, func(r *o) *int64 { return millis(r.LatestReleaseAt) }},
 		Name:            {"name", 13, func(r *o) *int64 { return hashed(&r.NameWithOwner) }},
 		Branch:          {"branch", 14, func(r *o) *int64 { return hashed(r.DefaultBranch) }},
+		Archived:        {"archived", 16, func(r *o) *int64 { return oneIf(r.IsArchived) }},
 	}
 }
 
@@ -105,6 +107,13 @@ func millis(t *time.Time) *int64 {
 	}
 	ms := t.UnixMilli()
 	return &ms
+}
+
+func oneIf(is bool) *int64 {
+	if is {
+		return new(int64(1))
+	}
+	return new(int64(0))
 }
 
 // hashed shortens a text that is only ever compared with itself.

@@ -15,15 +15,7 @@ type reading struct {
 // Measure computes all fields of a point against the points before it, which
 // the history holds. They do not depend on what came in between or later.
 func (h History) Measure(p Point) Velocities {
-	i, _ := h.find(p.At)
-	r := reading{now: &p, past: h[:i]}
-	if i > 0 {
-		r.before = &h[i-1]
-	}
-	for s, w := range Windows() {
-		r.bases[s] = r.past.base(w, p.At)
-	}
-	r.shifts = r.findShifts()
+	r := h.reading(&p)
 	var v Velocities
 	r.deltas(&v)
 	r.acceleration(&v)
@@ -37,6 +29,20 @@ func (h History) Measure(p Point) Velocities {
 	r.changes(&v)
 	r.health(&v)
 	return v
+}
+
+// reading is a point with its past, of which the history holds more than it needs.
+func (h History) reading(p *Point) reading {
+	i, _ := h.find(p.At)
+	r := reading{now: p, past: h[:i]}
+	if i > 0 {
+		r.before = &h[i-1]
+	}
+	for s, w := range Windows() {
+		r.bases[s] = r.past.base(w, p.At)
+	}
+	r.shifts = r.findShifts()
+	return r
 }
 
 // base returns the latest point b with t−2w ≤ b ≤ t−w+slack, the one that the

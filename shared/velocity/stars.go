@@ -9,6 +9,10 @@ import (
 
 const collapseStars = 10 // that a fall, and a rise after one, must have at least
 
+// Collapsed says whether a counter fell by more than half, and by 10 or more, from one
+// reading to the next.
+func Collapsed(before, now int64) bool { return 2*now < before && before-now >= collapseStars }
+
 func collapseText() string {
 	return fmt.Sprintf("stars that fell by more than half, and by %d or more, from one reading to the next, or that rose again by as many after such a fall, undoing most of it or more than doubling: "+
 		"a wrong answer, or a purge. The change of stars from before it to after, its rate, acceleration and z are unknown, so that no ranking has them, and no milestone is passed.", collapseStars)
@@ -32,7 +36,7 @@ func (r *reading) findShifts() (all []shift) {
 			return
 		}
 		if before != Unobserved {
-			fell := 2*x < before && before-x >= collapseStars
+			fell := Collapsed(before, x)
 			rose := 2*before < peak && x-before >= collapseStars && (x > 2*before || 2*(x-before) > peak-before)
 			switch {
 			case rose && 2*x >= peak:
@@ -131,19 +135,7 @@ func (r *reading) bursts(v *Velocities) {
 	if !ok || !r.comparable(r.bases[Day], r.now) {
 		return
 	}
-	last := r.bases[Day].At
-	var burst, breakout band
-	r.daily(last/day-breakoutDays+1, func(p, before *Point) {
-		if p.At > last || !r.comparable(before, p) {
-			return
-		}
-		if y, ok := rate(p, before, Stars); ok {
-			breakout.add(y)
-			if p.At/day > last/day-burstDays {
-				burst.add(y)
-			}
-		}
-	})
+	burst, breakout := r.bands()
 	if burst.n >= burstLeast {
 		z := burst.z(x)
 		v.SetFloat(BurstZ, z)
@@ -155,6 +147,35 @@ func (r *reading) bursts(v *Velocities) {
 		v.SetFloat(BreakoutZ, z)
 		v.SetBool(IsBreakout, z >= breakoutZ && r.now.Values[Stars] >= breakoutStars && gain >= breakoutGain)
 	}
+}
+
+// bands are of the daily rates of stars in the days before the last one, of which there
+// must be a reading.
+func (r *reading) bands() (burst, breakout band) {
+	last := r.bases[Day].At
+	r.daily(last/day-breakoutDays+1, func(p, before *Point) {
+		if p.At > last || !r.comparable(before, p) {
+			return
+		}
+		if y, ok := rate(p, before, Stars); ok {
+			breakout.add(y)
+			if p.At/day > last/day-burstDays {
+				burst.add(y)
+			}
+		}
+	})
+	return burst, breakout
+}
+
+// UsualStars are the means of the daily rates of stars that burst_z and breakout_z of a
+// point compare with; of a point that has no such z they mean nothing.
+func (h History) UsualStars(p Point) (burst, breakout float64) {
+	r := h.reading(&p)
+	if r.bases[Day] == nil {
+		return 0, 0
+	}
+	week, month := r.bands()
+	return week.sum / week.n, month.sum / month.n
 }
 
 // band is the mean and the deviation of some rates.

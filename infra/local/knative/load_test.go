@@ -15,8 +15,8 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(top.Functions) != 6 || len(top.Topics) != 15 || len(top.Ticks) != 7 || len(top.Sources) != 11 {
-		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 6, 15, 7, 11", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
+	if len(top.Functions) != 6 || len(top.Topics) != 17 || len(top.Ticks) != 7 || len(top.Sources) != 13 {
+		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 6, 17, 7, 13", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
 	}
 	for _, topic := range top.Topics {
 		if topic.Name == "github.base_repos" && (topic.Partitions != 12 || topic.Config["retention.ms"] != "7776000000") {
