@@ -48,7 +48,7 @@ type world struct {
 
 func newWorld(t *testing.T, records int) *world {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(12, event.TopicBaseRepos, event.TopicProcessedRepos),
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(12, event.TopicBaseRepos, event.TopicProcessedRepos, event.TopicSignals),
 		kfake.SeedTopics(1, event.DeadLetterTopic(event.TopicBaseRepos), event.BellTopic(event.TopicProcessedRepos)))
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,8 @@ func TestAnswersAreThoseOnRecord(t *testing.T) {
 		"rankings":      "/api/v1/rankings?window=24h&each=1",
 		"compare":       "/api/v1/compare?repos=acme/steady,acme/after&days=2",
 		"sweeps":        "/api/v1/sweeps",
+		"signals":       "/api/v1/signals",
+		"signalsof":     "/api/v1/signals?repository=acme/steady&kind=breakout,renamed&severity=notice&from=2026-01-15&to=2026-01-15",
 		"freshness":     "/api/v1/freshness",
 		"overview":      "/api/v1/overview?window=24h&days=4",
 		"ofcompany":     "/api/v1/overview?window=24h&days=3&company=acme&field=stars",

@@ -84,6 +84,13 @@ func world() []string {
 			FROM pulse.github_metrics_timeseries`,
 		`INSERT INTO pulse.github_daily (repo_id, day, stars, forks, stars_delta_24h, observed_at, version)
 			SELECT repo_id, toDate(observed_at), stars, forks, stars_delta_24h, observed_at, 1 FROM pulse.github_metrics_timeseries`,
+		`INSERT INTO pulse.github_signals (signal_id, kind, severity, repo_id, name_with_owner, owner, company, observed_at, metric, value, usual, window, words, evidence) VALUES
+			('breakout/1@1768456800000', 'breakout', 'notice', 1, 'acme/steady', 'acme', 'acme', '2026-01-15 06:00:00', 'stars', 312, 10.5, '24h', 'acme/steady gained 312 stars in 24 h', '1@1768456800000'),
+			('release/1@1768456800000', 'release', 'info', 1, 'acme/steady', 'acme', 'acme', '2026-01-15 06:00:00', 'releases', 4, NULL, NULL, 'acme/steady has released v4', '1@1768456800000'),
+			('transferred/5@1767852000000', 'transferred', 'notice', 5, 'acme/after', 'acme', 'acme', '2026-01-08 06:00:00', NULL, NULL, NULL, NULL, '`+strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(hostile)+`', '5@1767852000000'),
+			('owner_failed/gone@1768456920000', 'owner_failed', 'critical', NULL, NULL, 'gone', NULL, '2026-01-15 06:02:00', NULL, NULL, NULL, NULL, 'GitHub was away', '2026-01-15T06:00:00Z/gone')`,
+		`INSERT INTO pulse.github_signals (signal_id, kind, severity, owner, observed_at, words, evidence) VALUES
+			('breakout/1@1768456800000', 'breakout', 'notice', 'acme', '2026-01-15 06:00:00', 'the same again', '1@1768456800000')`,
 		`INSERT INTO pulse.sweeps (sweep_id, owner, status, started_at, finished_at, expected, seen, unanswered, pages, killed_pages, points, seconds, reason) VALUES
 			('2026-01-14T06:00:00Z', 'acme', 'failed', '2026-01-14 06:00:00', '2026-01-14 06:01:00', NULL, 0, 0, 0, 0, 0, 0, 'GitHub was away'),
 			('2026-01-15T06:00:00Z', 'acme', 'complete', '2026-01-15 06:00:00', '2026-01-15 06:01:00', 6, 6, 0, 1, 0, 1, 1.5, NULL),

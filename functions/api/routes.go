@@ -41,6 +41,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	f.rankings(api)
 	f.overviews(api)
 	f.events(api)
+	f.signals(api)
 	f.health(api)
 	reference, err := referencePage(api.OpenAPI())
 	if err != nil {

@@ -116,7 +116,7 @@ func newDraining(cfg Config, bounds kafka.Bounds, wait int) (*serve.Draining, er
 			event.TopicFeedReads: &ledger[event.FeedRead]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.FeedReadInto), letters: letters,
 				topic: event.TopicFeedReads, table: "pulse.github_feed_reads", columns: feedReadColumns},
 			event.TopicSignals: &ledger[event.Signal]{store: hot, writer: w, decoder: kafka.NewDecoder(codec.SignalInto), letters: letters,
-				topic: event.TopicSignals, table: "pulse.github_signals", columns: signalColumns},
+				topic: event.TopicSignals, table: "pulse.github_signals", columns: signalColumns, key: func(s *event.Signal) string { return s.ID }},
 		}
 	}, w.release, rdb.Close, hot.conn.Close)
 }

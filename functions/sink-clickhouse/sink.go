@@ -249,6 +249,9 @@ type ledger[R any] struct {
 	topic   string
 	table   string
 	columns func() []column[R]
+	// key is nil where the last row of a key replaces those before. Else the first counts,
+	// of the rows of a block too.
+	key func(*R) string
 
 	marked []kafka.Mark
 }
@@ -265,6 +268,14 @@ func (l *ledger[R]) Prepare(ctx context.Context, topicID string, b kafka.Block) 
 	rows, invalid, err := l.decoder.Decode(ctx, b.Records)
 	if err != nil {
 		return nil, err
+	}
+	if l.key != nil {
+		seen := map[string]bool{}
+		rows = slices.DeleteFunc(rows, func(r *R) bool {
+			again := seen[l.key(r)]
+			seen[l.key(r)] = true
+			return again
+		})
 	}
 	return func(ctx context.Context) (kafka.Offsets, error) {
 		if err := l.letters.Write(ctx, invalid); err != nil {
