@@ -16,7 +16,8 @@ type Scope struct {
 	RepoID         int64
 	Owner, Company string
 
-	name string // of the repository
+	name  string  // of the repository
+	repos []int64 // of the owner or company, if ScopeOf has found them
 }
 
 // ErrManyScopes says that more than one scope was asked for.
@@ -29,7 +30,15 @@ func ScopeOf(ctx context.Context, conn Reader, repository, owner, company string
 		return Scope{}, ErrManyScopes
 	}
 	if repository == "" {
-		return Scope{Owner: owner, Company: company}, nil
+		s := Scope{Owner: owner, Company: company}
+		if owner+company == "" {
+			return s, nil
+		}
+		where, args := s.where()
+		var err error
+		s.repos, err = list(ctx, conn, "find the repositories", func(r driver.Rows, id *int64) error { return r.Scan(id) },
+			"SELECT repo_id FROM pulse.github_processed_repos FINAL WHERE "+where, args...)
+		return s, err
 	}
 	found, err := list(ctx, conn, "find the repository", func(r driver.Rows, s *Scope) error { return r.Scan(&s.RepoID, &s.name) },
 		"SELECT repo_id, label FROM pulse.repositories WHERE lower(name_with_owner) = lower(?) AND NOT is_former OR toString(repo_id) = ? LIMIT 1", repository, repository)
@@ -66,9 +75,12 @@ func (s Scope) Filter() Filter {
 // where is the condition on repo_id. It is one on the key of the tables, so that only
 // these repositories are read.
 func (s Scope) where() (condition string, args []any) {
+	const most = 10_000 // of which a list is short enough for a query
 	switch {
 	case s.RepoID != 0:
 		return "repo_id = ?", []any{s.RepoID}
+	case len(s.repos) > 0 && len(s.repos) <= most: // a view passes a list on to its tables, and a query within not
+		return "repo_id IN ?", []any{s.repos}
 	case s.Owner != "":
 		return "repo_id IN (SELECT repo_id FROM pulse.github_processed_repos FINAL WHERE lower(owner) = lower(?))", []any{s.Owner}
 	case s.Company != "":
