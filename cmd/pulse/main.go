@@ -41,6 +41,7 @@ type commands struct {
 	People    peopleCommand    `cmd:"" help:"Show who works in repositories, and on how few people the merged work hangs."`
 	Flow      flowCommand      `cmd:"" help:"Show how long issues and pull requests wait, and how much is done."`
 	Forget    forgetCommand    `cmd:"" help:"Delete a person's events from both stores."`
+	Signals   signalsCommand   `cmd:"" help:"Show what happened out of the usual: breakouts, releases, failed sweeps."`
 	Coverage  coverageCommand  `cmd:"" help:"Show how many events GitHub's feeds have lost, by the counters."`
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`

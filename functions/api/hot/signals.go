@@ -26,6 +26,17 @@ type SignalChoice struct {
 	From, To time.Time
 }
 
+// Has says whether a signal is one of those chosen.
+func (c SignalChoice) Has(s *event.Signal) bool {
+	least := slices.Index(signal.Severities(), c.Least)
+	return (c.RepoID == 0 || s.RepoID != nil && *s.RepoID == c.RepoID) &&
+		(c.Owner == "" || strings.EqualFold(s.Owner, c.Owner)) &&
+		(c.Company == "" || s.Company != nil && strings.EqualFold(*s.Company, c.Company)) &&
+		(len(c.Kinds) == 0 || slices.Contains(c.Kinds, s.Kind)) &&
+		slices.Index(signal.Severities(), s.Severity) >= least &&
+		(c.From.IsZero() || !s.ObservedAt.Before(c.From)) && (c.To.IsZero() || s.ObservedAt.Before(c.To))
+}
+
 // Signals reads up to limit signals, the newest first, behind a mark if there is one.
 func Signals(ctx context.Context, conn Reader, of SignalChoice, after *SignalMark, limit int) ([]event.Signal, error) {
 	where, args := []string{"1"}, []any{}
