@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -310,8 +311,11 @@ func TestSignalsAreTheSameInAnyBlocksAfterCrashesAndRebuilds(t *testing.T) {
 			b := kafka.Block{
 				First: kafka.Offsets{p: int64(first)}, Next: kafka.Offsets{p: int64(next)}, Records: records[first:next],
 			}
+			var mu sync.Mutex
 			var produced []*kgo.Record
-			settle, err := e.transform(t.Context(), b, func(r *kgo.Record) {
+			settle, err := e.transform(t.Context(), b, func(r *kgo.Record) { // by several goroutines
+				mu.Lock()
+				defer mu.Unlock()
 				if r.Topic == event.TopicSignals {
 					produced = append(produced, r)
 				}

@@ -161,7 +161,13 @@ func TestKilledProcessesLoseNoEvents(t *testing.T) {
 			dying, before := p, len(in.stored().events)
 			answered := make(chan error, 1)
 			go func() { answered <- dying.wake(context.Background()) }()
-			time.Sleep(time.Duration(100+rng.IntN(500)) * time.Millisecond)
+			for range 1000 { // until it has written something
+				if len(in.stored().events) > before {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
 			dying.kill()
 			<-answered
 			if after := len(in.stored().events); after > before && after < before+repos*each {
