@@ -16,7 +16,7 @@ type Flow struct {
 	Items    []Throughput  `json:"items"`
 	Gross    []Gross       `json:"gross"`
 	Hours    []WeekHour    `json:"hours" doc:"Hours of the week in which nothing was pushed or released are left out."`
-	Coverage *Covered      `json:"coverage" doc:"How many events of the window are stored; null where no counter was read beside them."`
+	Coverage *Covered      `json:"coverage,omitempty" doc:"How many events of the window are stored; left out where no counter was read beside them."`
 }
 
 // Rows implements table.Rows.

@@ -14,7 +14,7 @@ type People struct {
 	Contributors  []Contributors `json:"contributors"`
 	Concentration Concentration  `json:"concentration"`
 	Top           []Contributor  `json:"top" doc:"The ten people who merged most, then those who contributed most."`
-	Coverage      *Covered       `json:"coverage" doc:"How many events of the window are stored; null where no counter was read beside them."`
+	Coverage      *Covered       `json:"coverage,omitempty" doc:"How many events of the window are stored; left out where no counter was read beside them."`
 }
 
 // Rows implements table.Rows.
