@@ -53,7 +53,7 @@ func TestInsertWhoseWriteTheDiskRefusesIsNotAcknowledged(t *testing.T) {
 
 	limitFiles(t, e.cmd.Process.Pid, 100_000)
 	if err := conn.Exec(t.Context(), "INSERT INTO d.t "+fmt.Sprintf(large, 5_000)); err == nil {
-		t.Error("an INSERT of 500 KB was acknowledged, of which the disk took 100 KB")
+		t.Error("an INSERT of 500 KB was acknowledged though the disk took only 100 KB")
 	}
 	limitFiles(t, e.cmd.Process.Pid, 0)
 	if got := e.asked(t, "SELECT toString(count()) || ' rows, ' || toString(sum(length(s))) FROM d.t"); got != "10 rows, 1000" {
