@@ -50,8 +50,8 @@ const (
 	hourTime = 30 * time.Minute // to fetch and read it
 )
 
-// errMissing says that there is no file of an hour.
-var errMissing = errors.New("there is no file of this hour")
+// errMissing: the archive has no file for the hour.
+var errMissing = errors.New("the archive has no file for this hour")
 
 // Hour reads the events of one hour, unless the journal says that it was done before
 // with the same filter. Its line is in the journal once the events are durable. A hour

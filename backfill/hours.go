@@ -52,7 +52,7 @@ func Hours(template string, from, until time.Time) ([]Hour, error) {
 
 // Files are the hours of files, in order, by their names as GH Archive gives them.
 // Where there is a first hour and one behind the last, only those between are taken,
-// and an hour of which there is no file is listed too, to be found missing.
+// and an hour without a file is listed too, so that it is recorded as missing.
 func Files(paths []string, from, until time.Time) ([]Hour, error) {
 	bounded := !from.IsZero() && !until.IsZero()
 	var out []Hour

@@ -18,7 +18,7 @@ import (
 // The values of Line.Status.
 const (
 	Done    = "done"
-	Missing = "missing" // a gap: there is no file of the hour
+	Missing = "missing" // a gap: the archive has no file for the hour
 	Failed  = "failed"  // a gap until it is read again
 )
 

@@ -174,7 +174,7 @@ func (c *ghArchiveCommand) read(ctx context.Context, a *backfill.Archive, hours 
 		fmt.Printf("gaps: GH Archive has no file of %d hours, from %s to %s; they are in the journal\n", len(sum.Missing), sum.Missing[0], sum.Missing[len(sum.Missing)-1])
 	}
 	if len(sum.Missing) == len(hours) && len(hours) > 0 {
-		failed = append(failed, errors.New("there is no file of any hour: is the place right?"))
+		failed = append(failed, errors.New("no hour has a file: check the files or the URL template"))
 	}
 	return errors.Join(failed...)
 }

@@ -21,7 +21,7 @@ import (
 // Store is the address of an embedded ClickHouse, and that of its reader.
 type Store struct{ Address, Reader string }
 
-// Run starts the engine, of which a process can have one; runs fill, then the tests;
+// Run starts the engine, one for each process; runs fill, then the tests;
 // stops the engine, and returns the exit status.
 func Run(m *testing.M, fill func(context.Context, Store) error) int {
 	code, err := run(m, fill)

@@ -32,7 +32,7 @@ func (f *forge) signals(ctx context.Context, records []*kgo.Record) (all []*even
 	return all, nil
 }
 
-// poisson is a random number of events of which rate are usual.
+// poisson draws a number of events from the Poisson distribution with mean rate.
 func poisson(rng *rand.Rand, rate float64) (n int64) {
 	for p := rng.Float64(); p > math.Exp(-rate); p *= rng.Float64() {
 		n++

@@ -31,7 +31,7 @@ func (h History) Measure(p Point) Velocities {
 	return v
 }
 
-// reading is a point with its past, of which the history holds more than it needs.
+// reading is a point with its past; the history may hold more than it needs.
 func (h History) reading(p *Point) reading {
 	i, _ := h.find(p.At)
 	r := reading{now: p, past: h[:i]}

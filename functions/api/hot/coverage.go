@@ -75,7 +75,7 @@ func (s Scope) Filter() Filter {
 // where is the condition on repo_id. It is one on the key of the tables, so that only
 // these repositories are read.
 func (s Scope) where() (condition string, args []any) {
-	const most = 10_000 // of which a list is short enough for a query
+	const most = 10_000 // a longer list makes the query too large
 	switch {
 	case s.RepoID != 0:
 		return "repo_id = ?", []any{s.RepoID}
