@@ -174,19 +174,28 @@ func (h Home) ports() (*ports, error) {
 	return p, nil
 }
 
-// get returns a free port for a server, the one it had if it can.
+// get returns a free port for a server, the one it had if it can, and never that
+// of another server: several are chosen before the first is listened on.
 func (p *ports) get(server string) (int, error) {
-	if had := p.taken[server]; had != 0 {
+	others := map[int]bool{}
+	for name, port := range p.taken {
+		others[port] = others[port] || name != server
+	}
+	if had := p.taken[server]; had != 0 && !others[had] {
 		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(had))); err == nil {
 			return had, l.Close()
 		}
 	}
-	port, err := freeport.Find()
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", server, err)
+	for {
+		port, err := freeport.Find()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", server, err)
+		}
+		if !others[port] {
+			p.taken[server] = port
+			return port, nil
+		}
 	}
-	p.taken[server] = port
-	return port, nil
 }
 
 func (p *ports) save() error {
