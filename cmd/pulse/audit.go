@@ -21,11 +21,7 @@ type auditCommand struct {
 
 // Run compares the stores and fails on any difference, and on a failed sweep.
 func (a *auditCommand) Run(ctx context.Context, p *place) error {
-	env, err := p.addresses()
-	if err != nil {
-		return err
-	}
-	s, err := pipeline.Open(ctx, env)
+	s, env, err := p.pipeline(ctx)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/functions/api/hot"
@@ -15,6 +17,19 @@ type scopeArgs struct {
 	Repository string `arg:"" optional:"" help:"owner/name, or a repo_id; all repositories unless given."`
 	Owner      string `help:"All repositories of this owner."`
 	Company    string `help:"All repositories of this company."`
+}
+
+// open connects to the hot store and finds there what was chosen.
+func (a scopeArgs) open(ctx context.Context, p *place) (driver.Conn, hot.Scope, error) {
+	conn, err := p.hotStore()
+	if err != nil {
+		return nil, hot.Scope{}, err
+	}
+	scope, err := hot.ScopeOf(ctx, conn, a.Repository, a.Owner, a.Company)
+	if err != nil {
+		return nil, hot.Scope{}, errors.Join(err, conn.Close())
+	}
+	return conn, scope, nil
 }
 
 type coverageCommand struct {
@@ -29,15 +44,11 @@ func (c *coverageCommand) Run(ctx context.Context, p *place) error {
 	if err := checkDays(c.Days); err != nil {
 		return err
 	}
-	conn, err := p.hotStore()
+	conn, scope, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	scope, err := hot.ScopeOf(ctx, conn, c.Repository, c.Owner, c.Company)
-	if err != nil {
-		return err
-	}
 	span, err := lastDays(ctx, conn, c.Days)
 	if err != nil {
 		return err

@@ -16,11 +16,7 @@ type forgetCommand struct {
 
 // Run deletes a person's events from both stores. It may be run again.
 func (c *forgetCommand) Run(ctx context.Context, p *place) error {
-	env, err := p.addresses()
-	if err != nil {
-		return err
-	}
-	s, err := pipeline.Open(ctx, env)
+	s, env, err := p.pipeline(ctx)
 	if err != nil {
 		return err
 	}

@@ -23,15 +23,11 @@ type peopleCommand struct {
 
 // Run shows who works in repositories.
 func (c *peopleCommand) Run(ctx context.Context, p *place) error {
-	conn, err := p.hotStore()
+	conn, scope, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	scope, err := hot.ScopeOf(ctx, conn, c.Repository, c.Owner, c.Company)
-	if err != nil {
-		return err
-	}
 	found, err := hot.PeopleOf(ctx, conn, scope, c.Window)
 	if err != nil {
 		return err
@@ -85,15 +81,11 @@ type flowCommand struct {
 
 // Run shows how work goes through repositories.
 func (c *flowCommand) Run(ctx context.Context, p *place) error {
-	conn, err := p.hotStore()
+	conn, scope, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	scope, err := hot.ScopeOf(ctx, conn, c.Repository, c.Owner, c.Company)
-	if err != nil {
-		return err
-	}
 	found, err := hot.FlowOf(ctx, conn, scope, c.Window)
 	if err != nil {
 		return err

@@ -126,6 +126,16 @@ func (p *place) hotStore() (driver.Conn, error) {
 	return sinkclickhouse.Open(env["CLICKHOUSE_URL"])
 }
 
+// pipeline opens Kafka and both stores of the stack, whose addresses it returns too.
+func (p *place) pipeline(ctx context.Context) (*pipeline.Pipeline, map[string]string, error) {
+	env, err := p.addresses()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := pipeline.Open(ctx, env)
+	return s, env, err
+}
+
 // kafka is how to reach the stack's Kafka.
 func (p *place) kafka(ctx context.Context) (kafka.Config, error) {
 	env, err := p.addresses()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/rebuild"
 )
 
@@ -21,11 +20,7 @@ type rebuildHot struct {
 // Run makes the hot store hold what the cold store holds; what Kafka has beyond
 // that the function stores afterwards. It may be stopped and started again.
 func (r *rebuildHot) Run(ctx context.Context, p *place) error {
-	env, err := p.addresses()
-	if err != nil {
-		return err
-	}
-	s, err := pipeline.Open(ctx, env)
+	s, env, err := p.pipeline(ctx)
 	if err != nil {
 		return err
 	}

@@ -46,15 +46,11 @@ func (c *signalsCommand) Run(ctx context.Context, p *place) error {
 			return fmt.Errorf("--kind %q is none of %s", k, strings.Join(known, ", "))
 		}
 	}
-	conn, err := p.hotStore()
+	conn, scope, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	scope, err := hot.ScopeOf(ctx, conn, c.Repository, c.Owner, c.Company)
-	if err != nil {
-		return err
-	}
 	of := hot.SignalChoice{Scope: scope, Kinds: c.Kind, Least: c.Severity}
 	if c.Follow {
 		return c.follow(ctx, p, of)

@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/serve/servetest"
 )
 
 // What is opened before a step that fails is closed again: connections and their
@@ -31,20 +30,7 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 			return Drain(ctx, map[string]string{"KAFKA_BROKERS": nobody, "SCHEMA_REGISTRY_URL": whole.Registry, "REDIS_URL": whole.Redis})
 		},
 	} {
-		before := goleak.IgnoreCurrent()
-		if err := open(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want a fault in %s", err, want)
-		}
-		for deadline := time.Now().Add(5 * time.Second); ; {
-			err := goleak.Find(before)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("%s: %.300s", want, err)
-				break
-			}
-		}
+		servetest.FailsAndLeavesNothingOpen(t, want, open)
 	}
 }
 

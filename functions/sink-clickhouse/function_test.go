@@ -3,12 +3,10 @@ package sinkclickhouse
 import (
 	"strings"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/serve/servetest"
 )
 
 // What is opened before a step that fails is closed again: connections and their
@@ -35,20 +33,7 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 		{"CLICKHOUSE_URL", func() error { _, err := OpenDraft(badStore.ClickHouse, whole.Redis); return err }},
 		{"REDIS_URL", func() error { _, err := OpenDraft(whole.ClickHouse, badRedis.Redis); return err }},
 	} {
-		before := goleak.IgnoreCurrent()
-		if err := c.open(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%v, want a fault in %s", err, c.want)
-		}
-		for deadline := time.Now().Add(5 * time.Second); ; {
-			err := goleak.Find(before)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("%s: %.300s", c.want, err)
-				break
-			}
-		}
+		servetest.FailsAndLeavesNothingOpen(t, c.want, c.open)
 	}
 }
 

@@ -4,11 +4,9 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/serve/servetest"
 )
 
 // What is opened before a step that fails is closed again: connections and their
@@ -20,20 +18,7 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 	for variable, bad := range map[string]string{"SCHEMA_REGISTRY_URL": "ftp://x", "KAFKA_BROKERS": "127.0.0.1:none"} {
 		environ := maps.Clone(whole)
 		environ[variable] = bad
-		before := goleak.IgnoreCurrent()
-		if _, err := open(t.Context(), environ); err == nil {
-			t.Errorf("%s=%s is taken", variable, bad)
-		}
-		for deadline := time.Now().Add(5 * time.Second); ; {
-			err := goleak.Find(before)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("%s: %.300s", variable, err)
-				break
-			}
-		}
+		servetest.FailsAndLeavesNothingOpen(t, variable, func() error { _, err := open(t.Context(), environ); return err })
 	}
 }
 

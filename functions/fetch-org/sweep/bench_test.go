@@ -12,6 +12,7 @@ import (
 
 	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve/servetest"
 )
 
 // BenchmarkOwnerOf30000 sweeps one owner whose GitHub answers at once, with the
@@ -29,11 +30,11 @@ func BenchmarkOwnerOf30000(b *testing.B) {
 		if line.Status != event.StatusComplete {
 			b.Errorf("ledger line %s", show(line))
 		}
-		_ = p.in.Close()
-		if err := p.cmd.Wait(); err != nil {
+		ended, err := p.End()
+		if err != nil {
 			b.Fatalf("the function: %v\n%s", err, w.log)
 		}
-		used, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		used, ok := ended.SysUsage().(*syscall.Rusage)
 		if !ok {
 			b.Fatal("the system does not say what the process used")
 		}
@@ -46,7 +47,7 @@ func BenchmarkOwnerOf30000(b *testing.B) {
 
 // sweepBy has a process sweep all owners, with its requests posted as a
 // KafkaSource does.
-func (w *world) sweepBy(b *testing.B, p *process) {
+func (w *world) sweepBy(b *testing.B, p *servetest.Process) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.ListenAddrs()...), kgo.ConsumeTopics(event.TopicFetchRequests), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
@@ -61,7 +62,7 @@ func (w *world) sweepBy(b *testing.B, p *process) {
 		for ctx.Err() == nil {
 			client.PollFetches(ctx).EachRecord(func(record *kgo.Record) {
 				running.Go(func() {
-					for try := 0; ctx.Err() == nil && p.post(ctx, asEvent(record)) != nil; try++ {
+					for try := 0; ctx.Err() == nil && p.Post(ctx, asEvent(record)) != nil; try++ {
 						select {
 						case <-time.After(600 * time.Millisecond << min(try, 8)):
 						case <-ctx.Done():
@@ -71,7 +72,7 @@ func (w *world) sweepBy(b *testing.B, p *process) {
 			})
 		}
 	})
-	if err := p.post(ctx, posted(b, event.TypeTick, map[string]string{"do": "sweep"})); err != nil {
+	if err := p.Post(ctx, servetest.Event(b, event.TypeTick, map[string]string{"do": "sweep"})); err != nil {
 		b.Fatal(err)
 	}
 	for {

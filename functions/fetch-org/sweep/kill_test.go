@@ -1,106 +1,27 @@
 package sweep
 
 import (
-	"bufio"
 	"context"
 	"flag"
-	"fmt"
-	"io"
+	"maps"
 	"math/rand/v2"
-	"net/http"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
-	"github.com/cloudevents/sdk-go/v2/binding"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve/servetest"
 )
 
 var chaosKills = flag.Int("chaos.kills", 2, "how many processes are killed")
 
-// AloneKey makes the test program be the function, as a server whose address it
-// prints, until its input ends.
-const AloneKey = "FETCH_ORG_ALONE"
-
-// process is a process of the function.
-type process struct {
-	cmd *exec.Cmd
-	in  io.Closer // it lives as long as its input
-	url string
-}
-
-func (w *world) process() *process {
+func (w *world) process() *servetest.Process {
 	w.t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), AloneKey+"=1", "GOMEMLIMIT=44MiB") // as in func.yaml
-	for name, value := range w.env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	cmd.Stderr = w.log
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	p := &process{cmd: cmd, in: in}
-	w.t.Cleanup(p.kill)
-	address, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		w.t.Fatalf("the function does not start: %v\n%s", err, w.log)
-	}
-	p.url = strings.TrimSpace(address)
-	return p
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
-}
-
-// post posts an event, as a source does.
-func (p *process) post(ctx context.Context, e cloudevents.Event) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, nil)
-	if err != nil {
-		return err
-	}
-	if err := cehttp.WriteRequest(ctx, binding.ToMessage(&e), r); err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("status %d", resp.StatusCode)
-	}
-	return nil
-}
-
-// posted is an event that somebody posts by hand.
-func posted(t testing.TB, ceType string, data any) cloudevents.Event {
-	t.Helper()
-	e := cloudevents.NewEvent()
-	e.SetID("by-hand")
-	e.SetSource("/test")
-	e.SetType(ceType)
-	e.SetTime(time.Now())
-	if err := e.SetData(event.ContentJSON, data); err != nil {
-		t.Fatal(err)
-	}
-	return e
+	env := maps.Clone(w.env)
+	env["GOMEMLIMIT"] = "44MiB" // as in func.yaml
+	return servetest.Start(w.t, env, w.log)
 }
 
 // TestKilledProcessesLoseNothing kills real processes with SIGKILL in the middle
@@ -116,17 +37,17 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	w.github.SetTiming(emulator.Measured())
 	w.env["OWNERS"], w.env["GITHUB_TOKEN"], w.env["PAGE_SIZE"] = "owner-0 owner-1", tokenA+","+tokenB, "10"
 	request := func(login, sweep string) cloudevents.Event {
-		return posted(t, event.TypeFetchRequested, w.requested(login, sweep))
+		return servetest.Event(t, event.TypeFetchRequested, w.requested(login, sweep))
 	}
 	p, killed := w.process(), 0
 	for i := range *chaosKills {
 		sweep := origin.Add(time.Duration(i-12*60) * time.Minute).UTC().Truncate(time.Minute).Format(time.RFC3339)
 		dying := p
 		for _, login := range []string{"owner-0", "owner-1"} {
-			go func() { _ = dying.post(context.Background(), request(login, sweep)) }()
+			go func() { _ = dying.Post(context.Background(), request(login, sweep)) }()
 		}
 		time.Sleep(time.Duration(rng.IntN(500)) * time.Millisecond)
-		dying.kill()
+		dying.Kill()
 		if len(w.linesOf(sweep)) < 2 {
 			killed++
 		}
@@ -136,7 +57,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 		for len(w.linesOf(sweep)) < 2 && deadline.Err() == nil {
 			// The kill may have come before the request was known; its source asks again.
 			for _, login := range []string{"owner-0", "owner-1"} {
-				_ = p.post(deadline, request(login, sweep))
+				_ = p.Post(deadline, request(login, sweep))
 			}
 		}
 		cancel()
