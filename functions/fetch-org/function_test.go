@@ -22,7 +22,7 @@ import (
 // servers starts all that the function needs, and returns its environment.
 func servers(t *testing.T) (environ map[string]string, registry string) {
 	t.Helper()
-	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps, event.TopicSignals), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,10 +54,10 @@ func Kinds() []Definition {
 		{Archived, Notice, "aggregate", "is_archived, and was not at the reading before."},
 		{HistoryRewritten, Notice, "aggregate", "is_history_rewritten: fewer commits than at the reading before, on the same default branch." + once},
 		{CounterFallen, Warning, "aggregate", "A counter that seldom falls has lost more than half since the reading before, and 10 or more: stars, forks, watchers, discussions, releases, closed issues, merged or closed pull requests. A wrong answer of GitHub, a purge, or a feature switched off." + once},
-		{RepositoryNew, Info, "fetch-org", "A sweep has seen it, and no earlier sweep of its owner had. Not of an owner whose whole list has not been read before."},
+		{RepositoryNew, Info, "fetch-org", "A sweep has seen it, and no earlier sweep of its owner had. Not before one sweep of the owner was complete, with the same repositories and patterns listed: so neither the first sweep nor another choice raises any."},
 		{RepositoryGone, Warning, "fetch-org", "Earlier sweeps saw it; GitHub answers by its id that it is not there, or no longer this owner's: deleted, made private, or moved."},
-		{OwnerFailed, Critical, "fetch-org", "A sweep of the owner ended as failed: GitHub refused every token."},
-		{SweepIncomplete, Warning, "fetch-org", "A sweep of the owner ended as incomplete, for the reason in the ledger."},
+		{OwnerFailed, Critical, "fetch-org", "A sweep of the owner ended as failed, since GitHub refused every token, or as unknown_owner. Not if the sweep before ended the same."},
+		{SweepIncomplete, Warning, "fetch-org", "A sweep of the owner ended as incomplete, for the reason in the ledger. Not if the sweep before did too, and not because the owner was removed."},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 
 	emulator "github.com/m7pulse/m7pulse/infra/local/github"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/signal"
 )
 
 var (
@@ -104,7 +106,7 @@ func storm(t *testing.T, codec *event.Codec, seed uint64) {
 	c.mu.Unlock()
 	c.sweep()
 	c.settled() // though it may have to wait for the next hour's points
-	judge(t, codec, c.github, c.records(event.TopicBaseRepos), c.records(event.TopicSweeps), "owner-0", "owner-1", "owner-2")
+	judge(t, codec, c.github, c.records(event.TopicBaseRepos), c.records(event.TopicSweeps), c.records(event.TopicSignals), "owner-0", "owner-1", "owner-2")
 	c.account()
 }
 
@@ -193,7 +195,7 @@ func (c *cluster) account() {
 
 // judge holds what is in Kafka against the emulator's record of its world. The
 // last sweep of the owners in calm has to be complete.
-func judge(t *testing.T, codec *event.Codec, github *emulator.Server, base, sweeps []*kgo.Record, calm ...string) {
+func judge(t *testing.T, codec *event.Codec, github *emulator.Server, base, sweeps, signals []*kgo.Record, calm ...string) {
 	t.Helper()
 	type part struct{ sweep, owner string }
 	seen := map[part]map[int64]bool{}
@@ -264,6 +266,49 @@ func judge(t *testing.T, codec *event.Codec, github *emulator.Server, base, swee
 	if len(base) == 0 {
 		t.Error("nothing was observed")
 	}
+	raised := raisedBy(t, codec, signals)
+	for p, line := range lines {
+		kinds := raised[line.SweepID+"/"+line.Owner]
+		delete(raised, line.SweepID+"/"+line.Owner)
+		if line.Gone != nil && kinds[signal.RepositoryGone] != *line.Gone || line.New != nil && kinds[signal.RepositoryNew] != 0 && kinds[signal.RepositoryNew] != *line.New ||
+			line.New == nil && kinds[signal.RepositoryNew] != 0 {
+			t.Errorf("%v: %s: signals %v", p, show(line), kinds)
+		}
+		trouble := map[string]string{event.StatusFailed: signal.OwnerFailed, event.StatusUnknownOwner: signal.OwnerFailed, event.StatusIncomplete: signal.SweepIncomplete}[line.Status]
+		for _, kind := range []string{signal.OwnerFailed, signal.SweepIncomplete} {
+			if kinds[kind] > 1 || kinds[kind] == 1 && kind != trouble {
+				t.Errorf("%v: %s: signals %v", p, show(line), kinds)
+			}
+		}
+	}
+	if len(raised) > 0 {
+		t.Errorf("signals without a ledger line: %v", raised)
+	}
+}
+
+// raisedBy counts the signals by their evidence and kind, each once however often it is
+// in Kafka. What comes again must be the same.
+func raisedBy(t *testing.T, codec *event.Codec, records []*kgo.Record) map[string]map[string]int64 {
+	t.Helper()
+	seen, counts := map[string]*event.Signal{}, map[string]map[string]int64{}
+	for _, r := range records {
+		s, err := codec.Signal(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was := seen[s.ID]; was != nil {
+			if !reflect.DeepEqual(was, s) {
+				t.Errorf("two signals %s:\n%+v\n%+v", s.ID, was, s)
+			}
+			continue
+		}
+		seen[s.ID] = s
+		if counts[s.Evidence] == nil {
+			counts[s.Evidence] = map[string]int64{}
+		}
+		counts[s.Evidence][s.Kind]++
+	}
+	return counts
 }
 
 // had says whether a repository had the stars that it is said to have had, at

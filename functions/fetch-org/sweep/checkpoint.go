@@ -41,6 +41,12 @@ type checkpoint struct {
 	Line        event.OwnerSwept `json:"line"`       // the ledger line, as far as it is written
 	Published   bool             `json:"published"`
 
+	// What the sweep's signals follow from, beside the sets and the line.
+	Choice   string  `json:"choice,omitempty"`   // which repositories were to be read: Owner.choice
+	Announce bool    `json:"announce,omitempty"` // a sweep of the same choice was complete before: what is new has come since
+	Signal   string  `json:"signal,omitempty"`   // the kind of the owner's own signal, "" for none
+	Company  *string `json:"company,omitempty"`
+
 	missing int64 // to be asked for by id
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,18 +117,19 @@ func (c *checkpoints) missing(ctx context.Context, r event.FetchRequested, n int
 	return all, asked, nil
 }
 
-// gone lists the repositories that the sweep found gone.
-func (c *checkpoints) gone(ctx context.Context, r event.FetchRequested) ([]int64, error) {
-	members, err := c.rdb.SMembers(ctx, sweepKeys(r)[5]).Result()
+// members lists the repositories in one of the sweep's sets, by id.
+func (c *checkpoints) members(ctx context.Context, r event.FetchRequested, set string) ([]int64, error) {
+	members, err := c.rdb.SMembers(ctx, sweepKeys(r)[2+slices.Index(sets, set)]).Result()
 	if err != nil {
-		return nil, fmt.Errorf("list the repositories that %s found gone: %w", member(r), err)
+		return nil, fmt.Errorf("list the repositories %s in %s: %w", set, member(r), err)
 	}
 	ids := make([]int64, len(members))
 	for i, m := range members {
 		if ids[i], err = strconv.ParseInt(m, 10, 64); err != nil {
-			return nil, fmt.Errorf("list the repositories that %s found gone: %w", member(r), err)
+			return nil, fmt.Errorf("list the repositories %s in %s: %w", set, member(r), err)
 		}
 	}
+	slices.Sort(ids)
 	return ids, nil
 }
 
@@ -183,7 +185,8 @@ redis.call('HSET', KEYS[1], 'token', ARGV[1])
 `
 
 // KEYS: checkpoint, missing, sets in the order of "sets"... ARGV: token, ttl, asks, checkpoint,
-// progress. Ids are added one by one, for the argument list of a call is bounded.
+// progress. Ids are added one by one, for the argument list of a call is bounded. What is
+// seen is not gone, whatever GitHub answered for it before.
 const saveScript = `
 if tonumber(redis.call('HGET', KEYS[1], 'token') or '0') > tonumber(ARGV[1]) then return {} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'checkpoint', ARGV[4])
@@ -194,6 +197,7 @@ end
 for i, set in ipairs({'seen', 'new', 'renamed', 'gone', 'excluded', 'odd', 'read'}) do
   each(p[set], function(id) redis.call('SADD', KEYS[i + 2], id) end)
 end
+each(p.seen, function(id) redis.call('SREM', KEYS[6], id) end)
 each(p.missing, function(m)
   if redis.call('SISMEMBER', KEYS[3], string.match(m, '^(%d+)|')) == 0 then redis.call('ZADD', KEYS[2], 'NX', 0, m) end
 end)

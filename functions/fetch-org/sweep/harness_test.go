@@ -123,7 +123,7 @@ func (w *world) open(options ...kfake.Opt) {
 	w.t.Helper()
 	var err error
 	w.kafka, err = kfake.NewCluster(append(options, kfake.NumBrokers(1),
-		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))...)
+		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps, event.TopicSignals), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -12,5 +12,9 @@ func (s *Sweeper) identify(ctx, githubCtx context.Context, a *attempt) error {
 	if a.cp.Comparable, err = s.cache.comparable(ctx, a.request.Login); err != nil {
 		return err
 	}
+	a.cp.Choice = a.owner.choice()
+	if a.cp.Announce, err = s.cache.wasWhole(ctx, a.request.Login, a.cp.Choice); err != nil {
+		return err
+	}
 	return s.save(ctx, a, progress{})
 }

@@ -69,7 +69,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 		t.Error("no kill came during a sweep")
 	}
 	t.Logf("%d of %d kills came during a sweep; %d questions", killed, *chaosKills, len(w.github.Requests()))
-	judge(t, w.codec, w.github, w.records(event.TopicBaseRepos), w.records(event.TopicSweeps), "owner-0", "owner-1")
+	judge(t, w.codec, w.github, w.records(event.TopicBaseRepos), w.records(event.TopicSweeps), w.records(event.TopicSignals), "owner-0", "owner-1")
 }
 
 // linesOf is the owners that have a ledger line in a sweep.

@@ -32,6 +32,9 @@ func (s *Sweeper) finish(ctx context.Context, a *attempt) error {
 		reason = fmt.Sprintf("GitHub counts %d repositories and listed %d", *line.Expected, line.Seen)
 	default:
 		status = event.StatusComplete
+		if err := s.cache.set(ctx, a.request.Login, whole, a.cp.Choice); err != nil {
+			return err
+		}
 	}
 	return s.end(ctx, a, status, reason)
 }
@@ -49,15 +52,11 @@ func implausibleReason(fields map[string]int) string {
 	return "implausible values not stored: " + strings.Join(list, ", ")
 }
 
-// end closes the sweep. First the line is fixed in the checkpoint, where the
-// fence lets only one holder do it; then it is published. A crash in between
-// publishes the same line again, under the same id.
+// end closes the sweep. First the line and its signals are fixed in the checkpoint,
+// where the fence lets only one holder do it; then they are published. A crash in
+// between publishes the same again, under the same ids.
 func (s *Sweeper) end(ctx context.Context, a *attempt, status, reason string) error {
-	gone, err := s.sweeps.gone(ctx, a.request)
-	if err != nil {
-		return err
-	}
-	if err := s.cache.drop(ctx, a.request.Login, gone); err != nil {
+	if err := s.judge(ctx, a, status); err != nil {
 		return err
 	}
 	implausible, err := s.sweeps.implausible(ctx, a.request)
@@ -85,8 +84,9 @@ func (s *Sweeper) end(ctx context.Context, a *attempt, status, reason string) er
 	return s.publish(ctx, a)
 }
 
-// publish writes the ledger line of a closed sweep, then takes the sweep out of
-// the index.
+// publish writes the ledger line of a closed sweep and its signals, then takes the
+// sweep out of the index. What is gone stays in the cache, where the signals have the
+// names from, until they are in Kafka.
 func (s *Sweeper) publish(ctx context.Context, a *attempt) error {
 	if !a.cp.Published {
 		r, err := s.codec.Record(ctx, &a.cp.Line, false)
@@ -95,6 +95,19 @@ func (s *Sweeper) publish(ctx context.Context, a *attempt) error {
 		}
 		if err := s.producer.ProduceSync(ctx, r).FirstErr(); err != nil {
 			return fmt.Errorf("publish the ledger line of %s: %w", member(a.request), err)
+		}
+		if err := s.announce(ctx, a); err != nil {
+			return err
+		}
+		gone, err := s.sweeps.members(ctx, a.request, "gone")
+		if err != nil {
+			return err
+		}
+		if err := s.cache.drop(ctx, a.request.Login, gone); err != nil {
+			return err
+		}
+		if err := s.cache.set(ctx, a.request.Login, ended, a.cp.Line.Status); err != nil {
+			return err
 		}
 		if err := s.owners.ended(ctx, a.request.Login, &a.cp.Line); err != nil {
 			return err

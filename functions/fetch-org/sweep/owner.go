@@ -1,6 +1,8 @@
 package sweep
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"path"
@@ -36,6 +38,15 @@ func (o *Owner) company() *string {
 		return nil
 	}
 	return &o.Company
+}
+
+// choice identifies which of its repositories are to be swept.
+func (o *Owner) choice() string {
+	h := sha256.New()
+	for _, list := range [][]string{o.Repos, o.Include, o.Exclude} {
+		fmt.Fprintf(h, "%q\n", list)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // Includes says whether a repository is one of those to be swept.

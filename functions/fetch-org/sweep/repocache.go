@@ -21,9 +21,13 @@ const (
 	// repository, so that not all are asked for at once.
 	carriedFor = 6 * 24 * time.Hour
 	spread     = 48 // hours
-	// baseline is the field that names the last sweep that read the whole list.
+	// baseline is the field that names the last sweep that came to the end of the list.
 	baseline = "baseline"
-	alias    = "name:" // prefix of a name under which a repository was asked for
+	// whole is the field that says of which choice a sweep was complete.
+	whole = "whole"
+	// ended is the field that holds the status of the last sweep.
+	ended = "ended"
+	alias = "name:" // prefix of a name under which a repository was asked for
 )
 
 // cachedRepo is what is remembered of a repository from one sweep to the next.
@@ -78,8 +82,8 @@ func sameTime(a, b *time.Time) bool {
 // repoCache keeps the repositories of each owner in Redis: a hash by repository
 // id, about 400 bytes each.
 //
-// It can be lost: then everything is asked for again, and a sweep cannot say what
-// is new or gone.
+// It can be lost: then everything is asked for again, a sweep cannot say what is new
+// or gone, and the signal of a sweep that ended as the one before is raised again.
 type repoCache struct{ rdb redis.UniversalClient }
 
 // recall returns the cached of some repositories; a new one is left out.
@@ -152,22 +156,45 @@ func (c *repoCache) drop(ctx context.Context, login string, ids []int64) error {
 	return nil
 }
 
-// complete marks that a sweep has seen the owner's whole list.
+// complete marks that a sweep has come to the end of the owner's list.
 func (c *repoCache) complete(ctx context.Context, login, sweep string) error {
-	if err := c.rdb.HSet(ctx, repoCacheKey(login), baseline, sweep).Err(); err != nil {
-		return fmt.Errorf("note sweep %s of %s as the last whole one: %w", sweep, login, err)
-	}
-	return nil
+	return c.set(ctx, login, baseline, sweep)
 }
 
-// comparable says whether an earlier sweep has seen the owner's whole list, so
+// comparable says whether an earlier sweep has come to the end of the owner's list, so
 // that new and gone repositories can be recognised.
 func (c *repoCache) comparable(ctx context.Context, login string) (bool, error) {
-	ok, err := c.rdb.HExists(ctx, repoCacheKey(login), baseline).Result()
-	if err != nil {
-		return false, fmt.Errorf("look up earlier sweeps of %s: %w", login, err)
+	sweep, err := c.get(ctx, login, baseline)
+	return sweep != "", err
+}
+
+// wasWhole says whether an earlier sweep was complete, of the same choice of
+// repositories.
+func (c *repoCache) wasWhole(ctx context.Context, login, choice string) (bool, error) {
+	of, err := c.get(ctx, login, whole)
+	return err == nil && of == choice, err
+}
+
+// get reads a field of an owner, "" if there is none.
+func (c *repoCache) get(ctx context.Context, login, name string) (string, error) {
+	value, err := c.rdb.HGet(ctx, repoCacheKey(login), name).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("look up earlier sweeps of %s: %w", login, err)
 	}
-	return ok, nil
+	return value, nil
+}
+
+// set writes a field of an owner. It is safe to repeat.
+func (c *repoCache) set(ctx context.Context, login, name, value string) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, repoCacheKey(login), name, value)
+		p.Expire(ctx, repoCacheKey(login), cachedFor)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note %s %q of %s: %w", name, value, login, err)
+	}
+	return nil
 }
 
 // named returns the id of the repository that was once found under a name, 0 if

@@ -25,6 +25,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/signal"
 )
 
 // A cluster is the function's whole surroundings in virtual time: Kafka, Redis,
@@ -91,6 +92,15 @@ var newCodec = sync.OnceValues(func() (*event.Codec, error) {
 	if err == nil {
 		_, err = codec.Swept(ctx, swept)
 	}
+	if err != nil {
+		return nil, err
+	}
+	raised := signal.New(signal.OwnerFailed)
+	raised.Owner, raised.ObservedAt = "o", at
+	reported, err := codec.Record(ctx, raised, false)
+	if err == nil {
+		_, err = codec.Signal(ctx, reported)
+	}
 	return codec, err
 })
 
@@ -101,7 +111,7 @@ func startCluster(t *testing.T, codec *event.Codec, world *emulator.World, rng *
 	c.stop = ctx
 	var err error
 	c.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(c.net.Listen),
-		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
+		kfake.SeedTopics(2, event.TopicFetchRequests, event.TopicBaseRepos, event.TopicSweeps, event.TopicSignals), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	if err != nil {
 		t.Fatal(err)
 	}
