@@ -30,7 +30,7 @@ down: build ## Stop what `make up` started; nothing is lost.
 
 # -short leaves out what is only slow: long-test.
 test: build ## Run the tests of every module with the race detector; downloads what it needs.
-	$(GO) test -race -short -timeout 20m $(PACKAGES)
+	$(GO) test -race -short -p 4 -timeout 20m $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
 
 fields: ## Write what follows from the definitions of the fields: schemas, ClickHouse's next version, views, texts, documents.
@@ -52,12 +52,13 @@ integration: build ## Run what needs real servers, a browser or container tools;
 	@infra/servers/integration.sh long-test property-test api-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
-	$(GO) test -count 1 -v -timeout 40m ./e2e ./chaos
+	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./chaos .
 
-property-test: ## Try aggregate's properties on 5000 cases each, a quarter of the recording and every fail point; larger tables; sweeps of 2000 repositories.
-	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -run 'TestAny|TestRecording|TestHistories|TestRowsComputed|TestFailPoints' -cases 5000 -recording.every 3 -failpoints.step 1
+property-test: ## Try aggregate's properties on 5000 cases each, a third of the recording and every fail point; larger tables; sweeps of 2000 repositories; a day of events.
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -cases 5000 -recording.every 3 -failpoints.step 1
 	$(GO) test -race -count 1 -timeout 30m ./functions/sink-iceberg -tables.compressed -tables.commits 40
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep' -repos 2000
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-events -run 'TestADay|TestKilled' -chaos.kills 3
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).
 	@command -v chromium >/dev/null || { echo "SKIPPED: no dashboard was opened: chromium is not on PATH" >&2; exit 0; }; \

@@ -125,6 +125,9 @@ func (w *world) committed(t *testing.T) (n int64) {
 
 // Knative leaves a function about two seconds between SIGTERM and SIGKILL.
 func TestFunctionAtWorkEndsWithinTwoSecondsOfSIGTERMAndLosesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: make long-test runs it")
+	}
 	const records = 20_000
 	w := newWorld(t, records)
 	p := w.start(t)

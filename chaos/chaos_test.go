@@ -74,6 +74,7 @@ func build(dir string, flags ...string) error {
 }
 
 func TestPipelineKeepsItsPromisesThroughChaos(t *testing.T) {
+	long(t)
 	t.Parallel()
 	c := newChaos(t, newPipeline(t, absolute(t, programs), 0.7, small()), *seed)
 	defer c.report()

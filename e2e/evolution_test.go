@@ -35,6 +35,7 @@ const (
 // TestAFieldIsAddedWhileOldAndNewProducersWriteSideBySide: consumers that do not
 // know the field go on without a restart, and nothing becomes a dead letter.
 func TestAFieldIsAddedWhileOldAndNewProducersWriteSideBySide(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")

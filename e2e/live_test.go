@@ -13,6 +13,7 @@ import (
 )
 
 func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
+	long(t)
 	t.Parallel()
 	world := github.NewWorld()
 	facebook := &github.Owner{Login: "facebook", Type: "Organization"}

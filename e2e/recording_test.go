@@ -121,6 +121,7 @@ func (p *pulse) replayUnderKills() {
 }
 
 func TestBadEventsAreRefusedOrBuriedAndNothingElseIsDisturbed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := newPulse(t)
 	p.run("up", "--detach", "--empty")

@@ -200,6 +200,7 @@ func free(t *testing.T) string {
 // GitHub into servers that all want TLS and a password, and then looks for
 // the passwords wherever they must not be.
 func TestEveryServerIsReachedByTLSWithAPasswordAndNoSecretIsShown(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newSecured(t)
 	secrets := map[string]string{}

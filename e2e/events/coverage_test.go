@@ -15,6 +15,9 @@ import (
 // TestTheMeterSaysHowMuchAFeedHasLost: a GitHub that keeps 30 % of its events from the
 // feeds, though its counters move. Each day's last reading is at another minute.
 func TestTheMeterSaysHowMuchAFeedHasLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: make long-test runs it")
+	}
 	for _, lost := range []float64{0, .3} {
 		t.Run(fmt.Sprintf("%v lost", lost), func(t *testing.T) {
 			owner := fmt.Sprintf("lossy%d", int(lost*100))

@@ -47,6 +47,15 @@ type world struct {
 	env      map[string]string
 }
 
+// long skips a test that is only slow when tests run with -short, as in `make
+// test`. `make property-test` runs them all.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow: make property-test runs it")
+	}
+}
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1),
@@ -464,6 +473,7 @@ func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
 }
 
 func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
+	long(t)
 	w := newWorld(t)
 	all := daily(1, 40)
 	w.send(all[:30]...)

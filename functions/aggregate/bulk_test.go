@@ -84,6 +84,7 @@ func TestBulkJobsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
 }
 
 func TestBulkJobGoesOnFromWhereverItWasBroken(t *testing.T) {
+	long(t)
 	w := newWorld(t)
 	byRepo, mixed := some(t, 10)
 	part := len(mixed) / 4

@@ -20,7 +20,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
-var cases = flag.Uint64("cases", 1_000, "how many random cases each property is tried on")
+var cases = flag.Uint64("cases", 300, "how many random cases each property is tried on")
 
 // forge makes records of random observations.
 type forge struct {

@@ -66,6 +66,9 @@ func reading(id int64, at time.Time) event.RepoObserved {
 
 // The promise of the thresholds: one false alarm in 200 repository-days, at most.
 func TestQuietGrowthRaisesHardlyAnAlarm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: make property-test runs it")
+	}
 	const days, most = 120, 200
 	rates := []float64{.5, 1, 2, 4, 8, 16, 32, 64, 128, 256}
 	tryOn(t, 2, func(ctx context.Context, f *forge, e *engine) error {

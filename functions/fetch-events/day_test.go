@@ -20,7 +20,7 @@ import (
 func TestADayOfEventsIsReadWholeThroughFaults(t *testing.T) {
 	repos, events := 200, 50_000.0
 	if testing.Short() {
-		repos, events = 50, 10_000
+		repos, events = 20, 4_000
 	}
 	begin := time.Now().UTC().Add(-48 * time.Hour).Truncate(time.Hour)
 	world := emulator.Generate(emulator.Plan{

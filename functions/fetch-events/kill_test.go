@@ -20,7 +20,7 @@ import (
 
 var (
 	chaosSeed  = flag.Uint64("chaos.seed", 1, "of what is drawn")
-	chaosKills = flag.Int("chaos.kills", 3, "how many processes are killed")
+	chaosKills = flag.Int("chaos.kills", 1, "how many processes are killed")
 )
 
 // TestMain is the function's process where a test has started one.

@@ -246,6 +246,7 @@ func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
 }
 
 func TestADayIsWrittenAgainInTheDraft(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newDrafting(t)
 	w.published()

@@ -130,6 +130,7 @@ func TestMaintenanceLeavesFewFilesAndEveryRowAndOffset(t *testing.T) {
 }
 
 func TestMaintenanceAndSinksMayCommitAtTheSameTime(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.cold, w.letters, w.codec)
@@ -182,6 +183,7 @@ func TestACompactionThatSomebodyElseHasDoneChangesNothing(t *testing.T) {
 // TestACompactionGoesOnWhereItsTimeEnded: what was done until then is committed,
 // the rest is done the next time.
 func TestACompactionGoesOnWhereItsTimeEnded(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t)
 	const all, first = 40, firstStep / leastWork

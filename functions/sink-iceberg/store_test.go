@@ -41,6 +41,15 @@ const topicID = "0123456789abcdef0123456789abcdef"
 
 var compressed = flag.Bool("tables.compressed", false, "have every test compress its tables as the sink does")
 
+// long skips a test that is only slow when tests run with -short, as in `make
+// test`. `make property-test` runs them all.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow: make property-test runs it")
+	}
+}
+
 // newWorld is a world whose tables are not compressed, unless -tables.compressed is
 // given: under the race detector the buffers of zstd take most of a test's time.
 func newWorld(t testing.TB) *world {
@@ -389,6 +398,7 @@ func TestAnOldRecordAmongLiveOnesReadsItsOwnFilesOnly(t *testing.T) {
 
 // TestManyDaysApartAreLookedUpToo: more of them than a filter names one by one.
 func TestManyDaysApartAreLookedUpToo(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t)
 	raw := base(w.cold, w.letters, w.codec)
