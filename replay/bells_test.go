@@ -14,21 +14,27 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// Whoever drains the topic hears of a burst by few bells, and of a single record
-// soon, whether or not more is sent.
-func TestReplayRingsForWhatItWrote(t *testing.T) {
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
+// servers are a Kafka with topics, and a codec over a schema registry.
+func servers(t *testing.T, topics ...kfake.Opt) (kafka.Config, *event.Codec) {
+	t.Helper()
+	broker, err := kfake.NewCluster(append(topics, kfake.NumBrokers(1))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer broker.Close()
+	t.Cleanup(broker.Close)
 	schemas := srfake.New()
-	defer schemas.Close()
+	t.Cleanup(schemas.Close)
 	codec, err := event.NewCodec(schemas.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := kafka.Config{Brokers: broker.ListenAddrs()}
+	return kafka.Config{Brokers: broker.ListenAddrs()}, codec
+}
+
+// Whoever drains the topic hears of a burst by few bells, and of a single record
+// soon, whether or not more is sent.
+func TestReplayRingsForWhatItWrote(t *testing.T) {
+	cfg, codec := servers(t, kfake.SeedTopics(2, event.TopicBaseRepos), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	k, err := replay.NewToKafka(cfg, codec, "")
 	if err != nil {
 		t.Fatal(err)

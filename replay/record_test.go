@@ -16,12 +16,10 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/freeport"
-	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
 func TestWhatIsWrittenReadsBack(t *testing.T) {
@@ -80,19 +78,8 @@ func TestWhatIsWrittenReadsBack(t *testing.T) {
 }
 
 func TestTopicIsRecordedAndReplayedAndInvalidRecordsAreNamed(t *testing.T) {
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, event.TopicBaseRepos, "other"), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	schemas := srfake.New()
-	defer schemas.Close()
-	codec, err := event.NewCodec(schemas.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg, codec := servers(t, kfake.SeedTopics(2, event.TopicBaseRepos, "other"), kfake.SeedTopics(1, event.BellTopic(event.TopicBaseRepos)))
 	ctx := t.Context()
-	cfg := kafka.Config{Brokers: broker.ListenAddrs()}
 	to := func(topic string) *replay.ToKafka {
 		k, err := replay.NewToKafka(cfg, codec, topic)
 		if err != nil {
@@ -143,7 +130,7 @@ func TestTopicIsRecordedAndReplayedAndInvalidRecordsAreNamed(t *testing.T) {
 		return events, refused
 	}
 	send(to(""), observed(1), observed(2), observed(3))
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Brokers...))
 	if err != nil {
 		t.Fatal(err)
 	}

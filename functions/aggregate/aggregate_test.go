@@ -418,17 +418,7 @@ func TestEmptyRedisIsRebuiltFromKafkaBeforeAnythingIsComputed(t *testing.T) {
 	w.redis.FlushAll()
 	w.send(all[20:]...)
 	w.run()
-	got := series(w.rows())
-	if len(got) != 40 || len(w.rows()) != 40 {
-		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
-	}
-	for i, o := range all {
-		row := got[o.Key()]
-		same(t, "row", row, slowly(all[:i], o))
-		if row.Revision != int64(i+1) {
-			t.Errorf("revision %d of observation %d", row.Revision, i+1)
-		}
-	}
+	w.inOrder(all)
 }
 
 func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
@@ -460,16 +450,7 @@ func TestStateRebuiltFromKafkaGivesTheRowsOfAnUndisturbedRun(t *testing.T) {
 	if err := f.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	got := series(w.rows())
-	if len(got) != 40 || len(w.rows()) != 40 {
-		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
-	}
-	for i, o := range all {
-		same(t, "row", got[o.Key()], slowly(all[:i], o))
-		if row := got[o.Key()]; row.Revision != int64(i+1) {
-			t.Errorf("revision %d of observation %d", row.Revision, i+1)
-		}
-	}
+	w.inOrder(all)
 }
 
 func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
@@ -515,16 +496,7 @@ func TestStateRebuiltFromAnArchiveHasWhatKafkaHasLetGoOf(t *testing.T) {
 	}
 	w.send(all[30:]...)
 	w.run()
-	got := series(w.rows())
-	if len(got) != 40 || len(w.rows()) != 40 {
-		t.Fatalf("%d rows of %d observations, want 40", len(w.rows()), len(got))
-	}
-	for i, o := range all {
-		same(t, "row", got[o.Key()], slowly(all[:i], o))
-		if row := got[o.Key()]; row.Revision != int64(i+1) {
-			t.Errorf("revision %d of observation %d", row.Revision, i+1)
-		}
-	}
+	w.inOrder(all)
 
 	// An archive that is ahead of what was computed would hide rows for ever.
 	ahead := maps.Clone(archived)
@@ -577,6 +549,24 @@ func TestRedisThatFellBehindItsKafkaIsBroughtUp(t *testing.T) {
 	}
 	for i, o := range all {
 		same(t, "row", got[o.Key()], slowly(all[:i], o))
+	}
+}
+
+// inOrder holds the rows against those of observations of one repository that came
+// one after the other: each once, each a revision more.
+func (w *world) inOrder(all []event.RepoObserved) {
+	w.t.Helper()
+	rows := w.rows()
+	got := series(rows)
+	if len(got) != len(all) || len(rows) != len(all) {
+		w.t.Fatalf("%d rows of %d observations, want %d", len(rows), len(got), len(all))
+	}
+	for i, o := range all {
+		row := got[o.Key()]
+		same(w.t, "row", row, slowly(all[:i], o))
+		if row.Revision != int64(i+1) {
+			w.t.Errorf("revision %d of observation %d", row.Revision, i+1)
+		}
 	}
 }
 
