@@ -7,7 +7,8 @@
 # nothing when it runs. wipe stops and deletes data; downloads stay. Without
 # names all five, in the order in which they need each other.
 #
-# SERVERS_DIR is where all of it is; KAFKA_PORT, KAFKA_CONTROLLER_PORT,
+# SERVERS_DIR is where all of it is; SERVERS_HOST is the address that they listen on
+# and are known by, 127.0.0.1 unless it is set; KAFKA_PORT, KAFKA_CONTROLLER_PORT,
 # REGISTRY_PORT, MINIO_PORT, NESSIE_PORT, TRINO_PORT move them (the registry and
 # Nessie take the next port too). JAVA is a Java of 24 or newer, else the newest
 # under /usr/lib/jvm or on PATH. Trino takes infra/trino and what its files name:
@@ -18,9 +19,9 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 home=${SERVERS_DIR:-$HOME/.cache/m7pulse/servers}
-: "${KAFKA_PORT:=19092}" "${KAFKA_CONTROLLER_PORT:=19093}" "${REGISTRY_PORT:=18481}" "${MINIO_PORT:=19000}" "${NESSIE_PORT:=19120}" "${TRINO_PORT:=18080}"
+: "${SERVERS_HOST:=127.0.0.1}" "${KAFKA_PORT:=19092}" "${KAFKA_CONTROLLER_PORT:=19093}" "${REGISTRY_PORT:=18481}" "${MINIO_PORT:=19000}" "${NESSIE_PORT:=19120}" "${TRINO_PORT:=18080}"
 export S3_ACCESS_KEY_ID=${S3_ACCESS_KEY_ID:-minioadmin} S3_SECRET_ACCESS_KEY=${S3_SECRET_ACCESS_KEY:-minioadmin}
-export S3_ENDPOINT=http://127.0.0.1:$MINIO_PORT S3_REGION=us-east-1 ICEBERG_CATALOG_URI=http://127.0.0.1:$NESSIE_PORT/iceberg/main
+export S3_ENDPOINT=http://$SERVERS_HOST:$MINIO_PORT S3_REGION=us-east-1 ICEBERG_CATALOG_URI=http://$SERVERS_HOST:$NESSIE_PORT/iceberg/main
 
 # Versions and sha256; the second of Kafka is that of the list of its jars' sums.
 # MinIO's sums are kept by Go's checksum database.
@@ -99,44 +100,44 @@ install_minio() {
 # Each leaves its process in the background, and its ready_ says when it answers.
 start_kafka() {
   free "$KAFKA_PORT" "$KAFKA_CONTROLLER_PORT"
-  sed -e "s/@port@/$KAFKA_PORT/" -e "s/@controller@/$KAFKA_CONTROLLER_PORT/" -e "s|@data@|$dir/data|" "$root/infra/servers/kafka.properties" >"$dir/server.properties"
+  sed -e "s/@host@/$SERVERS_HOST/g" -e "s/@port@/$KAFKA_PORT/" -e "s/@controller@/$KAFKA_CONTROLLER_PORT/" -e "s|@data@|$dir/data|" "$root/infra/servers/kafka.properties" >"$dir/server.properties"
   [ -f "$dir/data/meta.properties" ] || kafka kafka.tools.StorageTool format -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$dir/server.properties" >/dev/null
   launch "$(java 17)" "$mark" -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$dir/$KAFKA/*" kafka.Kafka "$dir/server.properties"
 }
 kafka() { "$(java 17)" -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$dir/$KAFKA/*" "$@"; }
-ready_kafka() { (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") && kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$KAFKA_PORT" --list; }
+ready_kafka() { (exec 3<>"/dev/tcp/$SERVERS_HOST/$KAFKA_PORT") && kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "$SERVERS_HOST:$KAFKA_PORT" --list; }
 
 start_registry() {
   free "$REGISTRY_PORT" $((REGISTRY_PORT + 1))
   cd "$dir/$REGISTRY"
   # Without its rule Apicurio takes every schema.
-  launch "$(java 21)" "$mark" -Xmx384m -Dquarkus.http.host=127.0.0.1 "-Dquarkus.http.port=$REGISTRY_PORT" \
-    -Dquarkus.management.host=127.0.0.1 "-Dquarkus.management.port=$((REGISTRY_PORT + 1))" -Djava.util.logging.manager=org.jboss.logmanager.LogManager \
+  launch "$(java 21)" "$mark" -Xmx384m "-Dquarkus.http.host=$SERVERS_HOST" "-Dquarkus.http.port=$REGISTRY_PORT" \
+    "-Dquarkus.management.host=$SERVERS_HOST" "-Dquarkus.management.port=$((REGISTRY_PORT + 1))" -Djava.util.logging.manager=org.jboss.logmanager.LogManager \
     -Dapicurio.storage.kind=sql -Dapicurio.storage.sql.kind=h2 -Dapicurio.rules.global.compatibility=BACKWARD -jar quarkus-run.jar
 }
-ready_registry() { curl -fsm 5 "http://127.0.0.1:$REGISTRY_PORT/apis/ccompat/v7/subjects"; }
+ready_registry() { curl -fsm 5 "http://$SERVERS_HOST:$REGISTRY_PORT/apis/ccompat/v7/subjects"; }
 
 start_minio() {
   free "$MINIO_PORT"
   mkdir -p "$dir/data/warehouse" # a folder here is a bucket
   export MINIO_ROOT_USER=$S3_ACCESS_KEY_ID MINIO_ROOT_PASSWORD=$S3_SECRET_ACCESS_KEY MINIO_BROWSER=off
-  launch "$dir/$MINIO/minio" server --address "127.0.0.1:$MINIO_PORT" "$dir/data"
+  launch "$dir/$MINIO/minio" server --address "$SERVERS_HOST:$MINIO_PORT" "$dir/data"
 }
-ready_minio() { curl -fsm 5 "http://127.0.0.1:$MINIO_PORT/minio/health/ready"; }
+ready_minio() { curl -fsm 5 "http://$SERVERS_HOST:$MINIO_PORT/minio/health/ready"; }
 
 # The catalog is in memory: stopped it is empty, and MinIO is to be wiped too.
 start_nessie() {
   free "$NESSIE_PORT" $((NESSIE_PORT + 1))
   export M7PULSE_S3_NAME=$S3_ACCESS_KEY_ID M7PULSE_S3_SECRET=$S3_SECRET_ACCESS_KEY # m7pulse.s3.name, .secret
-  launch "$(java 21)" "$mark" -Xmx512m -Dquarkus.http.host=127.0.0.1 "-Dquarkus.http.port=$NESSIE_PORT" \
-    -Dquarkus.management.host=127.0.0.1 "-Dquarkus.management.port=$((NESSIE_PORT + 1))" \
+  launch "$(java 21)" "$mark" -Xmx512m "-Dquarkus.http.host=$SERVERS_HOST" "-Dquarkus.http.port=$NESSIE_PORT" \
+    "-Dquarkus.management.host=$SERVERS_HOST" "-Dquarkus.management.port=$((NESSIE_PORT + 1))" \
     -Dnessie.version.store.type=IN_MEMORY -Dnessie.server.authentication.enabled=false \
     -Dnessie.catalog.default-warehouse=warehouse -Dnessie.catalog.warehouses.warehouse.location=s3://warehouse/ \
     "-Dnessie.catalog.service.s3.default-options.endpoint=$S3_ENDPOINT/" -Dnessie.catalog.service.s3.default-options.path-style-access=true \
     -Dnessie.catalog.service.s3.default-options.region=us-east-1 -Dnessie.catalog.service.s3.default-options.access-key=urn:nessie-secret:quarkus:m7pulse.s3 \
     -jar "$dir/$NESSIE/nessie-quarkus-$NESSIE-runner.jar"
 }
-ready_nessie() { curl -fsm 5 "http://127.0.0.1:$NESSIE_PORT/api/v2/config" && curl -fsm 5 "http://127.0.0.1:$((NESSIE_PORT + 1))/q/health"; }
+ready_nessie() { curl -fsm 5 "http://$SERVERS_HOST:$NESSIE_PORT/api/v2/config" && curl -fsm 5 "http://$SERVERS_HOST:$((NESSIE_PORT + 1))/q/health"; }
 
 start_trino() {
   free "$TRINO_PORT"
@@ -151,8 +152,8 @@ start_trino() {
 coordinator=true
 node-scheduler.include-coordinator=true
 http-server.http.port=$TRINO_PORT
-node.internal-address=127.0.0.1
-discovery.uri=http://127.0.0.1:$TRINO_PORT
+node.internal-address=$SERVERS_HOST
+discovery.uri=http://$SERVERS_HOST:$TRINO_PORT
 query.max-memory=500MB
 query.max-memory-per-node=500MB
 memory.heap-headroom-per-node=200MB
@@ -161,15 +162,15 @@ P
   cd "$dir"
   launch "$(java 24)" "$mark" -Xmx1g -XX:+UseG1GC -XX:ReservedCodeCacheSize=256M -Djdk.attach.allowAttachSelf=true -XX:+EnableDynamicAgentLoading \
     --add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow \
-    "-Dconfig=$dir/etc/config.properties" -Dnode.environment=m7pulse -Dnode.id=m7pulse "-Dnode.data-dir=$dir/data" -Dnode.bind-ip=127.0.0.1 \
+    "-Dconfig=$dir/etc/config.properties" -Dnode.environment=m7pulse -Dnode.id=m7pulse "-Dnode.data-dir=$dir/data" "-Dnode.bind-ip=$SERVERS_HOST" \
     "-Dcatalog.config-dir=$dir/etc/catalog" -cp "$dir/$TRINO/lib/*" io.trino.server.TrinoServer
 }
-ready_trino() { curl -fsm 5 "http://127.0.0.1:$TRINO_PORT/v1/info" | grep -q '"starting":false'; }
+ready_trino() { curl -fsm 5 "http://$SERVERS_HOST:$TRINO_PORT/v1/info" | grep -q '"starting":false'; }
 
 free() {
   local port
   for port in "$@"; do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then fail "port $port is taken"; fi
+    if (exec 3<>"/dev/tcp/$SERVERS_HOST/$port") 2>/dev/null; then fail "port $port is taken"; fi
   done
 }
 launch() {
