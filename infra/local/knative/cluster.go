@@ -30,6 +30,10 @@ type Config struct {
 	Env map[string]string
 	// FunctionEnv is added to the environment of one function.
 	FunctionEnv map[string]map[string]string
+	// Ingress is the host:port of the ingress of a real cluster. If it is set, the
+	// functions and ticks run there, and here only the topics and the sources, which
+	// post to it by the functions' names in that cluster.
+	Ingress string
 	// Ports are those of the functions' addresses; a free one where none is given.
 	Ports map[string]int
 	// LogDir takes <function>.log; without it the functions' output is discarded.
@@ -87,15 +91,21 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{cfg: cfg, client: client, admin: kadm.NewClient(client), functions: map[string]*function{}}
 	transport := newTransport()
-	for _, f := range cfg.Topology.Functions {
-		c.functions[f.Name] = newFunction(f, cfg, transport)
-	}
-	for _, t := range cfg.Topology.Ticks {
-		c.pingers = append(c.pingers, &pinger{tick: t, namespace: cfg.Topology.Namespace, post: c.functions[t.Function].post})
+	if cfg.Ingress == "" {
+		for _, f := range cfg.Topology.Functions {
+			c.functions[f.Name] = newFunction(f, cfg, transport)
+		}
+		for _, t := range cfg.Topology.Ticks {
+			c.pingers = append(c.pingers, &pinger{tick: t, namespace: cfg.Topology.Namespace, post: c.functions[t.Function].post})
+		}
 	}
 	for i, s := range cfg.Topology.Sources {
 		random := rand.New(rand.NewPCG(cfg.Seed, uint64(i)))
-		c.sources = append(c.sources, newSource(s, cfg, random, c.functions[s.Function].post))
+		post := postVia(cfg, transport, s.Function)
+		if f := c.functions[s.Function]; f != nil {
+			post = f.post
+		}
+		c.sources = append(c.sources, newSource(s, cfg, random, post))
 	}
 	return c, nil
 }
@@ -119,8 +129,8 @@ func (c *Cluster) Start(ctx context.Context) error {
 	if err := c.applyTopics(ctx); err != nil {
 		return err
 	}
-	for _, f := range c.cfg.Topology.Functions {
-		in, err := listen(c.functions[f.Name], c.cfg.Ports[f.Name])
+	for name, f := range c.functions {
+		in, err := listen(f, c.cfg.Ports[name])
 		if err != nil {
 			return c.undoStart(err)
 		}

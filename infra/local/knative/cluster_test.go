@@ -3,6 +3,7 @@ package knative
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -164,5 +165,24 @@ func TestKafkaOutOfReachIsAnErrorOfStart(t *testing.T) {
 	defer cancel()
 	if err := c.Start(ctx); err == nil {
 		t.Error("it starts")
+	}
+}
+
+func TestSourcesPostThroughTheIngressOfAnotherCluster(t *testing.T) {
+	of, producer := broker(t)
+	hosts := make(chan string, 1)
+	ingress := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hosts <- r.Host }))
+	defer ingress.Close()
+	c := small(t, Config{Kafka: of, Ingress: strings.TrimPrefix(ingress.URL, "http://")})
+	produce(t, producer, record(0))
+	if got := <-hosts; got != "fn.ns.svc.cluster.local" {
+		t.Errorf("posted to %s", got)
+	}
+	s := status(t, c)
+	if len(s.Functions) != 0 || len(s.Ticks) != 0 || len(s.Sources) != 1 {
+		t.Errorf("%+v: want the sources alone", s)
+	}
+	if err := c.Wake(t.Context(), "fn"); err == nil {
+		t.Error("the clock runs in that cluster; it was asked here")
 	}
 }

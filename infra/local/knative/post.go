@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"time"
 )
 
@@ -17,13 +18,26 @@ func (f *function) post(ctx context.Context, header http.Header, body []byte) (s
 		return 0, err
 	}
 	defer func() { f.release(p, status) }()
+	return roundTrip(ctx, f.transport, p.url, p.url.Host, header, body)
+}
+
+// postVia posts to a function of another cluster, through that cluster's ingress.
+func postVia(cfg Config, transport *http.Transport, function string) poster {
+	at := &url.URL{Scheme: "http", Host: cfg.Ingress, Path: "/"}
+	host := function + "." + cfg.Topology.Namespace + ".svc.cluster.local"
+	return func(ctx context.Context, header http.Header, body []byte) (status int, err error) {
+		return roundTrip(ctx, transport, at, host, header, body)
+	}
+}
+
+func roundTrip(ctx context.Context, transport *http.Transport, at *url.URL, host string, header http.Header, body []byte) (status int, err error) {
 	req := (&http.Request{
-		Method: http.MethodPost, URL: p.url, Host: p.url.Host,
+		Method: http.MethodPost, URL: at, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}).WithContext(ctx)
 	// Not an http.Client: no redirects and cookies, and half the allocations.
-	resp, err := f.transport.RoundTrip(req)
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return 0, err
 	}

@@ -78,7 +78,11 @@ type TickStatus struct {
 func (c *Cluster) Status(ctx context.Context) (Status, error) {
 	var s Status
 	for _, f := range c.cfg.Topology.Functions {
-		fs := c.functions[f.Name].status()
+		here, ok := c.functions[f.Name]
+		if !ok { // they run elsewhere: Config.Ingress
+			continue
+		}
+		fs := here.status()
 		fs.URL = c.URL(f.Name)
 		s.Functions = append(s.Functions, fs)
 	}
