@@ -11,7 +11,7 @@ PACKAGES := ./... $(patsubst %,./%/...,$(filter-out .,$(MODULES)))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor fields servers-test stage stage-test deploy image property-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor fields servers-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -114,6 +114,20 @@ image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TA
 	@test -n "$(REGISTRY)" || { echo "make image REGISTRY=ghcr.io/you TAG=v0.1.0: where images go"; exit 2; }
 	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) $(addprefix ./cmd/functions/,$(FUNCTIONS))
 	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) ./cmd/all-in-one
+
+cluster-up: build ## Start a real Kubernetes node with a real Knative on this machine, and the functions on it (root, Linux; no Docker). 25 min the first time.
+	@$(GO) build -o bin/ ./infra/cluster
+	@bin/cluster up
+
+cluster-down: ## Stop it; nothing but what was built is left.
+	@$(GO) build -o bin/ ./infra/cluster
+	@bin/cluster down
+
+cluster-test: build ## Test the functions on that node: sweep, replay with pods killed and revisions replaced, from zero and back.
+	@$(GO) build -o bin/ ./infra/cluster
+	@bin/cluster up || { status=$$?; [ $$status = 4 ] && echo "SKIPPED: no cluster was started" >&2 && exit 0; exit $$status; }; \
+	trap 'bin/cluster down' EXIT; \
+	$(GO) test -count 1 -tags integration -timeout 30m -v ./infra/cluster
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=
