@@ -115,7 +115,7 @@ image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TA
 	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) $(addprefix ./cmd/functions/,$(FUNCTIONS))
 	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) ./cmd/all-in-one
 
-cluster-up: build ## Start a real Kubernetes node with a real Knative on this machine, and the functions on it (root, Linux; no Docker). 25 min the first time.
+cluster-up: build ## Start a real Kubernetes node with a real Knative on this machine, and the functions on it (root, Linux; no Docker). 25 min of CPU the first time.
 	@$(GO) build -o bin/ ./infra/cluster
 	@bin/cluster up
 

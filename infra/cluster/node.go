@@ -367,13 +367,11 @@ func (c *cluster) down(ctx context.Context) error {
 		errs = append(errs, c.stop(ctx, name, syscall.SIGTERM))
 	}
 	errs = append(errs, c.wipeServers(ctx), c.stop(ctx, "node", syscall.SIGKILL))
-	// With the node's last process its network goes, and with that both ends of the pair.
-	errs = append(errs, until(ctx, 20*time.Second, "the end of the node's network", func(ctx context.Context) error {
-		if _, err := net.InterfaceByName(hostInterface); err == nil {
-			return fmt.Errorf("the interface %s is there", hostInterface)
-		}
-		return nil
-	}))
+	// The kernel keeps the node's network for a while after its last process.
+	if _, err := net.InterfaceByName(hostInterface); err == nil {
+		_, err := output(exec.CommandContext(ctx, "ip", "link", "delete", hostInterface))
+		errs = append(errs, err)
+	}
 	errs = append(errs, until(ctx, 20*time.Second, "the end of the pods", func(context.Context) error { return removeCgroups() }))
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -247,7 +247,10 @@ func (n *node) applyProduct(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.apply(ctx, addresses.String()+"\n---\n"+secret, filepath.Join(n.root, "infra/knative/namespace.yaml")); err != nil {
+	if err := n.apply(ctx, "", filepath.Join(n.root, "infra/knative/namespace.yaml")); err != nil {
+		return err
+	}
+	if err := n.apply(ctx, addresses.String()+"\n---\n"+secret); err != nil {
 		return err
 	}
 	// On its own: the runner's topics, which the functions need, come with the sources.
