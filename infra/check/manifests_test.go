@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -235,7 +236,7 @@ func each[T any](all []decoded, f func(name string, v T)) (n int) {
 }
 
 func TestClusterTakesEachOverlay(t *testing.T) {
-	for _, dir := range overlays {
+	for _, dir := range append([]string{"infra/deploy/drain", "infra/cluster/product", "infra/cluster/drain"}, overlays...) {
 		for _, d := range built(t, dir) {
 			if err := validate(d); err != nil {
 				t.Errorf("%s: %v", dir, err)
@@ -376,6 +377,53 @@ func TestFunctionsListenWhereTheKubeletProbes(t *testing.T) {
 				t.Errorf("%s: Service %s: LISTEN_ADDRESS is %+v, want %s", dir, name, got, want)
 			}
 		})
+	}
+}
+
+// A process that got no time on a crowded node to start or to answer is not a dead one:
+// killing it costs the node more, and begins all it did again.
+func TestProbesLeaveASlowFunctionAlone(t *testing.T) {
+	for _, dir := range overlays {
+		each(built(t, dir), func(name string, s *serving.Service) {
+			p := s.Spec.Template.Spec.Containers[0].LivenessProbe
+			period := max(p.PeriodSeconds, 10) // Kubernetes' default; a shorter one is too short
+			if alone := p.FailureThreshold * period; alone < 60 || p.TimeoutSeconds < 5 {
+				t.Errorf("%s: Service %s: it is killed after %d s, of answers longer than %d s; want 60 and 5 at least", dir, name, alone, p.TimeoutSeconds)
+			}
+		})
+	}
+}
+
+// A Job of bulk mode is its function with another argument: the same settings, and as
+// few rights.
+func TestDrainJobsAreTheirFunctions(t *testing.T) {
+	functions := map[string]corev1.PodSpec{}
+	each(built(t, "infra/deploy/services"), func(name string, s *serving.Service) { functions[name] = s.Spec.Template.Spec.PodSpec })
+	n := each(built(t, "infra/deploy/drain"), func(name string, j *batchv1.Job) {
+		job := j.Spec.Template.Spec
+		function, ok := functions[strings.TrimPrefix(name, "drain-")]
+		if !ok {
+			t.Errorf("Job %s: there is no such function", name)
+			return
+		}
+		c, f := job.Containers[0], function.Containers[0]
+		if !slices.Equal(c.Args, []string{"drain"}) || c.Image != f.Image || job.ServiceAccountName != function.ServiceAccountName ||
+			*job.AutomountServiceAccountToken || !reflect.DeepEqual(c.SecurityContext, f.SecurityContext) {
+			t.Errorf("Job %s is not its function with the argument drain", name)
+		}
+		for _, e := range f.Env {
+			if got := env(c, e.Name); e.Name != "LISTEN_ADDRESS" && e.Name != "GOMEMLIMIT" && (got == nil || !reflect.DeepEqual(*got, e)) {
+				t.Errorf("Job %s: %s is %+v, want %+v", name, e.Name, got, e)
+			}
+		}
+		if share, mode := env(c, "SHARE"), j.Spec.CompletionMode; mode != nil && *mode == batchv1.IndexedCompletion {
+			if want := fmt.Sprintf("$(JOB_COMPLETION_INDEX)/%d", *j.Spec.Completions); share == nil || share.Value != want {
+				t.Errorf("Job %s: SHARE is %+v, want %s", name, share, want)
+			}
+		}
+	})
+	if n != 3 {
+		t.Errorf("there are %d Jobs, want one of aggregate and of each sink", n)
 	}
 }
 
