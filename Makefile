@@ -127,7 +127,7 @@ cluster-test: build ## Test the functions on that node: sweep, replay with pods 
 	@$(GO) build -o bin/ ./infra/cluster
 	@bin/cluster up || { status=$$?; [ $$status = 4 ] && echo "SKIPPED: no cluster was started" >&2 && exit 0; exit $$status; }; \
 	trap 'bin/cluster down' EXIT; \
-	$(GO) test -count 1 -tags integration -timeout 30m -v ./infra/cluster
+	$(GO) test -count 1 -tags integration -timeout 90m -v ./infra/cluster
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=

@@ -6,12 +6,15 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,14 +23,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
-	recorded     = 42_664 // observations in data/m7-2025.jsonl.gz
-	repositories = 154    // that they are of
-	swept        = 1000   // repositories of the emulator
+	swept     = 1000                    // repositories of the emulator
+	recording = "data/m7-2025.jsonl.gz" // of 2025, from January to December
 )
 
 // bench is the cluster under test.
@@ -47,21 +52,37 @@ func TestProductOnACluster(t *testing.T) {
 	if b.env, err = c.readEnv(); err != nil {
 		t.Fatal(err)
 	}
-	b.kubernetes = filepath.Dir(b.env["KUBECTL"])
+	ctx := t.Context()
+	if b.kubernetes, err = c.buildKubernetes(ctx); err != nil { // all three are there already
+		t.Fatal(err)
+	}
+	if b.debian, err = c.unpackDebian(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b.knative, err = c.buildKnative(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if b.names, err = c.functions(); err != nil {
 		t.Fatal(err)
 	}
-	watch, used := b.watchPods(), measure(append(b.names, "queue")...)
+	watch, used := b.watchPods(), measure(append(slices.Clone(b.names), "queue")...)
 	for _, part := range []struct {
 		name string
 		run  func(*bench)
 	}{
 		{"every Service is ready, and its pods run as the manifests say", (*bench).wantServices},
 		{"a tick sweeps every repository into both stores", (*bench).wantSweep},
-		{"functions go from zero to one and back to zero", (*bench).wantZero},
+		{"functions go back to zero", (*bench).wantZero},
 		{"without a token fetch-org is ready and says what is missing", (*bench).wantReason},
-		{"the recording with pods killed and revisions replaced is stored once", (*bench).wantRecording},
+		{"four replicas of fetch-org sweep each owner once", (*bench).wantReplicas},
+		{"pods killed by force lose nothing", (*bench).wantKilled},
+		{"a rolling update loses nothing", (*bench).wantRolled},
+		{"Jobs store a backlog that nobody rang for", (*bench).wantJobs},
+		{"a new password of Redis loses nothing", (*bench).wantRotated},
+		{"more than a Service takes is refused and lost nowhere", (*bench).wantRefused},
 		{"at rest all functions are at zero", (*bench).wantZero},
+		{"no container was restarted", watch}, // those of a node that is restarted are
+		{"a node drained and restarted loses nothing", (*bench).wantRestarted},
 	} {
 		before := used.soFar()
 		ok := t.Run(part.name, func(t *testing.T) {
@@ -70,11 +91,10 @@ func TestProductOnACluster(t *testing.T) {
 		})
 		if !ok {
 			b.explain()
-			return
+			break
 		}
 	}
 	used.stop()
-	watch(b)
 }
 
 // kube runs kubectl in the functions' namespace.
@@ -148,7 +168,25 @@ func (b *bench) pods() (pods []pod, err error) {
 	}
 	var list struct{ Items []pod }
 	err = json.Unmarshal([]byte(out), &list)
-	return list.Items, err
+	return slices.DeleteFunc(list.Items, func(p pod) bool { return p.function() == "" }), err // those of Jobs
+}
+
+// wantReady waits until some functions' pods are ready.
+func (b *bench) wantReady(n int, names ...string) {
+	b.Helper()
+	b.until(5*time.Minute, fmt.Sprintf("%d pods of %v", n, names), func() error {
+		pods, err := b.pods()
+		ready := 0
+		for _, p := range pods {
+			if p.ready() && slices.Contains(names, p.function()) {
+				ready++
+			}
+		}
+		if err == nil && ready < n {
+			err = fmt.Errorf("%d are ready", ready)
+		}
+		return err
+	})
 }
 
 // processes are those on this machine that run a program of an image.
@@ -283,9 +321,13 @@ func (b *bench) watchPods() func(*bench) {
 			_ = cmd.Wait()
 		}
 	})
-	return func(b *bench) {
+	b.Cleanup(func() {
 		stop()
 		watching.Wait()
+	})
+	return func(b *bench) {
+		mu.Lock()
+		defer mu.Unlock()
 		for container, n := range restarts {
 			if n > 0 {
 				b.Errorf("%s was restarted %d times", container, n)
@@ -301,45 +343,54 @@ func (b *bench) watchPods() func(*bench) {
 }
 
 // event posts an event to a function through the ingress, as a source does, and
-// returns the answer.
-func (b *bench) event(function, kind, data string) (status int, text string) {
+// returns the answer. attributes are names and values.
+func (b *bench) event(function, data string, attributes ...string) (status int, text string) {
 	b.Helper()
-	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+b.env["INGRESS"]+"/", strings.NewReader(data))
+	status, text, err := b.post(function, data, attributes...)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, value := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "test", "Ce-Source": "/test", "Ce-Type": kind, "Content-Type": "application/json"} {
-		req.Header.Set(name, value)
+	return status, text
+}
+
+func (b *bench) post(function, data string, attributes ...string) (status int, text string, err error) {
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+b.env["INGRESS"]+"/", strings.NewReader(data))
+	if err != nil {
+		return 0, "", err
 	}
+	for pair := range slices.Chunk(append([]string{"Specversion", "1.0", "Id", "test", "Source", "/test", "Type", "dev.knative.sources.ping"}, attributes...), 2) {
+		req.Header.Set("Ce-"+pair[0], pair[1])
+	}
+	req.Header.Set("Content-Type", "application/json")
 	return b.send(function, req)
 }
 
-func (b *bench) send(function string, req *http.Request) (status int, text string) {
-	b.Helper()
+func (b *bench) send(function string, req *http.Request) (status int, text string, err error) {
 	req.Host = function + ".m7pulse.svc.cluster.local"
 	answer, err := (&http.Client{Timeout: 2 * time.Minute}).Do(req)
 	if err != nil {
-		b.Fatal(err)
+		return 0, "", err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return answer.StatusCode, string(body)
+	return answer.StatusCode, string(body), err
 }
 
 // wake has a function do what is left, which starts it.
 func (b *bench) wake(function string) (status int, text string) {
 	b.Helper()
 	if function != "api" {
-		return b.event(function, "dev.knative.sources.ping", `{"do":"wake"}`)
+		return b.event(function, `{"do":"wake"}`)
 	}
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://"+b.env["INGRESS"]+"/openapi.json", nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return b.send(function, req)
+	status, text, err = b.send(function, req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return status, text
 }
 
 // wantServices wakes each function and looks at the process that the kernel runs.
@@ -400,11 +451,16 @@ func (b *bench) wantConfined(name string) {
 // report is what `pulse audit --json` says.
 type report struct {
 	Observations, Kafka, ClickHouse, Repos, Duplicates int64
+	KafkaRecords                                       int64 `json:"kafka_records"`
 	IcebergRaw                                         int64 `json:"iceberg_raw"`
 	IcebergProcessed                                   int64 `json:"iceberg_processed"`
 	DeadLetters                                        int64 `json:"dead_letters"`
 	Clean                                              bool
 	Differences                                        []string
+	Sweeps                                             []struct {
+		Sweep, Status  string
+		Expected, Seen *int64
+	}
 }
 
 // audit compares the stores once no stage has work left.
@@ -440,13 +496,18 @@ func (b *bench) wantSweep() {
 
 func (b *bench) schedule(cron string) {
 	b.Helper()
-	b.kube("patch", "pingsource", "sweep-hourly", "--type", "merge", "--patch", `{"spec":{"schedule":"`+cron+`"}}`)
-	b.kube("wait", "--for=condition=Ready", "pingsource/sweep-hourly", "--timeout=60s")
+	b.reschedule("pingsource/sweep-hourly", cron)
+}
+
+func (b *bench) reschedule(tick, cron string) {
+	b.Helper()
+	b.kube("patch", tick, "--type", "merge", "--patch", `{"spec":{"schedule":"`+cron+`"}}`)
+	b.kube("wait", "--for=condition=Ready", tick, "--timeout=120s")
 }
 
 // wantZero waits until no function has a pod.
 func (b *bench) wantZero() {
-	b.until(5*time.Minute, "all functions at zero", func() error {
+	b.until(10*time.Minute, "all functions at zero", func() error {
 		pods, err := b.pods()
 		if err == nil && len(pods) > 0 {
 			var names []string
@@ -461,25 +522,28 @@ func (b *bench) wantZero() {
 
 // wantReason takes the token away and gives it back.
 func (b *bench) wantReason() {
-	token := func(value string) {
-		secret, err := b.secret(value)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := b.apply(b.Context(), secret); err != nil {
-			b.Fatal(err)
-		}
-	}
-	token("")
+	b.giveSecret("")
 	b.roll("fetch-org")
-	status, text := b.event("fetch-org", "dev.knative.sources.ping", `{"do":"sweep"}`)
+	status, text := b.event("fetch-org", `{"do":"sweep"}`)
 	if status != http.StatusServiceUnavailable || !strings.Contains(text, "GITHUB_TOKEN") {
 		b.Errorf("without a token a tick is answered %d: %s", status, text)
 	}
-	token(b.env["GITHUB_TOKEN"])
+	b.giveSecret(b.env["GITHUB_TOKEN"])
 	b.roll("fetch-org")
 	if status, text := b.wake("fetch-org"); status/100 != 2 {
 		b.Errorf("with its token again fetch-org answers %d: %s", status, text)
+	}
+}
+
+// giveSecret writes the Secret of the functions, which their next pods read.
+func (b *bench) giveSecret(token string) {
+	b.Helper()
+	secret, err := b.secret(token)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := b.apply(b.Context(), secret); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -487,11 +551,22 @@ func (b *bench) wantReason() {
 func (b *bench) roll(names ...string) {
 	b.Helper()
 	for _, name := range names {
-		b.kube("patch", "services.serving.knative.dev", name, "--type", "merge", "--patch",
-			fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"test":"%d"}}}}}`, time.Now().UnixNano()))
+		b.change(name, fmt.Sprintf(`{"metadata":{"annotations":{"test":"%d"}}}`, time.Now().UnixNano()))
 	}
+	b.settle(names...)
+}
+
+// change changes the template of a Service: there is a new revision.
+func (b *bench) change(name, template string) {
+	b.Helper()
+	b.kube("patch", "services.serving.knative.dev", name, "--type", "merge", "--patch", `{"spec":{"template":`+template+`}}`)
+}
+
+// settle waits until the newest revisions take the requests.
+func (b *bench) settle(names ...string) {
+	b.Helper()
 	for _, name := range names {
-		b.until(3*time.Minute, "the new revision of "+name, func() error {
+		b.until(5*time.Minute, "the new revision of "+name, func() error {
 			var service struct {
 				Metadata struct{ Generation int64 }
 				Status   struct {
@@ -517,47 +592,261 @@ func (b *bench) roll(names ...string) {
 	}
 }
 
-// wantRecording replays the recording while all pods are deleted by force three times,
-// and each revision is replaced.
-func (b *bench) wantRecording() {
-	before, err := b.audit()
+// wantReplicas has four replicas of fetch-org ready before a tick.
+func (b *bench) wantReplicas() {
+	const scale = `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":"%d"}}}`
+	b.change("fetch-org", fmt.Sprintf(scale, 4))
+	b.settle("fetch-org")
+	b.wantReady(4, "fetch-org")
+	at := time.Now().UTC().Add(time.Hour) // the sweep of an hour that no other part sweeps
+	if status, text := b.event("fetch-org", `{"do":"sweep"}`, "Time", at.Format(time.RFC3339)); status/100 != 2 {
+		b.Fatalf("the tick is answered %d: %s", status, text)
+	}
+	id := at.Truncate(time.Hour).Format(time.RFC3339)
+	times := map[string]int{}
+	b.until(10*time.Minute, "every owner in the ledger", func() (err error) {
+		if times, err = b.ledger(id); err == nil && len(times) < len(emulatorOwners) {
+			err = fmt.Errorf("%d owners so far", len(times))
+		}
+		return err
+	})
+	r := b.wantClean()
+	for owner, n := range times {
+		if n != 1 {
+			b.Errorf("%s was swept %d times", owner, n)
+		}
+	}
+	if r.KafkaRecords != r.Kafka {
+		b.Errorf("%d of %d observations were read more than once", r.KafkaRecords-r.Kafka, r.Kafka)
+	}
+	b.change("fetch-org", fmt.Sprintf(scale, 0))
+	b.settle("fetch-org")
+}
+
+// ledger is how often each owner ended a sweep completely.
+func (b *bench) ledger(sweep string) (times map[string]int, err error) {
+	path := filepath.Join(b.TempDir(), "sweeps.jsonl")
+	if _, err := b.pulse("record", "github.sweeps", "--out", path); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	times = map[string]int{}
+	for line := range bytes.Lines(text) {
+		var e struct {
+			Data struct {
+				SweepID       string `json:"sweep_id"`
+				Login, Status string
+			}
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, err
+		}
+		if e.Data.SweepID == sweep && e.Data.Status == "complete" {
+			times[e.Data.Login]++
+		}
+	}
+	return times, err
+}
+
+// wantClean audits the stores once no stage has work left.
+func (b *bench) wantClean() report {
+	b.Helper()
+	r, err := b.audit()
 	if err != nil {
 		b.Fatal(err)
 	}
+	return r
+}
+
+// inRecording counts the observations of the recording from a day until another.
+func (b *bench) inRecording(from, until string) (n int64) {
+	b.Helper()
+	file, err := os.Open(filepath.Join(b.root, recording))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for events := json.NewDecoder(unzipped); ; {
+		var e struct{ Time string }
+		if err := events.Decode(&e); err == io.EOF {
+			return n
+		} else if err != nil {
+			b.Fatal(err)
+		}
+		if from <= e.Time && e.Time < until {
+			n++
+		}
+	}
+}
+
+// during replays a part of the recording, and has something happen once functions
+// are at work on it. Each of its observations must be in every store once.
+func (b *bench) during(from, until string, happens func()) {
+	b.Helper()
+	before, want := b.wantClean(), b.inRecording(from, until)
 	replayed := make(chan error, 1)
 	go func() {
-		_, err := b.pulse("replay", "data/m7-2025.jsonl.gz", "--rate", "800") // a minute
+		_, err := b.pulse("replay", recording, "--from", from, "--until", until, "--rate", "150") // about a minute
 		replayed <- err
 	}()
-	killed := 0
-	for range 3 {
-		b.until(time.Minute, "pods to delete", func() error {
-			pods, err := b.pods()
-			ready := 0
-			for _, p := range pods {
-				if p.ready() {
-					ready++
-				}
-			}
-			if err == nil && ready < 3 {
-				err = fmt.Errorf("%d are ready", ready)
-			}
-			return err
-		})
-		killed += len(strings.Fields(b.kube("delete", "pods", "--all", "--force", "--grace-period=0", "--output", "name")))
-	}
-	b.roll("aggregate", "sink-clickhouse", "sink-iceberg")
+	b.wantReady(3, "aggregate", "sink-clickhouse", "sink-iceberg")
+	happens()
 	if err := <-replayed; err != nil {
 		b.Fatal(err)
 	}
-	after, err := b.audit()
-	if err != nil {
+	after := b.wantClean()
+	if got := after.Observations - before.Observations; got != want {
+		b.Errorf("%d observations were stored, want %d", got, want)
+	}
+	b.Logf("%d observations more; %d, %d repositories in all", want, after.Observations, after.Repos)
+}
+
+func (b *bench) wantKilled() {
+	b.during("2025-01-01", "2025-04-01", func() {
+		killed := 0
+		for range 3 {
+			b.wantReady(3, "aggregate", "sink-clickhouse", "sink-iceberg")
+			killed += len(strings.Fields(b.kube("delete", "pods", "--all", "--force", "--grace-period=0", "--output", "name")))
+		}
+		b.Logf("%d pods were deleted by force", killed)
+	})
+}
+
+func (b *bench) wantRolled() {
+	b.during("2025-04-01", "2025-06-01", func() { b.roll("sink-iceberg", "sink-clickhouse", "aggregate") })
+}
+
+// wantJobs has Jobs do what functions would: without a bell and without a tick.
+func (b *bench) wantJobs() {
+	ticks := map[string]string{}
+	for line := range strings.Lines(b.kube("get", "pingsources", "--output", `jsonpath={range .items[*]}{.metadata.name}={.spec.schedule}{"\n"}{end}`)) {
+		name, cron, _ := strings.Cut(strings.TrimSpace(line), "=")
+		ticks["pingsource/"+name] = cron
+	}
+	before, want := b.wantClean(), b.inRecording("2025-06-01", "2025-09-01")
+	for name := range ticks {
+		b.reschedule(name, "0 0 29 2 *")
+	}
+	if err := b.stop(b.Context(), "sources", syscall.SIGTERM); err != nil {
 		b.Fatal(err)
 	}
-	if after.Observations != before.Observations+recorded || after.Repos != before.Repos+repositories {
-		b.Errorf("%d observations of %d repositories were stored, want %d of %d", after.Observations-before.Observations, after.Repos-before.Repos, recorded, repositories)
+	b.wantZero()
+	if _, err := b.pulse("replay", recording, "--from", "2025-06-01", "--until", "2025-09-01"); err != nil {
+		b.Fatal(err)
 	}
-	b.Logf("%d pods were deleted by force; %+v", killed, after)
+	for _, stage := range []string{"aggregate", "sink-clickhouse", "sink-iceberg"} {
+		job := "drain-" + stage
+		b.kube("apply", "--kustomize", b.dir("drain"), "--selector", "app.kubernetes.io/name="+job)
+		b.kube("wait", "--for=condition=Complete", "job/"+job, "--timeout=600s")
+		if got := b.kube("get", "job", job, "--output", "jsonpath={.status.succeeded}"); got != "2" {
+			b.Errorf("%s: %s pods have succeeded, want 2", job, got)
+		}
+	}
+	if pods, err := b.pods(); err != nil || len(pods) > 0 {
+		b.Errorf("a function was at work too: %+v, %v", pods, err)
+	}
+	after := b.wantClean()
+	if got := after.Observations - before.Observations; got != want {
+		b.Errorf("%d observations were stored, want %d", got, want)
+	}
+	b.kube("delete", "--kustomize", b.dir("drain"))
+	if err := b.startSources(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for name, cron := range ticks {
+		b.reschedule(name, cron)
+	}
+}
+
+// wantRotated gives Redis another password, and ends the connections that have the
+// old one, before the functions get it.
+func (b *bench) wantRotated() {
+	b.during("2025-09-01", "2025-10-15", func() {
+		at, err := url.Parse(b.env["REDIS_URL"])
+		if err != nil {
+			b.Fatal(err)
+		}
+		old, _ := at.User.Password()
+		admin := redis.NewClient(&redis.Options{Addr: at.Host, Password: old})
+		defer admin.Close()
+		password := rand.Text()
+		if err := admin.ConfigSet(b.Context(), "requirepass", password).Err(); err != nil {
+			b.Fatal(err)
+		}
+		if err := admin.Do(b.Context(), "CLIENT", "KILL", "TYPE", "normal").Err(); err != nil {
+			b.Fatal(err)
+		}
+		b.until(2*time.Minute, "aggregate to say that Redis does not take its password", func() error {
+			if status, text := b.wake("aggregate"); status != http.StatusServiceUnavailable || !strings.Contains(text, "WRONGPASS") {
+				return fmt.Errorf("it answers %d: %s", status, text)
+			}
+			return nil
+		})
+		at.User = url.UserPassword("", password)
+		b.env["REDIS_URL"] = at.String()
+		if err := b.writeEnv(b.env); err != nil {
+			b.Fatal(err)
+		}
+		b.giveSecret(b.env["GITHUB_TOKEN"])
+		b.roll("fetch-org", "fetch-events", "aggregate", "sink-clickhouse")
+	})
+}
+
+// wantRefused lets one request into aggregate at a time: the queue-proxy keeps a few
+// more waiting and refuses the others.
+func (b *bench) wantRefused() {
+	b.change("aggregate", `{"spec":{"containerConcurrency":1}}`)
+	b.settle("aggregate")
+	b.during("2025-10-15", "2025-11-15", func() {
+		var mu sync.Mutex
+		answers, refused := map[int]int{}, 0
+		for round := 0; refused == 0 && round < 20; round++ {
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					status, text, err := b.post("aggregate", `{"do":"wake"}`)
+					mu.Lock()
+					defer mu.Unlock()
+					if err != nil {
+						b.Errorf("a wake: %v", err)
+					}
+					answers[status]++
+					if status == http.StatusServiceUnavailable && strings.Contains(text, "queue full") {
+						refused++
+					}
+				})
+			}
+			all.Wait()
+		}
+		if refused == 0 {
+			b.Errorf("no request was refused: %v", answers)
+		}
+		b.Logf("answers %v, %d of them refused by the queue-proxy", answers, refused)
+	})
+	b.change("aggregate", `{"spec":{"containerConcurrency":0}}`)
+	b.settle("aggregate")
+}
+
+// wantRestarted drains the node, ends it as a power cut would, and starts it again.
+func (b *bench) wantRestarted() {
+	b.during("2025-11-15", "2026-01-01", func() {
+		b.kube("drain", "m7pulse", "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
+		if err := b.halt(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if err := b.boot(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.kube("uncordon", "m7pulse")
+		if err := b.waitKnative(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.kube("wait", "--for=condition=Ready", "services.serving.knative.dev", "--all", "--timeout=600s")
+	})
 }
 
 // explain logs what may say why a part failed.

@@ -61,8 +61,13 @@ func (n *node) applyKnative(ctx context.Context) error {
 		eventing+"deployments/controller.yaml", eventing+"deployments/webhook.yaml", eventing+"deployments/pingsource-mt-adapter.yaml", eventing+"webhooks/*.yaml"); err != nil {
 		return err
 	}
+	return n.waitKnative(ctx)
+}
+
+// waitKnative waits until all of Knative and its ingress is available.
+func (n *node) waitKnative(ctx context.Context) error {
 	for _, namespace := range []string{"ingress", "knative-serving", "knative-eventing"} {
-		if _, err := n.kubectl(ctx, "", "--namespace", namespace, "wait", "--for=condition=Available", "deployments", "--all", "--timeout=300s"); err != nil {
+		if _, err := n.kubectl(ctx, "", "--namespace", namespace, "wait", "--for=condition=Available", "deployments", "--all", "--timeout=600s"); err != nil {
 			return err
 		}
 	}

@@ -52,11 +52,17 @@ func (c *cluster) kubeconfig() string { return filepath.Join(c.run, "kubeconfig"
 //go:embed node
 var nodeFiles embed.FS
 
-// start starts the node's processes and waits until Kubernetes calls it ready.
+// start starts a new node.
 func (n *node) start(ctx context.Context) error {
 	if err := n.writeFiles(); err != nil {
 		return err
 	}
+	return n.boot(ctx)
+}
+
+// boot starts the node's processes and waits until Kubernetes calls it ready. What an
+// earlier boot left in its files is gone on with.
+func (n *node) boot(ctx context.Context) error {
 	if err := makeCgroups(); err != nil {
 		return err
 	}
@@ -85,7 +91,7 @@ func (n *node) start(ctx context.Context) error {
 			return err
 		}
 	}
-	return until(ctx, 3*time.Minute, "the node (logs: "+filepath.Join(n.run, "logs")+")", func(ctx context.Context) error {
+	return until(ctx, 5*time.Minute, "the node (logs: "+filepath.Join(n.run, "logs")+")", func(ctx context.Context) error {
 		_, err := n.kubectl(ctx, "", "wait", "--for=condition=Ready", "node/m7pulse", "--timeout=1s")
 		return err
 	})
@@ -356,6 +362,18 @@ func (c *cluster) stop(ctx context.Context, name string, signal syscall.Signal) 
 	return fmt.Errorf("%s does not end", name)
 }
 
+// halt ends the node as a power cut would. Its files stay.
+func (c *cluster) halt(ctx context.Context) error {
+	errs := []error{c.stop(ctx, "node", syscall.SIGKILL)}
+	// The kernel keeps the node's network for a while after its last process.
+	if _, err := net.InterfaceByName(hostInterface); err == nil {
+		_, err := output(exec.CommandContext(ctx, "ip", "link", "delete", hostInterface))
+		errs = append(errs, err)
+	}
+	errs = append(errs, until(ctx, time.Minute, "the end of the pods", func(context.Context) error { return removeCgroups() }))
+	return errors.Join(errs...)
+}
+
 // down stops everything, whatever has been started, and removes it.
 func (c *cluster) down(ctx context.Context) error {
 	if _, err := os.Stat(c.run); errors.Is(err, fs.ErrNotExist) {
@@ -366,13 +384,7 @@ func (c *cluster) down(ctx context.Context) error {
 	for _, name := range []string{"sources", "emulator", "clickhouse", "redis"} {
 		errs = append(errs, c.stop(ctx, name, syscall.SIGTERM))
 	}
-	errs = append(errs, c.wipeServers(ctx), c.stop(ctx, "node", syscall.SIGKILL))
-	// The kernel keeps the node's network for a while after its last process.
-	if _, err := net.InterfaceByName(hostInterface); err == nil {
-		_, err := output(exec.CommandContext(ctx, "ip", "link", "delete", hostInterface))
-		errs = append(errs, err)
-	}
-	errs = append(errs, until(ctx, 20*time.Second, "the end of the pods", func(context.Context) error { return removeCgroups() }))
+	errs = append(errs, c.wipeServers(ctx), c.halt(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

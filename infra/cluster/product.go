@@ -54,6 +54,10 @@ var (
 	servers = []server{kafkaServer, registryServer, redisServer, clickhouseServer, minioServer, nessieServer, githubServer}
 )
 
+// emulatorOwners are those of the emulator of GitHub, the same as OWNERS in
+// infra/cluster/product: enough that four replicas of fetch-org have work.
+var emulatorOwners = []string{"acme", "globex", "initech", "umbrella", "hooli", "wonka", "tyrell", "soylent", "stark", "wayne", "duff", "jane:user"}
+
 // emulatorToken is the token that the emulator of GitHub takes.
 const emulatorToken = "emulated"
 
@@ -146,12 +150,12 @@ func (n *node) startServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.daemon("emulator", exec.Command(pulse, "github-emulator", "--instant", "--repos", "1000", "--owners", "acme,globex,initech,jane:user",
+	if err := n.daemon("emulator", exec.Command(pulse, "github-emulator", "--instant", "--repos", "1000", "--owners", strings.Join(emulatorOwners, ","),
 		"--token", emulatorToken, "--listen", githubServer.address())); err != nil {
 		return err
 	}
 	for _, s := range []server{redisServer, clickhouseServer, githubServer} {
-		err := until(ctx, time.Minute, s.Name+" (logs: "+filepath.Join(n.run, "logs")+")", func(ctx context.Context) error {
+		err := until(ctx, 5*time.Minute, s.Name+" (logs: "+filepath.Join(n.run, "logs")+")", func(ctx context.Context) error {
 			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.address())
 			if err == nil {
 				err = conn.Close()
@@ -253,19 +257,26 @@ func (n *node) applyProduct(ctx context.Context) error {
 	if err := n.apply(ctx, addresses.String()+"\n---\n"+secret); err != nil {
 		return err
 	}
-	// On its own: the runner's topics, which the functions need, come with the sources.
-	self, err := os.Executable()
-	if err != nil {
+	if err := n.startSources(ctx); err != nil { // first: the topics come with them
 		return err
 	}
-	sources := exec.Command(self, "sources")
-	sources.Dir = n.root
-	if err := n.daemon("sources", sources); err != nil {
+	if _, err := n.kubectl(ctx, "", "apply", "--server-side", "--force-conflicts", "--kustomize", n.dir("product")); err != nil {
 		return err
 	}
-	log := filepath.Join(n.run, "logs", "sources.log")
-	err = until(ctx, time.Minute, "the sources and topics (log: "+log+")", func(context.Context) error {
-		if _, err := n.process("sources"); err != nil {
+	_, err = n.kubectl(ctx, "", "--namespace", "m7pulse", "wait", "--for=condition=Ready", "services.serving.knative.dev", "--all", "--timeout=600s")
+	return err
+}
+
+// startSources starts the sources in a process of their own, and makes the topics.
+func (c *cluster) startSources(ctx context.Context) error {
+	sources := exec.Command(filepath.Join(c.root, "bin", "cluster"), "sources")
+	sources.Dir = c.root
+	if err := c.daemon("sources", sources); err != nil {
+		return err
+	}
+	log := filepath.Join(c.run, "logs", "sources.log")
+	return until(ctx, 5*time.Minute, "the sources and topics (log: "+log+")", func(context.Context) error {
+		if _, err := c.process("sources"); err != nil {
 			return err
 		}
 		text, err := os.ReadFile(log)
@@ -274,14 +285,6 @@ func (n *node) applyProduct(ctx context.Context) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	if _, err := n.kubectl(ctx, "", "apply", "--server-side", "--force-conflicts", "--kustomize", n.dir("product")); err != nil {
-		return err
-	}
-	_, err = n.kubectl(ctx, "", "--namespace", "m7pulse", "wait", "--for=condition=Ready", "services.serving.knative.dev", "--all", "--timeout=300s")
-	return err
 }
 
 // sourcesStarted is in the log of the sources once they run.
