@@ -192,11 +192,22 @@ func (n *node) writeKeys() error {
 	return nil
 }
 
-// kubectl runs kubectl with a manifest on its standard input, and returns its output.
-func (n *node) kubectl(ctx context.Context, manifest string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, n.program("kubectl"), append([]string{"--kubeconfig", n.kubeconfig()}, args...)...)
-	cmd.Stdin = strings.NewReader(manifest)
-	return output(cmd)
+// kubectl runs kubectl with a manifest on its standard input, and returns its output. A
+// call that a webhook of Knative did not answer is repeated: on a crowded machine its
+// pod is restarted at times. That is safe for all that is asked here.
+func (n *node) kubectl(ctx context.Context, manifest string, args ...string) (out string, err error) {
+	for try := 0; ; try++ {
+		cmd := exec.CommandContext(ctx, n.program("kubectl"), append([]string{"--kubeconfig", n.kubeconfig()}, args...)...)
+		cmd.Stdin = strings.NewReader(manifest)
+		if out, err = output(cmd); err == nil || try == 60 || !strings.Contains(err.Error(), "failed calling webhook") {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return out, errors.Join(err, ctx.Err())
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 // ctr runs containerd's client on the node.
