@@ -18,6 +18,7 @@ import (
 	"github.com/m7pulse/m7pulse/functions/api"
 	fetchevents "github.com/m7pulse/m7pulse/functions/fetch-events"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/notify"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/knative"
@@ -44,6 +45,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 		{"aggregate", aggregate.New()},
 		{"sink-clickhouse", sinkclickhouse.New()},
 		{"sink-iceberg", sinkiceberg.New()},
+		{"notify", notify.New()},
 	} {
 		fn, err := f.instance.Open(ctx, environ)
 		if err != nil {

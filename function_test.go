@@ -42,7 +42,7 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := &allInOne{routes: routes, functions: map[string]serve.Function{}}
-	for _, name := range []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg"} {
+	for _, name := range []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg", "notify"} {
 		all.functions[name] = part{name: name}
 	}
 	f := func(typ, topic, data, want string) {
@@ -73,7 +73,9 @@ func TestEachEventGoesToThoseThatTakeIt(t *testing.T) {
 		}
 	}
 	f(event.TypeTick, "", `{"do":"sweep"}`, "fetch-org")
-	f(event.TypeTick, "", `{"do":"wake"}`, "fetch-org fetch-events aggregate sink-clickhouse sink-iceberg")
+	f(event.TypeTick, "", `{"do":"wake"}`, "fetch-org fetch-events aggregate sink-clickhouse sink-iceberg notify")
+	f(event.TypeSignal, "github.signals", `{}`, "sink-clickhouse sink-iceberg notify")
+	f(event.TypeSignal, "", `{}`, "sink-clickhouse")
 	f(event.TypeTick, "", `{"do":"maintain"}`, "sink-iceberg")
 	f(event.TypeTick, "", `{"do":`, "refused")
 	f(event.TypeTick, "", `{"do":"dance"}`, "refused")

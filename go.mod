@@ -16,6 +16,7 @@ require (
 	github.com/m7pulse/m7pulse/functions/api v0.0.0
 	github.com/m7pulse/m7pulse/functions/fetch-events v0.0.0
 	github.com/m7pulse/m7pulse/functions/fetch-org v0.0.0
+	github.com/m7pulse/m7pulse/functions/notify v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-clickhouse v0.0.0
 	github.com/m7pulse/m7pulse/functions/sink-iceberg v0.0.0
 	github.com/m7pulse/m7pulse/infra/local/github v0.0.0
@@ -211,6 +212,8 @@ replace github.com/m7pulse/m7pulse/infra/local/github => ./infra/local/github
 replace github.com/m7pulse/m7pulse/functions/fetch-events => ./functions/fetch-events
 
 replace github.com/m7pulse/m7pulse/functions/fetch-org => ./functions/fetch-org
+
+replace github.com/m7pulse/m7pulse/functions/notify => ./functions/notify
 
 replace github.com/m7pulse/m7pulse/functions/aggregate => ./functions/aggregate
 

@@ -372,7 +372,10 @@ func (p *pipeline) startFunctions(bells float64) {
 		p.t.Fatal(err)
 	}
 	// Without a token there is nothing to read: fetch-org and fetch-events have tests of their own.
-	topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "fetch-org" || t.Function == "fetch-events" })
+	topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool {
+		return t.Function == "fetch-org" || t.Function == "fetch-events" || t.Function == "notify"
+	})
+	topology.Sources = slices.DeleteFunc(topology.Sources, func(s knative.Source) bool { return s.Function == "notify" }) // without rules it does nothing
 	p.env = map[string]string{}
 	for name, value := range p.direct {
 		p.env[name] = value

@@ -12,6 +12,7 @@ import (
 	"github.com/m7pulse/m7pulse/functions/api"
 	fetchevents "github.com/m7pulse/m7pulse/functions/fetch-events"
 	fetchorg "github.com/m7pulse/m7pulse/functions/fetch-org"
+	"github.com/m7pulse/m7pulse/functions/notify"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/shared/serve"
@@ -30,6 +31,7 @@ func configuration(ctx context.Context, of Installation, n *notes) error {
 		{"sink-clickhouse", load[sinkclickhouse.Config](ctx, of.Env)},
 		{"sink-iceberg", load[sinkiceberg.Config](ctx, of.Env)},
 		{"api", load[api.Config](ctx, of.Env)},
+		{"notify", load[notify.Config](ctx, of.Env)},
 	} {
 		if err := f.load(); err != nil {
 			faulty = true

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
+	"github.com/m7pulse/m7pulse/functions/notify"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/address"
@@ -82,6 +83,9 @@ func checkStart(ctx context.Context, p *place) error {
 			}
 			errs = append(errs, err)
 		}
+	}
+	if _, err := notify.ReadRules(p.env["SIGNALS"], stack.SignalsFile(p.env, p.root)); err != nil {
+		errs = append(errs, err)
 	}
 	if stack.Live(p.env) {
 		if err := sweep.CheckOwners(p.env["OWNERS"], stack.OwnersFile(p.env, p.root)); err != nil {

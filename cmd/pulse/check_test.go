@@ -61,6 +61,20 @@ func TestUpNamesAHomeThatCannotBeTheWarehouse(t *testing.T) {
 	}
 }
 
+func TestUpNamesTheFaultsOfTheRulesOfSignals(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(file, []byte("targets: {team: {slack: 'https://hooks.example/PASSWORD'}}\nrules: [{to: [them]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &place{home: stack.Home(t.TempDir()), root: "../..", env: map[string]string{"SIGNALS_FILE": file}}
+	if err := checkStart(t.Context(), p); err == nil || !strings.Contains(err.Error(), `rule 1: there is no target "them"`) || strings.Contains(err.Error(), "PASSWORD") {
+		t.Errorf("%v", err)
+	}
+	if p.env["SIGNALS_FILE"] = ""; checkStart(t.Context(), p) != nil {
+		t.Errorf("no file: %v", checkStart(t.Context(), p))
+	}
+}
+
 func TestUpNamesTheFaultsOfTheOwnersFileThatTheEnvironmentNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mine.yaml")
 	if err := os.WriteFile(file, []byte("people:\n  - torvalds\n  - null\n"), 0o600); err != nil {

@@ -466,7 +466,7 @@ func env(c corev1.Container, name string) *corev1.EnvVar {
 // secretName says whether a variable may hold a secret: a token, a password, or
 // an address with one in it.
 func secretName(name string) bool {
-	return slices.ContainsFunc([]string{"TOKEN", "PASSWORD", "SECRET", "ACCESS_KEY", "SASL_USER", "REDIS_URL", "CLICKHOUSE_URL", "CLICKHOUSE_READER_URL", "API_KEYS", "SCHEMA_REGISTRY_URL"}, func(part string) bool { return strings.Contains(name, part) })
+	return slices.ContainsFunc([]string{"TOKEN", "PASSWORD", "SECRET", "ACCESS_KEY", "SASL_USER", "REDIS_URL", "CLICKHOUSE_URL", "CLICKHOUSE_READER_URL", "API_KEYS", "SCHEMA_REGISTRY_URL", "SIGNALS"}, func(part string) bool { return strings.Contains(name, part) })
 }
 
 func TestEachSourceAndTickHasItsFunctionAndEachTopicItsRetention(t *testing.T) {
@@ -538,7 +538,7 @@ func TestNetworkLetsFunctionsSpeakOnlyToWhatTheyUse(t *testing.T) {
 					t.Errorf("%s: NetworkPolicy %s lets everything out", dir, name)
 				}
 				for _, to := range r.To {
-					if to.IPBlock != nil && name != "fetch-org" && name != "fetch-events" && name != "m7pulse" {
+					if to.IPBlock != nil && name != "fetch-org" && name != "fetch-events" && name != "notify" && name != "m7pulse" {
 						t.Errorf("%s: NetworkPolicy %s leaves the cluster", dir, name)
 					}
 				}

@@ -35,7 +35,7 @@ import (
 	"knative.dev/func/pkg/oci"
 )
 
-var staged = []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg", "api", "m7pulse"}
+var staged = []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg", "api", "notify", "m7pulse"}
 
 const stage = root + "/.build/stage"
 
@@ -156,13 +156,13 @@ func TestKoBuildsImages(t *testing.T) {
 	if err := crane.Push(base, at+"/base:1"); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "run", "github.com/google/ko@v0.18.0", "build", "--base-import-paths", "--tags", "dev", "--platform", "linux/amd64", "--sbom", "none", "./cmd/functions/fetch-org", "./cmd/functions/fetch-events", "./cmd/functions/aggregate", "./cmd/functions/sink-clickhouse", "./cmd/functions/sink-iceberg", "./cmd/functions/api", "./cmd/all-in-one")
+	cmd := exec.Command("go", "run", "github.com/google/ko@v0.18.0", "build", "--base-import-paths", "--tags", "dev", "--platform", "linux/amd64", "--sbom", "none", "./cmd/functions/fetch-org", "./cmd/functions/fetch-events", "./cmd/functions/aggregate", "./cmd/functions/sink-clickhouse", "./cmd/functions/sink-iceberg", "./cmd/functions/api", "./cmd/functions/notify", "./cmd/all-in-one")
 	cmd.Dir = root
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOWORK=") }), "KO_DOCKER_REPO="+at, "KO_DEFAULTBASEIMAGE="+at+"/base:1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ko: %v\n%s", err, out)
 	}
-	for _, name := range []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg", "api", "all-in-one"} {
+	for _, name := range []string{"fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "sink-iceberg", "api", "notify", "all-in-one"} {
 		image, err := crane.Pull(at + "/" + name + ":dev")
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +194,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
-	for _, name := range []string{"infra/knative/config.yaml", "infra/knative/namespace.yaml", "infra/knative/topics.yaml", "functions/fetch-org/func.yaml", "functions/fetch-events/func.yaml", "functions/aggregate/func.yaml", "functions/sink-clickhouse/func.yaml", "functions/sink-iceberg/func.yaml", "functions/api/func.yaml", "owners.yaml"} {
+	for _, name := range []string{"infra/knative/config.yaml", "infra/knative/namespace.yaml", "infra/knative/topics.yaml", "functions/fetch-org/func.yaml", "functions/fetch-events/func.yaml", "functions/aggregate/func.yaml", "functions/sink-clickhouse/func.yaml", "functions/sink-iceberg/func.yaml", "functions/api/func.yaml", "functions/notify/func.yaml", "owners.yaml"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			t.Fatal(err)

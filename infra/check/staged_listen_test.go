@@ -54,7 +54,7 @@ func alive(t *testing.T, program string, image []string, address, port string) {
 		"KAFKA_BROKERS=127.0.0.1:1", "KAFKA_TLS=false", "KAFKA_SASL_MECHANISM=", "SCHEMA_REGISTRY_URL=http://127.0.0.1:1", "REDIS_URL=redis://127.0.0.1:1", "CLICKHOUSE_URL=http://127.0.0.1:1", "CLICKHOUSE_READER_URL=http://127.0.0.1:1",
 		"ICEBERG_CATALOG_URI=http://127.0.0.1:1", "ICEBERG_WAREHOUSE=s3://w", "S3_ENDPOINT=http://127.0.0.1:1", "S3_REGION=r", "S3_ACCESS_KEY_ID=a", "S3_SECRET_ACCESS_KEY=s",
 		"GITHUB_TOKEN=ghp_of_nobody", "GITHUB_GRAPHQL_URL=http://127.0.0.1:1/graphql", "OWNERS=acme",
-		"API_KEYS=", "API_RATE=20", "API_PROXIES=2", "API_ORIGINS=",
+		"API_KEYS=", "SIGNALS=", "API_RATE=20", "API_PROXIES=2", "API_ORIGINS=",
 	})
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log

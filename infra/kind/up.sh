@@ -92,7 +92,7 @@ make_secret m7pulse "KAFKA_SASL_USER=" "KAFKA_SASL_PASSWORD=" "GITHUB_TOKEN=${GI
   "SCHEMA_REGISTRY_URL=http://schema-registry.m7pulse.svc.cluster.local:8081/apis/ccompat/v7" \
   "REDIS_URL=redis://:$(secret REDIS_PASSWORD)@redis.m7pulse.svc.cluster.local:6379" \
   "CLICKHOUSE_URL=http://pulse:$(secret CLICKHOUSE_PASSWORD)@clickhouse.m7pulse.svc.cluster.local:8123" \
-  "CLICKHOUSE_READER_URL=http://reader:$(secret CLICKHOUSE_READER_PASSWORD)@clickhouse.m7pulse.svc.cluster.local:8123" "API_KEYS=" \
+  "CLICKHOUSE_READER_URL=http://reader:$(secret CLICKHOUSE_READER_PASSWORD)@clickhouse.m7pulse.svc.cluster.local:8123" "API_KEYS=" "SIGNALS=${SIGNALS:-}" \
   "S3_ACCESS_KEY_ID=$(secret S3_ACCESS_KEY_ID)" "S3_SECRET_ACCESS_KEY=$(secret S3_SECRET_ACCESS_KEY)"
 
 step "Images: the functions by ko, the runner and Superset by Docker"

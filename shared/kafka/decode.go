@@ -11,6 +11,15 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 )
 
+// Records are the records themselves.
+func (v Invalid) Records() []*kgo.Record {
+	records := make([]*kgo.Record, len(v))
+	for i := range v {
+		records[i] = v[i].record
+	}
+	return records
+}
+
 // Decoder decodes records, each into an R, and reuses the memory of those that were
 // recycled: a row is dozens of small allocations, which took a sink a fifth of its
 // time.

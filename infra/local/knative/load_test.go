@@ -15,8 +15,8 @@ func TestLoadReadsTheManifestsOfTheRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(top.Functions) != 6 || len(top.Topics) != 17 || len(top.Ticks) != 7 || len(top.Sources) != 13 {
-		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 6, 17, 7, 13", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
+	if len(top.Functions) != 7 || len(top.Topics) != 17 || len(top.Ticks) != 8 || len(top.Sources) != 14 {
+		t.Errorf("%d functions, %d topics, %d ticks, %d sources; want 7, 17, 8, 14", len(top.Functions), len(top.Topics), len(top.Ticks), len(top.Sources))
 	}
 	for _, topic := range top.Topics {
 		if topic.Name == "github.base_repos" && (topic.Partitions != 12 || topic.Config["retention.ms"] != "7776000000") {
@@ -73,7 +73,7 @@ func TestTicksFireWhenTheManifestsSay(t *testing.T) {
 	want := map[string]string{
 		"sweep-hourly": "11:00:00", "wake-fetch-org": "10:10:00", "wake-fetch-events": "10:10:00", "wake-aggregate": "10:15:00",
 		"wake-sink-clickhouse": "10:15:00", "wake-sink-iceberg": "10:15:00",
-		"maintain-sink-iceberg": "10:40:00",
+		"maintain-sink-iceberg": "10:40:00", "wake-notify": "10:10:00",
 	}
 	for _, tick := range top.Ticks {
 		if got := tick.Schedule.Next(now).UTC().Format(time.TimeOnly); got != want[tick.Name] {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/m7pulse/m7pulse/functions/notify"
 	"github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
@@ -62,9 +63,21 @@ func Live(env map[string]string) bool { return env["GITHUB_TOKEN"] != "" }
 // OwnersFile is the file that lists whom to sweep: that of the environment, ""
 // for none, or owners.yaml in the root where the environment does not say.
 func OwnersFile(env map[string]string, root string) string {
-	file, ok := env["OWNERS_FILE"]
+	return fileOf(env, "OWNERS_FILE", filepath.Join(root, "owners.yaml"))
+}
+
+// SignalsFile is the file with the rules of notify: that of the environment, or
+// signals.yaml in the root, which need not be there.
+func SignalsFile(env map[string]string, root string) string {
+	return fileOf(env, "SIGNALS_FILE", filepath.Join(root, "signals.yaml"))
+}
+
+// fileOf is the file that a variable names, "" for none, or another one where the
+// environment does not say.
+func fileOf(env map[string]string, variable, otherwise string) string {
+	file, ok := env[variable]
 	if !ok {
-		return filepath.Join(root, "owners.yaml")
+		return otherwise
 	}
 	if file == "" {
 		return ""
@@ -278,6 +291,15 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	} else {
 		// Without a token there is nothing to read.
 		topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "fetch-org" || t.Function == "fetch-events" })
+	}
+	own["notify"] = map[string]string{"SIGNALS": cfg.Env["SIGNALS"], "SIGNALS_FILE": SignalsFile(cfg.Env, cfg.Root)}
+	rules, err := notify.ReadRules(own["notify"]["SIGNALS"], own["notify"]["SIGNALS_FILE"])
+	if err != nil {
+		return fmt.Errorf("rules of notify: %w", err)
+	}
+	if len(rules.Targets) == 0 { // there is nobody to send anything to
+		topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool { return t.Function == "notify" })
+		topology.Sources = slices.DeleteFunc(topology.Sources, func(s knative.Source) bool { return s.Function == "notify" })
 	}
 	fixed := map[string]int{}
 	for _, f := range topology.Functions {
