@@ -20,7 +20,12 @@ help: ## Show this list.
 # needed.
 build: ## Build bin/pulse and, beside it, a program for each function.
 	@mkdir -p bin
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/pulse ./cmd/functions/...
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/pulse ./cmd/functions/... 2>&1 | $(COUNT_DOWNLOADS)
+
+# The first build downloads modules, each with a line of its own: one line counts them.
+COUNT_DOWNLOADS := awk -v live="$$([ -t 1 ] && echo yes)" \
+  '/^go: downloading / { n++; if (live) { printf "\rGo modules downloaded: %d", n; fflush() } next } \
+   { print } END { if (n) printf "%sGo modules downloaded: %d\n", live ? "\r" : "", n }'
 
 up: build ## Start everything on this machine (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
 	@exec bin/pulse up $(if $(filter 0,$(SUPERSET)),,--superset)
