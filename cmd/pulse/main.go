@@ -43,6 +43,7 @@ type commands struct {
 	Forget    forgetCommand    `cmd:"" help:"Delete a person's events from both stores."`
 	Signals   signalsCommand   `cmd:"" help:"Show what happened out of the usual: breakouts, releases, failed sweeps."`
 	Notify    notifyCommand    `cmd:"" help:"Try the targets that signals are sent to."`
+	Digest    digestCommand    `cmd:"" help:"Write what happened in a day or a week: movers, signals, completeness."`
 	Coverage  coverageCommand  `cmd:"" help:"Show how many events GitHub's feeds have lost, by the counters."`
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`

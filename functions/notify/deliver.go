@@ -1,13 +1,13 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -79,25 +79,14 @@ func (f *function) deliverAll(ctx context.Context, began time.Time) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	slices.SortFunc(failed, func(a, b error) int { // what concerns all counts for more
-		return compareBool(errors.Is(a, kafka.ErrBehind), errors.Is(b, kafka.ErrBehind))
-	})
+	var behind error
 	for _, err := range failed {
-		if err != nil {
+		if err != nil && !errors.Is(err, kafka.ErrBehind) {
 			return err
 		}
+		behind = cmp.Or(behind, err)
 	}
-	return nil
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
+	return behind
 }
 
 // deliverTo sends a target what is due, one message after the other, until nothing is

@@ -1,5 +1,5 @@
-// Package notify is the function that sends signals to people: to Slack, Teams, Discord
-// and webhooks, by the rules of signals.yaml.
+// Package notify is the function that sends signals to people: to Slack, Teams, Discord,
+// webhooks and mail, by the rules of signals.yaml.
 //
 // What is read of github.signals and what is to be sent of it become durable in Redis in
 // one step, in the outbox. From there each message is sent until its target accepts it.
@@ -57,8 +57,14 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 // off is the function without rules: it reads and sends nothing, and is at no offset.
 type off struct{}
 
-// Receive takes every event and does nothing.
-func (off) Receive(context.Context, cloudevents.Event) error { return nil }
+// Receive takes bells and ticks, and does nothing. A signal posted by hand is refused:
+// nothing would become of it.
+func (off) Receive(_ context.Context, e cloudevents.Event) error {
+	if _, bell := serve.BellTopic(e); bell || e.Type() == event.TypeTick {
+		return nil
+	}
+	return event.Invalid("notify has no rules: it takes no events")
+}
 
 // Status says that nothing is sent.
 func (off) Status() serve.Status { return serve.Status{Detail: "no rules: nothing is sent"} }

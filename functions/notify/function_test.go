@@ -297,6 +297,11 @@ func TestWithoutRulesNothingIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	byHand := wake()
+	byHand.SetType(event.TypeSignal)
+	if err := f.Receive(t.Context(), byHand); !errors.Is(err, event.ErrInvalid) {
+		t.Errorf("a signal posted by hand is answered for by %v", err)
+	}
 	if err := errors.Join(f.Receive(t.Context(), wake()), f.Close(t.Context())); err != nil || f.Status().Failing != "" {
 		t.Errorf("%v, %+v", err, f.Status())
 	}

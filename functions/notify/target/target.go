@@ -1,5 +1,5 @@
-// Package target sends signals to where people read them: Slack, Teams, Discord, and
-// webhooks. Each target has its own form, in which text from GitHub stays text.
+// Package target sends signals to where people read them: Slack, Teams, Discord,
+// webhooks and mail. Each target has its own form, in which text from GitHub stays text.
 package target
 
 import (
@@ -44,21 +44,30 @@ type Config struct {
 	Discord secret.Text `yaml:"discord"` // address of a webhook
 	Webhook secret.Text `yaml:"webhook"` // address that takes CloudEvents
 	Secret  secret.Text `yaml:"secret"`  // with which those of a webhook are signed
+	Email   secret.Text `yaml:"email"`   // address of a mail server, smtp:// or smtps://
+	From    string      `yaml:"from"`    // of mails
+	To      []string    `yaml:"to"`      // of mails
 }
 
 // Open returns the target at its address. It connects to nothing.
 func Open(c Config, transport http.RoundTripper) (Target, error) {
 	given := 0
-	for _, address := range []secret.Text{c.Slack, c.Teams, c.Discord, c.Webhook} {
+	for _, address := range []secret.Text{c.Slack, c.Teams, c.Discord, c.Webhook, c.Email} {
 		if address != "" {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, errors.New("want exactly one of slack, teams, discord and webhook")
+		return nil, errors.New("want exactly one of slack, teams, discord, webhook and email")
 	}
 	if (c.Secret != "") != (c.Webhook != "") {
 		return nil, errors.New("a webhook has a secret, and nothing else has one")
+	}
+	if c.Email != "" {
+		return openEmail(c)
+	}
+	if c.From != "" || len(c.To) > 0 {
+		return nil, errors.New("an e-mail has from and to, and nothing else has them")
 	}
 	address := string(c.Slack + c.Teams + c.Discord + c.Webhook)
 	u, err := url.Parse(address)
