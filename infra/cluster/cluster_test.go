@@ -643,14 +643,14 @@ func (b *bench) ledger(sweep string) (times map[string]int, err error) {
 		var e struct {
 			Data struct {
 				SweepID       string `json:"sweep_id"`
-				Login, Status string
+				Owner, Status string
 			}
 		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, err
 		}
 		if e.Data.SweepID == sweep && e.Data.Status == "complete" {
-			times[e.Data.Login]++
+			times[e.Data.Owner]++
 		}
 	}
 	return times, err
