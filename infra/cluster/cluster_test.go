@@ -800,7 +800,7 @@ func (b *bench) wantRotated() {
 			b.Fatal(err)
 		}
 		b.giveSecret(b.env["GITHUB_TOKEN"])
-		b.roll("fetch-org", "fetch-events", "aggregate", "sink-clickhouse")
+		b.roll("fetch-org", "fetch-events", "aggregate", "sink-clickhouse", "notify")
 	})
 }
 
