@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -27,18 +28,17 @@ func (c clickHouse) Look(ctx context.Context) (Progress, error) {
 		if topic == event.TopicProcessedRepos {
 			out.Tables = []audit.Table{timeSeries{c.conn, marks}}
 		}
-		switch topic {
-		case event.TopicEvents:
-			out.Events = []audit.KeyedTable{hotTable{c.conn, sinkclickhouse.AccountEvents}}
-		case event.TopicSignals:
+		if topic == event.TopicEvents || topic == event.TopicSignals {
 			// Read after the markers: at rest, no row is on its way that they do not cover.
 			now, err := sinkclickhouse.Now(ctx, c.conn)
 			if err != nil {
 				return out, fmt.Errorf("sink-clickhouse: %w", err)
 			}
-			out.Signals = []audit.KeyedTable{hotTable{c.conn, func(ctx context.Context, conn driver.Conn) (*account.Account, error) {
-				return sinkclickhouse.AccountSignals(ctx, conn, now)
-			}}}
+			if topic == event.TopicEvents {
+				out.Events = []audit.KeyedTable{hotTable{c.conn, now, sinkclickhouse.AccountEvents}}
+			} else {
+				out.Signals = []audit.KeyedTable{hotTable{c.conn, now, sinkclickhouse.AccountSignals}}
+			}
 		}
 		next := map[int32]int64{}
 		for _, m := range marks {
@@ -75,10 +75,12 @@ func (t timeSeries) List(ctx context.Context, days []string, to account.Counter)
 	return sinkclickhouse.List(ctx, t.conn, days, t.marks, to)
 }
 
-// hotTable is a table whose rows are known by a key.
+// hotTable is a table whose rows are known by a key, as it was at a time of the
+// server's clock.
 type hotTable struct {
 	conn    driver.Conn
-	account func(context.Context, driver.Conn) (*account.Account, error)
+	at      time.Time
+	account func(context.Context, driver.Conn, time.Time) (*account.Account, error)
 }
 
 // System implements audit.KeyedTable.
@@ -86,5 +88,5 @@ func (hotTable) System() string { return "ClickHouse" }
 
 // Account counts in ClickHouse itself.
 func (h hotTable) Account(ctx context.Context) (*account.Account, error) {
-	return h.account(ctx, h.conn)
+	return h.account(ctx, h.conn, h.at)
 }

@@ -152,10 +152,9 @@ func Marks(ctx context.Context, conn driver.Conn, topic string) ([]kafka.Mark, e
 	return (&store{conn: conn}).marks(ctx, topic)
 }
 
-// AccountEvents says what github_events holds: of events the table does not say from
-// which record they are, so the sink must be at rest.
-func AccountEvents(ctx context.Context, conn driver.Conn) (*account.Account, error) {
-	return accountKeyed(ctx, conn, "pulse.github_events", "1", "created_at", "event_type, event_id", account.EventColumns())
+// AccountEvents says what github_events held at a time of the server's clock: see Now.
+func AccountEvents(ctx context.Context, conn driver.Conn, now time.Time) (*account.Account, error) {
+	return accountKeyed(ctx, conn, "pulse.github_events", fmt.Sprintf("stored_at <= fromUnixTimestamp64Micro(%d)", now.UnixMicro()), "created_at", "event_type, event_id", account.EventColumns())
 }
 
 // AccountSignals says what github_signals held at a time of the server's clock: see Now.

@@ -1166,3 +1166,16 @@ CREATE TABLE IF NOT EXISTS pulse.github_signals (
 ENGINE = ReplacingMergeTree(earliest)
 ORDER BY (observed_at, signal_id)
 ;
+
+-- version 16
+
+-- When a row was stored, by the server's clock: an audit leaves out what was stored
+-- after it began. Rows of before this version have 1970.
+ALTER TABLE pulse.github_events ADD COLUMN IF NOT EXISTS stored_at DateTime64(6) MATERIALIZED toDateTime64(0, 6)
+;
+
+ALTER TABLE pulse.github_events MATERIALIZE COLUMN stored_at SETTINGS mutations_sync = 2
+;
+
+ALTER TABLE pulse.github_events MODIFY COLUMN stored_at DateTime64(6) MATERIALIZED now64(6)
+;
