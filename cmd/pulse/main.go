@@ -45,6 +45,7 @@ type commands struct {
 	Notify    notifyCommand    `cmd:"" help:"Try the targets that signals are sent to."`
 	Digest    digestCommand    `cmd:"" help:"Write what happened in a day or a week: movers, signals, completeness."`
 	Coverage  coverageCommand  `cmd:"" help:"Show how many events GitHub's feeds have lost, by the counters."`
+	MCP       mcpCommand       `cmd:"" name:"mcp" help:"Let an assistant ask the stack's API: a server of the Model Context Protocol on standard input and output."`
 	Emulator  emulatorCommand  `cmd:"" name:"github-emulator" help:"Run a stand-in for GitHub that can be swept without a token."`
 	Function  functionCommand  `cmd:"" help:"Run one function in this process, as a cluster would."`
 	Embedded  embeddedCommand  `cmd:"" hidden:"" help:"Run one embedded server in this process."`

@@ -29,17 +29,33 @@ func (f *function) admit(cfg Config, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		if !strings.HasPrefix(r.URL.Path, "/api/") {
+		assistant := r.URL.Path == assistants
+		if !strings.HasPrefix(r.URL.Path, "/api/") && !assistant {
 			dispatch(mux, w, r)
 			return
 		}
-		if allowed := allow(cfg.Origins, r.Header.Get("Origin")); allowed != "" {
+		// Pictures alone may be shown by pages of other sites: their answers say so.
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if len(cfg.Origins) > 0 {
+			h.Add("Vary", "Origin")
+		}
+		allowed := allow(cfg.Origins, r.Header.Get("Origin"))
+		if assistant && allowed == "" && r.Header.Get("Origin") != "" {
+			// A page may have made the browser take this address for its own (DNS rebinding).
+			writeProblem(w, http.StatusForbidden, "API_ORIGINS does not name the site of this request")
+			return
+		}
+		if allowed != "" {
 			h.Set("Access-Control-Allow-Origin", allowed)
 			h.Set("Access-Control-Expose-Headers", "ETag, Link, Retry-After, M7pulse-As-Of, M7pulse-Complete, M7pulse-Definitions")
-			h.Add("Vary", "Origin")
 			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 				h.Set("Access-Control-Allow-Methods", "GET, HEAD")
 				h.Set("Access-Control-Allow-Headers", "Accept, Authorization, If-None-Match")
+				if assistant {
+					h.Set("Access-Control-Allow-Methods", "POST")
+					h.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Mcp-Method, Mcp-Name, Mcp-Protocol-Version")
+				}
 				h.Set("Access-Control-Max-Age", "600")
 				w.WriteHeader(http.StatusNoContent)
 				return

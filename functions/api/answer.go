@@ -78,51 +78,64 @@ func get[I, T any, P input[I]](f *function, api huma.API, op huma.Operation, han
 		c := P(in).common()
 		form, tags := table.Negotiate(c.Format, c.Accept), c.IfNoneMatch
 		c.Format, c.Accept, c.IfNoneMatch = form, "", ""
-		question, err := json.Marshal(in)
-		if err != nil {
-			return nil, f.problem(ctx, err)
-		}
-		ctx, spent := hot.Timed(ctx)
-		got, err := f.memory.of(ctx, op.OperationID+" "+string(question), func(ctx context.Context) (any, int, error) {
+		return f.reply(ctx, op.OperationID, in, tags, func(ctx context.Context) (reply, error) {
 			a, err := handler(ctx, P(in))
 			if err != nil {
-				return nil, 0, err
+				return reply{}, err
 			}
-			f.failing.Store(nil)
 			body, err := encode(a, form)
-			sum := sha256.Sum256(body)
-			return encoded[T]{a, body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, len(body), err
+			return reply{kind: form, body: body, head: func(out huma.Context) {
+				out.SetHeader("Cache-Control", maxAge)
+				out.AppendHeader("Vary", "Accept")
+				a.head(out)
+			}}, err
 		})
-		if err != nil {
-			return nil, f.problem(ctx, err)
-		}
-		e := got.(encoded[T])
-		a, body, etag := e.answer, e.body, e.etag
-		known := matches(tags, etag)
-		return &huma.StreamResponse{Body: func(out huma.Context) {
-			out.SetHeader("ETag", etag)
-			out.SetHeader("Cache-Control", maxAge)
-			out.SetHeader("Vary", "Accept")
-			out.SetHeader("Server-Timing", fmt.Sprintf("clickhouse;dur=%.1f", float64(spent().Microseconds())/1e3))
-			a.head(out)
-			if known {
-				out.SetStatus(http.StatusNotModified)
-				return
-			}
-			out.SetHeader("Content-Type", form)
-			out.SetStatus(http.StatusOK)
-			if _, err := out.BodyWriter().Write(body); err != nil {
-				slog.Debug("caller went away", "error", err)
-			}
-		}}, nil
 	})
 }
 
-// encoded is an answer in one form.
-type encoded[T any] struct {
-	answer *Answer[T]
-	body   []byte
-	etag   string
+// reply is an answer as it is sent.
+type reply struct {
+	kind string // its media type
+	body []byte
+	head func(out huma.Context)
+	etag string // by the body
+}
+
+// reply answers a question from memory or by ask, with 304 if the caller has the answer.
+func (f *function) reply(ctx context.Context, operation string, in any, tags string, ask func(ctx context.Context) (reply, error)) (*huma.StreamResponse, error) {
+	question, err := json.Marshal(in)
+	if err != nil {
+		return nil, f.problem(ctx, err)
+	}
+	ctx, spent := hot.Timed(ctx)
+	got, err := f.memory.of(ctx, operation+" "+string(question), func(ctx context.Context) (any, int, error) {
+		r, err := ask(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		f.failing.Store(nil)
+		sum := sha256.Sum256(r.body)
+		r.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+		return r, len(r.body), nil
+	})
+	if err != nil {
+		return nil, f.problem(ctx, err)
+	}
+	r := got.(reply)
+	return &huma.StreamResponse{Body: func(out huma.Context) {
+		r.head(out)
+		out.SetHeader("ETag", r.etag)
+		out.SetHeader("Server-Timing", fmt.Sprintf("clickhouse;dur=%.1f", float64(spent().Microseconds())/1e3))
+		if matches(tags, r.etag) {
+			out.SetStatus(http.StatusNotModified)
+			return
+		}
+		out.SetHeader("Content-Type", r.kind)
+		out.SetStatus(http.StatusOK)
+		if _, err := out.BodyWriter().Write(r.body); err != nil {
+			slog.Debug("caller went away", "error", err)
+		}
+	}}, nil
 }
 
 // head writes in headers what is not in the rows.

@@ -11,16 +11,21 @@ import (
 	"github.com/m7pulse/m7pulse/functions/api/hot"
 )
 
-// Scoped are the parameters that choose whose events a resource is about.
+// Scoped are the parameters of a resource that is about some repositories.
 type Scoped struct {
 	Common
+	Scope
+}
+
+// Scope are the parameters that choose which repositories a resource is about.
+type Scope struct {
 	Repository string `query:"repository" maxLength:"512" doc:"Of this repository, owner/name or its repo_id. Of repository, owner and company one at most; all repositories unless given." example:"facebook/react"`
 	Owner      string `query:"owner" maxLength:"256" doc:"Of this owner."`
 	Company    string `query:"company" maxLength:"256" doc:"Of this company, as in /api/v1/companies."`
 }
 
 // scope finds what the parameters choose, and how fresh and complete its counters are.
-func (f *function) scope(ctx context.Context, in *Scoped) (hot.Scope, hot.State, error) {
+func (f *function) scope(ctx context.Context, in *Scope) (hot.Scope, hot.State, error) {
 	scope, err := hot.ScopeOf(ctx, f.conn, in.Repository, in.Owner, in.Company)
 	if errors.Is(err, hot.ErrManyScopes) {
 		return hot.Scope{}, hot.State{}, invalid("query.repository", err.Error(), in.Repository)
@@ -61,7 +66,7 @@ func (f *function) events(api huma.API) {
 		Summary:     "How many of GitHub's events are stored, of those that the counters say there were",
 		Description: "GitHub's feeds leave events out, and do not say which. What is made of events is to be read beside this.",
 	}, func(ctx context.Context, in *coverageInput) (*Answer[[]hot.Covered], error) {
-		scope, state, err := f.scope(ctx, &in.Scoped)
+		scope, state, err := f.scope(ctx, &in.Scope)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +89,7 @@ func (f *function) events(api huma.API) {
 		OperationID: "get-people", Path: v1 + "/people", Tags: []string{"Events"}, Errors: missing,
 		Summary: "Who works in repositories: active, new, continuing and returning contributors, and on how few people the merged work hangs",
 	}, func(ctx context.Context, in *peopleInput) (*Answer[hot.People], error) {
-		scope, state, err := f.scope(ctx, &in.Scoped)
+		scope, state, err := f.scope(ctx, &in.Scope)
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +100,7 @@ func (f *function) events(api huma.API) {
 		OperationID: "get-flow", Path: v1 + "/flow", Tags: []string{"Events"}, Errors: missing,
 		Summary: "How work goes through repositories: waiting times, throughput, gross stars and forks, hours of the week",
 	}, func(ctx context.Context, in *flowInput) (*Answer[hot.Flow], error) {
-		scope, state, err := f.scope(ctx, &in.Scoped)
+		scope, state, err := f.scope(ctx, &in.Scope)
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/m7pulse/m7pulse/functions/api/hot"
+	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/field"
 )
 
@@ -30,6 +31,8 @@ type Lines struct {
 	Kind     hot.Kind   `json:"kind" enum:"repository,owner,company,language"`
 	FirstDay string     `json:"first_day" format:"date" doc:"The UTC day of the first value of each line."`
 	Lines    []hot.Line `json:"lines"`
+	// Signals are those of what the lines are of, on the days of the lines.
+	Signals []event.Signal `json:"signals" doc:"The newest signals of what the lines are of, on their days; as many as signals asks for."`
 }
 
 // LineRow is one value of a line, in the forms that hold rows.
@@ -92,6 +95,8 @@ type linesInput struct {
 	Days   int         `query:"days" minimum:"2" maximum:"1100" default:"90" doc:"Up to the newest reading of all."`
 	Mode   string      `query:"mode" enum:"raw,indexed" default:"raw" doc:"indexed: the first known value of each line is 100."`
 	Limit  int         `query:"limit" minimum:"1" maximum:"10" default:"7" doc:"Of names, where none are given."`
+	// Signals mark lines, so that a chart with its marks is one answer.
+	Signals int `query:"signals" minimum:"0" maximum:"200" default:"0" doc:"How many signals of each repository, owner or company; languages have none."`
 }
 
 func (f *function) overviews(api huma.API) {
@@ -145,7 +150,39 @@ func (f *function) lines(ctx context.Context, in *linesInput) (*Answer[Lines], e
 			found[i].Values, found[i].Unit = hot.Index(found[i].Values), unit(field.Definition{}, in.Mode)
 		}
 	}
-	return answer(state, wanted, Lines{hot.Kind(in.Kind), span.From.Format(time.DateOnly), found}), nil
+	signals, err := f.marks(ctx, hot.Kind(in.Kind), found, span, in.Signals)
+	if err != nil {
+		return nil, err
+	}
+	return answer(state, wanted, Lines{hot.Kind(in.Kind), span.From.Format(time.DateOnly), found, signals}), nil
+}
+
+// marks are the newest signals of what lines are of, limit at most of each.
+func (f *function) marks(ctx context.Context, kind hot.Kind, lines []hot.Line, span hot.Span, limit int) ([]event.Signal, error) {
+	out := []event.Signal{}
+	asked := map[string]bool{}
+	for _, l := range lines {
+		scope := hot.Scope{}
+		switch kind {
+		case hot.Repository:
+			scope.RepoID = *l.RepoID
+		case hot.Owner:
+			scope.Owner = l.Name
+		case hot.Company:
+			scope.Company = l.Name
+		}
+		of := fmt.Sprint(scope.RepoID, scope.Owner, scope.Company)
+		if limit == 0 || kind == hot.Language || asked[of] { // several fields of one
+			continue
+		}
+		asked[of] = true
+		found, err := hot.Signals(ctx, f.conn, hot.SignalChoice{Scope: scope, From: span.From, To: span.To.AddDate(0, 0, 1)}, nil, limit)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
 }
 
 func (f *function) overview(ctx context.Context, in *overviewInput) (*Answer[Overview], error) {
@@ -265,7 +302,7 @@ func (f *function) groupsOf(ctx context.Context, in *overviewInput, o *Overview,
 	if err != nil {
 		return err
 	}
-	o.Lines = Lines{kind, span.From.Format(time.DateOnly), []hot.Line{}}
+	o.Lines = Lines{kind, span.From.Format(time.DateOnly), []hot.Line{}, []event.Signal{}}
 	if len(names) == 0 {
 		return nil
 	}

@@ -42,6 +42,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	f.overviews(api)
 	f.events(api)
 	f.signals(api)
+	f.embeds(api)
 	f.health(api)
 	reference, err := referencePage(api.OpenAPI())
 	if err != nil {
@@ -55,11 +56,14 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, "no resource "+r.URL.Path+": /openapi.json lists them")
 	})
+	calls := assistantHandler(mux)
+	mux.Handle("POST "+assistants, calls)
+	mux.Handle("GET "+assistants, calls) // which it refuses: the page has all other paths
 	files, err := page.Handler()
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("GET /", files)
+	mux.Handle("GET /", discoverable(files))
 	return mux, nil
 }
 
@@ -85,12 +89,26 @@ type listInput struct {
 	Cursor   string      `query:"cursor" maxLength:"65536" doc:"next of the page before. All else must stay as it was."`
 }
 
-// Named are the parameters of a resource of one repository.
-type Named struct {
-	Common
+// Name are the parameters that name one repository.
+type Name struct {
 	Owner  string `path:"owner" maxLength:"256" example:"facebook"`
 	Name   string `path:"name" maxLength:"256" example:"react"`
 	RepoID int64  `query:"repo_id" doc:"Where several have had the name, the one with this id."`
+
+	query string // as it was sent, for a redirect
+}
+
+// Resolve implements huma.Resolver.
+func (n *Name) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	n.query = u.RawQuery
+	return nil
+}
+
+// Named are the parameters of a resource of one repository.
+type Named struct {
+	Common
+	Name
 }
 
 type seriesInput struct {
@@ -123,7 +141,7 @@ func (f *function) repositories(api huma.API) {
 		OperationID: "get-repository", Path: v1 + "/repositories/{owner}/{name}", Tags: []string{"Repositories"}, Summary: "All that is known of a repository",
 		Description: "A repository that was renamed is answered with 301 to its name of today.", Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *Named) (*Answer[Repository], error) {
-		r, state, err := f.find(ctx, in, "", hot.Definitions())
+		r, state, err := f.find(ctx, &in.Name, "", hot.Definitions())
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +215,7 @@ func names(definitions []field.Definition) []string {
 
 // find reads a repository by its name, and how fresh and complete that is. One that
 // has another name now is answered by a redirect to it, with below after the name.
-func (f *function) find(ctx context.Context, in *Named, below string, fields []field.Definition) (hot.Record, hot.State, error) {
+func (f *function) find(ctx context.Context, in *Name, below string, fields []field.Definition) (hot.Record, hot.State, error) {
 	name := in.Owner + "/" + in.Name
 	found, err := hot.RecordsOf(ctx, f.conn, name, fields)
 	if err != nil {
@@ -219,7 +237,11 @@ func (f *function) find(ctx context.Context, in *Named, below string, fields []f
 	}
 	if owner, short, ok := strings.Cut(now, "/"); ok && !strings.EqualFold(now, name) {
 		moved := huma.NewError(http.StatusMovedPermanently, name+" is "+now+" now")
-		return hot.Record{}, hot.State{}, huma.ErrorWithHeaders(moved, http.Header{"Location": {v1 + "/repositories/" + url.PathEscape(owner) + "/" + url.PathEscape(short) + below}})
+		to := v1 + "/repositories/" + url.PathEscape(owner) + "/" + url.PathEscape(short) + below
+		if in.query != "" {
+			to += "?" + in.query
+		}
+		return hot.Record{}, hot.State{}, huma.ErrorWithHeaders(moved, http.Header{"Location": {to}})
 	}
 	return hot.Record{}, hot.State{}, huma.Error404NotFound("no repository " + name + " has been observed: its owner is not swept, or it is private, or gone since before the first reading")
 }
@@ -236,7 +258,7 @@ func (f *function) series(ctx context.Context, in *seriesInput) (*Answer[Series]
 	if err != nil {
 		return nil, err
 	}
-	r, state, err := f.find(ctx, &in.Named, "/series", nil)
+	r, state, err := f.find(ctx, &in.Name, "/series", nil)
 	if err != nil {
 		return nil, err
 	}

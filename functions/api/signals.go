@@ -73,7 +73,7 @@ func (f *function) signals(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		scope, state, err := f.scope(ctx, &in.Scoped)
+		scope, state, err := f.scope(ctx, &in.Scope)
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,8 @@ var read = map[string]string{
 	"golang.org/x":              "BSD-3-Clause",
 	"github.com/tmthrgd/go-hex": "BSD-3-Clause",
 	"github.com/twmb/murmur3":   "BSD-3-Clause",
+	// What is older in it is under the MIT licence; its documents, under another, are not linked.
+	"github.com/modelcontextprotocol/go-sdk": "Apache-2.0",
 }
 
 // bill is a bill of materials, as far as it is read here.
