@@ -16,7 +16,7 @@ import (
 
 var (
 	allFigures  = flag.Bool("figures", false, "measure the sweeps of tens of thousands of repositories instead")
-	figureRepos = flag.Int("repos", 400, "how many repositories are swept to measure time and cost")
+	figureRepos = flag.Int("repos", 800, "how many repositories are swept to measure time and cost")
 )
 
 // TestFigures says how long sweeps take, what they cost and how many pages are
