@@ -47,7 +47,7 @@ func long(t *testing.T) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics log past the logger that it is given
-	if !testing.Short() { // where no test starts them
+	if !testing.Short() {                    // where no test starts them
 		if err := build(programs); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
