@@ -28,7 +28,7 @@ import (
 // stage is the function's name in dead letters and logs.
 const stage = "notify"
 
-// Blocks of signals, of which there are few.
+// Signals are few, so blocks are small.
 const (
 	blockRecords = 500
 	blockBytes   = 8 << 20

@@ -204,7 +204,7 @@ func (in *installation) wakeUp(f *function) {
 		}
 		time.Sleep(50 * time.Millisecond) // a bell comes again after a second
 	}
-	in.t.Fatal("there is no end of it")
+	in.t.Fatal("it does not come to an end")
 }
 
 func idsOf(signals ...*event.Signal) (ids []string) {

@@ -23,7 +23,7 @@ const (
 	spread     = 48 // hours
 	// baseline is the field that names the last sweep that came to the end of the list.
 	baseline = "baseline"
-	// whole is the field that says of which choice a sweep was complete.
+	// whole is the field that names the choice whose sweep was complete.
 	whole = "whole"
 	// ended is the field that holds the status of the last sweep.
 	ended = "ended"
