@@ -470,8 +470,8 @@ func (r *reading) bursts(v *Velocities) {
 	}
 }
 
-// bands are of the daily rates of stars in the days before the last one, of which there
-// must be a reading.
+// bands are those of the daily rates of stars before the last day. They need a reading
+// that is a day old.
 func (r *reading) bands() (burst, breakout band) {
 	last := r.bases[Day].At
 	r.daily(last/day-breakoutDays+1, func(p, before *Point) {

@@ -186,7 +186,7 @@ func (p *ports) get(server string) (int, error) {
 			return had, l.Close()
 		}
 	}
-	for {
+	for range 100 {
 		port, err := freeport.Find()
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", server, err)
@@ -196,6 +196,7 @@ func (p *ports) get(server string) (int, error) {
 			return port, nil
 		}
 	}
+	return 0, fmt.Errorf("%s: find a port that no other server has: none of 100 tried", server)
 }
 
 func (p *ports) save() error {
