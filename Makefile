@@ -6,8 +6,9 @@ SHELL := /bin/bash
 GO ?= go
 # A folder with a func.yaml is a function.
 FUNCTIONS := $(patsubst functions/%/func.yaml,%,$(wildcard functions/*/func.yaml))
-MODULES := . shared infra/local/github $(addprefix functions/,$(FUNCTIONS))
-PACKAGES := ./... $(patsubst %,./%/...,$(filter-out .,$(MODULES)))
+MODULES := $(addprefix functions/,$(FUNCTIONS)) shared infra/local/github .
+# The functions come first: their tests compute, those of the root wait.
+PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -57,12 +58,13 @@ integration: build ## Run what needs real servers, a browser or container tools;
 	@infra/servers/integration.sh long-test property-test api-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
-	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./chaos .
+	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./infra/local/clickhouse ./chaos .
 
 property-test: ## Try aggregate's properties on 5000 cases each, a third of the recording and every fail point; larger tables; sweeps of 2000 repositories; a day of events.
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -cases 5000 -recording.every 3 -failpoints.step 1
 	$(GO) test -race -count 1 -timeout 30m ./functions/sink-iceberg -tables.compressed -tables.commits 40
-	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep' -repos 2000
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep|TestSweepsThroughChaos' -repos 2000 -chaos.seeds 5
+	$(GO) test -race -count 1 -timeout 30m ./shared/event
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-events -run 'TestADay|TestKilled' -chaos.kills 3
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).

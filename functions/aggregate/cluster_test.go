@@ -17,6 +17,7 @@ import (
 // The function, bulk mode, Rebuild and Forget on a real cluster, whose nodes
 // lose their scripts in between, as after a failover.
 func TestHistoriesOfAClusterGiveTheRowsOfTheDefinition(t *testing.T) {
+	long(t)
 	w := newWorld(t)
 	w.env["REDIS_URL"] = redistest.Cluster(t)
 	rdb, err := redisclient.New(w.env["REDIS_URL"])

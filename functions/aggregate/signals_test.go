@@ -264,7 +264,11 @@ func (f *forge) lively(id int64, n int) []event.RepoObserved {
 // TestSignalsAreTheSameInAnyBlocksAfterCrashesAndRebuilds, and the same records again
 // raise none: however the work is cut, whether Redis is behind or empty.
 func TestSignalsAreTheSameInAnyBlocksAfterCrashesAndRebuilds(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		e, redis := newTestEngine(t, cacheLimits{})
 		f := &forge{e.codec, rand.New(rand.NewPCG(seed, 11))}
 		var all []event.RepoObserved

@@ -202,6 +202,7 @@ func TestADraftTakesThePlaceOfItsDaysAndOfNoOthers(t *testing.T) {
 }
 
 func TestADraftIsGoneOnWithWhereItWasLeft(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newDrafting(t)
 	w.published()

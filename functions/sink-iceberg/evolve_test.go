@@ -42,6 +42,7 @@ func TestTableOfAnOlderVersionIsGivenTheColumnsItLacks(t *testing.T) {
 // TestRatesThatAnOlderProgramStoredAreDropped: its rows read as those of today,
 // before its file is compacted and after.
 func TestRatesThatAnOlderProgramStoredAreDropped(t *testing.T) {
+	long(t)
 	w, ctx := newWorld(t), context.Background()
 	now := processed(w.cold, w.letters, w.codec).(*tableStore[event.RepoProcessed])
 	older := *now

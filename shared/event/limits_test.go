@@ -37,8 +37,11 @@ func size(r *kgo.Record) int {
 // written, and whatever can be written can be a dead letter.
 func TestAcceptedEventOfAnySizeGoesThrough(t *testing.T) {
 	c, random := newCodec(t), rand.New(rand.NewPCG(1, 2))
-	accepted, refused := 0, 0
-	for range 80 {
+	accepted, refused, cases := 0, 0, 400
+	if testing.Short() {
+		cases = 40
+	}
+	for range cases {
 		o := observation()
 		grow(&o, random)
 		body, err := json.Marshal(&o)

@@ -31,6 +31,9 @@ var (
 //
 //	go test -run TestSweepsThroughChaos -chaos.seed N -chaos.seeds 1
 func TestSweepsThroughChaos(t *testing.T) {
+	if testing.Short() {
+		*chaosSeeds = min(*chaosSeeds, 1)
+	}
 	codec := metCodec(t)
 	if *chaosSeeds > 1 { // of one run, all that the function says is of interest
 		was := slog.Default()

@@ -24,6 +24,9 @@ var (
 // sweep of owners, which asks for everything with every width still to be
 // learnt, and the next.
 func TestFigures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: make property-test runs it")
+	}
 	figures := []figure{{*figureRepos, 1, 1, time.Duration(*figureRepos) * 8 * time.Minute / 2_000}}
 	if *allFigures {
 		// The first is not reached: it takes 31 to 32 minutes, for it asks 28 minutes

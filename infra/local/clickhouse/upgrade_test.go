@@ -15,6 +15,9 @@ import (
 // TestStoreThatHoldsRatesIsUpgraded: one of the schema's version 7, which stored
 // them, keeps their names and their values, also when an upgrade broke off.
 func TestStoreThatHoldsRatesIsUpgraded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow: make long-test runs it")
+	}
 	e := start(t, t.TempDir())
 	query := func(sql string) string {
 		t.Helper()
