@@ -76,7 +76,7 @@ func (a assistant) call(t *testing.T, tool, arguments string) (answer string, fa
 // built is the command, which is built once, by the first test that needs it.
 var built = sync.OnceValues(func() (program string, err error) { //nolint:gochecknoglobals // one for each process
 	// Where it was last time: what is up to date is not linked again.
-	program, err = filepath.Abs("../../bin/e2e/api/pulse")
+	program, err = filepath.Abs("../../bin/mcp/pulse")
 	if err != nil {
 		return "", err
 	}
