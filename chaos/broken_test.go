@@ -148,6 +148,12 @@ var breaches = []breach{
 		new:    []string{"		ErrInvalid, known.reason, contract.Type)\n"},
 		faults: "^emptied for a while",
 	},
+	{
+		name: "a message leaves the outbox before it is sent", file: "functions/notify/deliver.go",
+		old:    []string{"	failed := f.targets[name].Send(ctx, compose(to, sent, signals))\n"},
+		new:    []string{"	if err := f.outbox.remove(ctx, name, sent, false); err != nil {\n		return 0, err\n	}\n	failed := f.targets[name].Send(ctx, compose(to, sent, signals))\n"},
+		faults: "^kill -9 before a message: notify|^outage: target",
+	},
 }
 
 // TestSuiteFindsEachBrokenPromise breaks promises, one by one, in programs made

@@ -57,6 +57,9 @@ func faults(p *pipeline) (all []fault) {
 		add("zombie: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 			return p.zombie(ctx, f, between(random, 500*time.Millisecond, 3*time.Second))
 		})
+		if f == "notify" {
+			continue // it has no bulk jobs
+		}
 		add("bulk job beside it: "+f, func(ctx context.Context, p *pipeline, random *rand.Rand) error {
 			s, err := p.replica(f, "drain")
 			if err != nil {
@@ -222,6 +225,8 @@ func effects() []effect {
 		{"sink-clickhouse", "clickhouse", "series rows", insert("pulse.github_metrics_timeseries")},
 		{"sink-clickhouse", "clickhouse", "ledger rows", insert("pulse.sweeps")},
 		{"sink-clickhouse", "clickhouse", "the marker", insert("pulse.sink_commits")},
+		{"notify", "redis", "the outbox", contains("evalsha", "github:pipeline:notify}:seen")},
+		{"notify", "target", "a message", contains("POST")},
 		{"sink-iceberg", "object store", "a data file", put(".parquet")},
 		{"sink-iceberg", "object store", "a manifest", put(".avro")},
 		{"sink-iceberg", "object store", "the metadata", put(".metadata.json")},

@@ -48,6 +48,7 @@ type load struct {
 	sent    []event.RepoObserved // acknowledged by Kafka
 	keys    map[repo.Key]bool
 	events  []*event.GitHubEvent // of feeds, acknowledged by Kafka
+	signals []*event.Signal      // of today, acknowledged by Kafka
 	sweeps  int
 	records int
 }
@@ -67,6 +68,7 @@ const (
 	batch   = 40 // observations that are new
 	twice   = 6  // of them sent twice
 	again   = 6  // of earlier ones, at new offsets
+	raise   = 2  // signals of today, each sent twice
 	happen  = 20 // events of feeds that are new; as many of them and of earlier ones as of observations come again
 	invalid = 1  // records that can never be processed, in each of four topics in turn
 )
@@ -121,6 +123,11 @@ func (l *load) batch(ctx context.Context) error {
 	}
 	for range again {
 		errs = append(errs, add(&l.sent[l.random.IntN(len(l.sent))], true))
+	}
+	for range raise {
+		s := l.raised()
+		errs = append(errs, add(s, false), add(s, false))
+		l.signals = append(l.signals, s)
 	}
 	for range happen {
 		e := l.happened()
@@ -232,6 +239,9 @@ func (l *load) settled(ctx context.Context) (errs []error) {
 		if err := check(ctx); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if err := l.delivered(ctx); err != nil {
+		errs = append(errs, err)
 	}
 	if err := l.letters(ctx); err != nil {
 		errs = append(errs, err)

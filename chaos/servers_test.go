@@ -43,8 +43,8 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
-// pipeline is the three functions that hold the stores' promises, as child
-// processes, and the servers that they stand on, each behind a link that can be
+// pipeline is the three functions that hold the stores' promises and the one that sends
+// signals to people, as child processes, and the servers that they stand on, each behind a link that can be
 // broken. What it holds is compared by `pulse audit`, which goes past the links
 // (but for Kafka's, by which clients find the broker).
 type pipeline struct {
@@ -63,6 +63,8 @@ type pipeline struct {
 	redis    *goredis.Client
 	catalog  catalog.Catalog
 	cluster  *knative.Cluster
+	target   *target // of notify
+	rules    string  // by which notify sends
 
 	restarting sync.Mutex // Redis, by one fault at a time
 	emptying   sync.Mutex // the registry, by one fault at a time
@@ -73,7 +75,7 @@ type pipeline struct {
 }
 
 // functions of which a process may be broken.
-var functions = []string{"aggregate", "sink-clickhouse", "sink-iceberg"}
+var functions = []string{"aggregate", "sink-clickhouse", "sink-iceberg", "notify"}
 
 // advertised is a listener that says it is elsewhere: Kafka tells its clients to
 // come by the link.
@@ -110,6 +112,7 @@ func newPipeline(t *testing.T, programs string, bells float64, blocks map[string
 	p.startRedis()
 	p.startClickHouse()
 	p.startStore()
+	p.startTarget()
 	p.startFunctions(bells)
 	return p
 }
@@ -375,7 +378,6 @@ func (p *pipeline) startFunctions(bells float64) {
 	topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool {
 		return t.Function == "fetch-org" || t.Function == "fetch-events" || t.Function == "notify"
 	})
-	topology.Sources = slices.DeleteFunc(topology.Sources, func(s knative.Source) bool { return s.Function == "notify" }) // without rules it does nothing
 	p.env = map[string]string{}
 	for name, value := range p.direct {
 		p.env[name] = value
@@ -384,6 +386,7 @@ func (p *pipeline) startFunctions(bells float64) {
 	p.env["REDIS_URL"] = "redis://" + p.links["redis"].addr()
 	p.env["CLICKHOUSE_URL"] = "http://" + p.links["clickhouse"].addr()
 	p.env["S3_ENDPOINT"] = "http://" + p.links["object store"].addr()
+	p.env["SIGNALS"] = p.rules
 	own := map[string]map[string]string{}
 	for _, f := range functions {
 		own[f] = p.blocks

@@ -551,6 +551,33 @@ func TestATargetThatIsDownIsTriedLessAndLessOftenAndGivenUp(t *testing.T) {
 	}
 }
 
+// What waited in an outbox that Redis has lost is read again, though the process that
+// had put it in is still alive. Its target knows what it has had by the message's id.
+func TestASignalOutlivesTheRedisThatForgetsIt(t *testing.T) {
+	t.Parallel()
+	in := install(t, toAll)
+	clock := &watch{at: time.Now()}
+	f := in.start(clock.now)
+	sent, waiting, next := raised(signal.Release, 1, clock.now()), raised(signal.Release, 2, clock.now()), raised(signal.Release, 3, clock.now())
+	in.raise(sent)
+	in.wakeUp(f)
+	in.receiver.refuse(func(string) int { return http.StatusServiceUnavailable })
+	in.raise(waiting)
+	_ = f.Receive(t.Context(), wake())
+	in.redis.FlushAll()
+	in.receiver.refuse(nil)
+	clock.set(clock.now().Add(time.Minute))
+	in.raise(next)
+	for end := time.Now().Add(20 * time.Second); len(in.receiver.accepted()) < 4 && time.Now().Before(end); {
+		_ = f.Receive(t.Context(), wake()) // which fails until the outbox is read into again
+		time.Sleep(50 * time.Millisecond)
+	}
+	expect(t, in.receiver.accepted(), idsOf(sent, sent, waiting, next))
+	if len(in.receiver.ids) != 3 {
+		t.Errorf("%d ids of messages, want 3: %v", len(in.receiver.ids), in.receiver.ids)
+	}
+}
+
 func TestAFullOutboxLeavesSignalsInKafka(t *testing.T) {
 	t.Parallel()
 	in := install(t, toAll)
@@ -562,18 +589,18 @@ func TestAFullOutboxLeavesSignalsInKafka(t *testing.T) {
 		for i := range block {
 			some = append(some, &message{Target: "hook", id: fmt.Sprint(n, i), due: time.Now().Add(time.Hour)})
 		}
-		if err := o.put(t.Context(), "id", kafka.Offsets{p: 5}, some, time.Now()); err != nil {
+		if err := o.put(t.Context(), "id", nil, kafka.Offsets{p: 5}, some, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := o.put(t.Context(), "id", kafka.Offsets{p: 6}, []*message{{Target: "hook", id: "more"}}, time.Now()); !errors.Is(err, errFull) {
+	if err := o.put(t.Context(), "id", nil, kafka.Offsets{p: 6}, []*message{{Target: "hook", id: "more"}}, time.Now()); !errors.Is(err, errFull) {
 		t.Errorf("a full outbox takes more in: %v", err)
 	}
 	if marks, err := o.marks(t.Context()); err != nil || len(marks) != 1 || marks[0].Next != 5 {
 		t.Errorf("offsets %v, %v", marks, err)
 	}
 	// An offset never falls, and a message is known.
-	if err := o.put(t.Context(), "id", kafka.Offsets{p: 3}, nil, time.Now()); err != nil {
+	if err := o.put(t.Context(), "id", nil, kafka.Offsets{p: 3}, nil, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if marks, _ := o.marks(t.Context()); marks[0].Next != 5 {

@@ -20,11 +20,22 @@ type intake struct {
 	function *function
 	decoder  *kafka.Decoder[event.Signal]
 	letters  *kafka.DeadLetters
+	// reached is how far the outbox is, as this process knows. A Redis that knows less has
+	// lost messages.
+	reached kafka.Offsets
 }
 
 // Resume implements kafka.Store.
-func (i *intake) Resume(ctx context.Context, _ string, _ []int32) ([]kafka.Mark, error) {
-	return i.function.outbox.marks(ctx)
+func (i *intake) Resume(ctx context.Context, topic string, _ []int32) ([]kafka.Mark, error) {
+	marks, err := i.function.outbox.marks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i.reached = kafka.Offsets{}
+	for _, m := range marks {
+		i.reached[kafka.Partition{Topic: topic, Number: m.Partition}] = m.Next
+	}
+	return marks, nil
 }
 
 // Prepare implements kafka.Store.
@@ -58,8 +69,11 @@ func (i *intake) Prepare(ctx context.Context, topicID string, b kafka.Block) (ka
 			}
 			messages = append(messages, i.function.messages(s, valid[n], now)...)
 		}
-		if err := i.function.outbox.put(ctx, topicID, b.Next, messages, now); err != nil {
+		if err := i.function.outbox.put(ctx, topicID, i.reached, b.Next, messages, now); err != nil {
 			return nil, err
+		}
+		for p, next := range b.Next {
+			i.reached[p] = max(i.reached[p], next)
 		}
 		if old > 0 {
 			slog.Info("signals are too old to be sent", "signals", old, "older_than", maxAge)

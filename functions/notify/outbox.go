@@ -36,6 +36,9 @@ const (
 	remembered = 72 * time.Hour
 )
 
+// errBehind: a restart or a failover of Redis has lost what was put in.
+var errBehind = errors.New("the outbox is not as far as it was: what Redis has lost is read again")
+
 var errFull = fmt.Errorf("%d messages wait in the outbox: no more are taken in", maxOutbox)
 
 // message is a signal on its way to a target.
@@ -100,23 +103,29 @@ func (o *outbox) marks(ctx context.Context) ([]kafka.Mark, error) {
 
 // put adds messages that were not put in before, and the offsets after the records that
 // they are of, in one step. It is safe to repeat, also by two processes: an offset only
-// grows, and a message is known by its id.
-func (o *outbox) put(ctx context.Context, topicID string, next kafka.Offsets, messages []*message, now time.Time) error {
+// grows, and a message is known by its id. An outbox that has not reached the offsets
+// that it had reached before takes nothing: errBehind.
+func (o *outbox) put(ctx context.Context, topicID string, reached, next kafka.Offsets, messages []*message, now time.Time) error {
 	keys := []string{offsetsKey, seenKey, messagesKey, targetsKey}
 	due := map[string]int{} // the index of each target's key, as Lua counts
 	var in struct {
 		Now     int64            `json:"now"`
 		Forget  int64            `json:"forget"`
 		Most    int              `json:"most"`
+		Reached map[string]int64 `json:"reached"`
 		Offsets map[string]int64 `json:"offsets"`
 		// Each is its id, its target's key, when it is due, its text, and its target.
 		Messages [][5]any `json:"messages"`
 	}
-	in.Now, in.Forget, in.Most, in.Offsets = now.UnixMilli(), now.Add(-remembered).UnixMilli(), maxOutbox, map[string]int64{}
-	in.Messages = [][5]any{}
-	for p, n := range next {
-		in.Offsets[topicID+"/"+strconv.Itoa(int(p.Number))] = n
+	fields := func(offsets kafka.Offsets) map[string]int64 {
+		all := map[string]int64{}
+		for p, n := range offsets {
+			all[topicID+"/"+strconv.Itoa(int(p.Number))] = n
+		}
+		return all
 	}
+	in.Now, in.Forget, in.Most = now.UnixMilli(), now.Add(-remembered).UnixMilli(), maxOutbox
+	in.Reached, in.Offsets, in.Messages = fields(reached), fields(next), [][5]any{}
 	for _, m := range messages {
 		if due[m.Target] == 0 {
 			keys = append(keys, dueKey(m.Target))
@@ -136,8 +145,11 @@ func (o *outbox) put(ctx context.Context, topicID string, next kafka.Offsets, me
 	if err != nil {
 		return fmt.Errorf("put %d messages into the outbox: %w", len(messages), err)
 	}
-	if ok == 0 {
+	switch ok {
+	case 0:
 		return errFull
+	case -1:
+		return errBehind
 	}
 	return nil
 }
@@ -145,6 +157,9 @@ func (o *outbox) put(ctx context.Context, topicID string, next kafka.Offsets, me
 func putScript() *redis.Script {
 	return redis.NewScript(`
 local p = cjson.decode(ARGV[1])
+for field, reached in pairs(p.reached) do
+  if reached > tonumber(redis.call('HGET', KEYS[1], field) or '-1') then return -1 end
+end
 local new = 0
 for _, m in ipairs(p.messages) do
   if not redis.call('ZSCORE', KEYS[2], m[1]) then new = new + 1 end
