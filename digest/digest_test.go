@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -70,17 +71,28 @@ func TestTheDigestInHTMLShowsTextOfGitHubAsText(t *testing.T) {
 }
 
 func TestADigestOfNothingSaysSo(t *testing.T) {
-	d := &Digest{Window: "24h", Owners: make([]hot.Freshness, 3)}
-	for i := range d.Owners {
-		d.Owners[i].Status = new(event.StatusComplete)
+	three := make([]hot.Freshness, 3)
+	for i := range three {
+		three[i].Status = new(event.StatusComplete)
 	}
-	var b strings.Builder
-	if err := d.Markdown(&b); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"None was read in this time.", "None.\n", "All 3 owners were read"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("%q is not in\n%s", want, b.String())
+	for _, c := range []struct {
+		owners []hot.Freshness
+		said   string
+	}{{three, "All 3 owners were read"}, {nil, "No owner has been read."}} {
+		d := &Digest{Window: "24h", Owners: c.owners}
+		var markdown, html strings.Builder
+		if err := errors.Join(d.Markdown(&markdown), d.HTML(&html)); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"None was read in this time.", "None.", c.said} {
+			for _, text := range []string{markdown.String(), html.String()} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q is not in\n%s", want, text)
+				}
+			}
+		}
+		if c.owners == nil && strings.Contains(markdown.String()+html.String(), " 0 owners") {
+			t.Errorf("nobody is said to have been read: %s", markdown.String())
 		}
 	}
 }

@@ -213,10 +213,12 @@ func key(due []*message) string {
 }
 
 // abandon writes dead letters for messages that cannot be sent, then takes them out of
-// the outbox. A dead letter that is retried is taken in again, for these targets alone.
+// the outbox. A dead letter that is retried is taken in again, for this target alone.
 func (f *function) abandon(ctx context.Context, name string, due []*message, cause error) error {
 	for _, m := range due {
-		letter, err := event.NewDeadLetter(stage, m.Record.kafka(event.TopicSignals), fmt.Errorf("send it to target %s: %w", name, cause)).Record()
+		dead := event.NewDeadLetter(stage, m.Record.kafka(event.TopicSignals), fmt.Errorf("send it to target %s: %w", name, cause))
+		dead.Part = name
+		letter, err := dead.Record()
 		if err != nil {
 			return err
 		}

@@ -524,6 +524,42 @@ func TestWhatATargetRejectsIsADeadLetterThatCanBeRetried(t *testing.T) {
 	expect(t, in.receiver.accepted(), idsOf(good, bad))
 }
 
+func TestTwoTargetsThatRejectASignalAreTwoDeadLetters(t *testing.T) {
+	t.Parallel()
+	in := install(t, `
+targets: {first: {webhook: URL, secret: SECRET}, second: {webhook: URL, secret: SECRET}}
+rules: [{to: [first, second]}]
+`)
+	f := in.start(nil)
+	bad := raised(signal.Release, 1, time.Now())
+	in.receiver.refuse(func(string) int { return http.StatusGone })
+	in.raise(bad)
+	in.wakeUp(f)
+	in.wakeUp(f)
+	in.receiver.refuse(nil)
+	records := in.records(event.DeadLetterTopic(event.TopicSignals))
+	if len(in.letters()) != 2 || len(records) != 2 {
+		t.Fatalf("dead letters %q", in.letters())
+	}
+	for n, r := range records {
+		var letter event.DeadLetter
+		if err := json.Unmarshal(r.Value, &letter); err != nil {
+			t.Fatal(err)
+		}
+		original, err := letter.Original()
+		if err == nil {
+			err = in.client.ProduceSync(t.Context(), original).FirstErr()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.wakeUp(f)
+		if got := in.receiver.accepted(); len(got) != n+1 {
+			t.Errorf("after retrying %s: accepted %q, want it once more", letter.ID(), got)
+		}
+	}
+}
+
 func TestATargetThatIsDownIsTriedLessAndLessOftenAndGivenUp(t *testing.T) {
 	t.Parallel()
 	in := install(t, toAll)

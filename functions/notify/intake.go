@@ -82,10 +82,15 @@ func (i *intake) Prepare(ctx context.Context, topicID string, b kafka.Block) (ka
 	}, nil
 }
 
-// messages are those that follow from a signal: one for each target that a rule names.
+// messages are those that follow from a signal: one for each target that a rule names,
+// or for that of the dead letter which is retried.
 func (f *function) messages(s *event.Signal, r *kgo.Record, now time.Time) []*message {
 	var all []*message
+	only := event.Header(r, "ce_"+event.OnlyPart)
 	for _, name := range f.rules.targets(s) {
+		if only != "" && name != only {
+			continue
+		}
 		to := f.rules.Targets[name]
 		due := to.due(s, now)
 		all = append(all, &message{Target: name, Since: due, Record: recordOf(r), id: name + " " + s.ID, due: due})

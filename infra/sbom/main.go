@@ -27,13 +27,15 @@ const own = "github.com/m7pulse/m7pulse"
 var allowed = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "Unlicense", "Zlib", "CC0-1.0", "Python-2.0"}
 
 // read are those that the generator does not recognise, or mistakes; each was
-// read by a person. Of golang.org/x all have the same.
-var read = map[string]string{
-	"golang.org/x":              "BSD-3-Clause",
-	"github.com/tmthrgd/go-hex": "BSD-3-Clause",
-	"github.com/twmb/murmur3":   "BSD-3-Clause",
-	// What is older in it is under the MIT licence; its documents, under another, are not linked.
-	"github.com/modelcontextprotocol/go-sdk": "Apache-2.0",
+// read by a person, to its end. Of golang.org/x all have the same.
+var read = map[string][]string{
+	"golang.org/x":              {"BSD-3-Clause"},
+	"github.com/tmthrgd/go-hex": {"BSD-3-Clause"},
+	"github.com/twmb/murmur3":   {"BSD-3-Clause"},
+	// New code is under Apache-2.0. Older contributions whose authors have not agreed to
+	// that stay under the MIT licence, so both texts go with the program. Its documents
+	// are under CC-BY-4.0, and not linked.
+	"github.com/modelcontextprotocol/go-sdk": {"Apache-2.0", "MIT"},
 }
 
 // bill is a bill of materials, as far as it is read here.
@@ -88,9 +90,9 @@ func run(folder string, programs []string) error {
 			for _, l := range c.Evidence.Licenses {
 				ids = append(ids, l.License.ID+l.License.Name)
 			}
-			for name, id := range read {
+			for name, known := range read {
 				if c.Name == name || strings.HasPrefix(c.Name, name+"/") {
-					ids = []string{id}
+					ids = slices.Clone(known)
 				}
 			}
 			slices.Sort(ids)

@@ -23,15 +23,21 @@ const TypeDeadLetter = "dev.m7pulse.dead_letter.v1"
 // dropped.
 const TypeLetterSettled = "dev.m7pulse.dead_letter.settled.v1"
 
+// OnlyPart is the extension of a record that is sent again for one part alone.
+const OnlyPart = "onlypart"
+
 // DeadLetterTopic returns the topic of a topic's dead letters.
 func DeadLetterTopic(topic string) string { return topic + ".dlq" }
 
 // DeadLetter is a record that cannot be processed, in readable form, with all
-// that is needed to correct it and send it again. Its id is the record's position, so
-// a record that is reported twice is one dead letter.
+// that is needed to correct it and send it again. Its id is the record's position, and
+// the part if there is one, so what is reported twice is one dead letter.
 type DeadLetter struct {
-	Reason    string              `json:"reason"`
-	Stage     string              `json:"stage"` // the function that could not process it
+	Reason string `json:"reason"`
+	Stage  string `json:"stage"` // the function that could not process it
+	// Part is what of the record could not be done, where the stage does several things
+	// with one that may fail apart: the name of a target of notify. "": all of it.
+	Part      string              `json:"part,omitempty"`
 	Topic     string              `json:"topic"`
 	Partition int32               `json:"partition"`
 	Offset    int64               `json:"offset"`
@@ -53,8 +59,14 @@ type Cut struct {
 	SHA256 string `json:"value_sha256"` // of the whole value, in hex
 }
 
-// ID is the identity of the dead letter: topic/partition/offset.
-func (d *DeadLetter) ID() string { return fmt.Sprintf("%s/%d/%d", d.Topic, d.Partition, d.Offset) }
+// ID is the identity of the dead letter: topic/partition/offset, and /part.
+func (d *DeadLetter) ID() string {
+	id := fmt.Sprintf("%s/%d/%d", d.Topic, d.Partition, d.Offset)
+	if d.Part != "" {
+		id += "/" + d.Part
+	}
+	return id
+}
 
 // NewDeadLetter describes a record that a stage could not process.
 func NewDeadLetter(stage string, r *kgo.Record, reason error) *DeadLetter {
@@ -188,14 +200,15 @@ func (d *DeadLetter) Restore(r *kgo.Record) error {
 
 // Original returns the record that the dead letter was written for, to be sent again:
 // the same key, value and headers, marked as MayRepeat, for another stage may have
-// processed it already. One that was cut has to be restored first.
+// processed it already, and with OnlyPart if the letter is of a part. One that was cut
+// has to be restored first.
 func (d *DeadLetter) Original() (*kgo.Record, error) {
 	if d.Cut != nil {
 		return nil, fmt.Errorf("the dead letter of %s holds only a part of its record", d.ID())
 	}
 	r := &kgo.Record{Topic: d.Topic, Key: d.Key64, Value: d.Value64, Timestamp: d.Time}
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
-		if strings.EqualFold(name, "ce_"+MayRepeat) {
+		if strings.EqualFold(name, "ce_"+MayRepeat) || strings.EqualFold(name, "ce_"+OnlyPart) {
 			continue
 		}
 		for _, value := range d.Headers[name] {
@@ -203,6 +216,9 @@ func (d *DeadLetter) Original() (*kgo.Record, error) {
 		}
 	}
 	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + MayRepeat, Value: []byte("true")})
+	if d.Part != "" {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + OnlyPart, Value: []byte(d.Part)})
+	}
 	return r, nil
 }
 
