@@ -56,12 +56,21 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 		return err
 	}
 	quiet()
+	fmt.Printf("Starting Kafka, schema registry, Redis, ClickHouse, Iceberg and the functions in %s …\n", p.home)
 	began := time.Now()
+	var engine bar // while its package is downloaded and unpacked
 	s, err := stack.Up(ctx, stack.Config{
 		Root: p.root, Home: p.home, Self: self, Env: p.env,
-		Say:       func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+		Fetching: func(done, total int64) {
+			if engine.silent() {
+				engine = newBar("ClickHouse engine", "bytes")
+			}
+			engine.show(done, total)
+		},
 		IdleAfter: u.IdleAfter, DropBells: u.DropBells, BellRate: u.BellRate,
 	})
+	engine.close()
 	if err != nil {
 		return err
 	}
@@ -101,11 +110,12 @@ func (u *upCommand) report(state string) {
 
 // show fills the stack and shows what is in it.
 func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began time.Time) error {
-	fmt.Printf("Open %s: it fills while you look.\n", s.Env["API_URL"])
-	fmt.Printf("The stack is up in %s (%s; Knative is emulated).\n", p.home, time.Since(began).Round(time.Millisecond))
+	fmt.Printf("Open %s: it fills while you look. (Up after %s; Knative is emulated.)\n", s.Env["API_URL"], time.Since(began).Round(time.Millisecond))
 	live := stack.Live(p.env)
+	replayed := false
 	if !live && !u.Empty {
-		if err := u.fill(ctx, p, s); err != nil {
+		var err error
+		if replayed, err = u.fill(ctx, p, s); err != nil {
 			return err
 		}
 	}
@@ -122,8 +132,10 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 				return fmt.Errorf("wake %s: %w", sink, err)
 			}
 		}
-		if err := u.movers(ctx, s); err != nil {
-			return err
+		if replayed { // a later start has nothing new to show or to compare
+			if err := u.movers(ctx, s); err != nil {
+				return err
+			}
 		}
 	}
 	addresses(s)
@@ -132,20 +144,20 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 }
 
 // fill replays the recording, from where an earlier start stopped, and waits until
-// it has gone through all stages.
-func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
+// it has gone through all stages. It says whether anything was replayed now.
+func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) (replayed bool, err error) {
 	file := filepath.Join(p.root, recording)
 	state, err := p.home.Replayed(file)
 	if err != nil {
-		return err
+		return false, err
 	}
 	st, err := pipeline.Open(ctx, s.Env)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer closeStores(st)
 	if state.Done {
-		fmt.Println("The recording was replayed before; nothing is replayed twice.")
+		fmt.Println("The recording was replayed before; nothing is replayed twice. `bin/pulse audit` compares the stores again.")
 	}
 	began := time.Now()
 	sent := 0
@@ -153,7 +165,7 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 		fmt.Printf("Replaying %s: daily readings of 2025, through Kafka and every function …\n", recording)
 		to, err := toKafka(ctx, s.Env, "")
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer to.Close()
 		bar := newBar("replay "+file, "events")
@@ -163,23 +175,23 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) error {
 		}}.Send(ctx)
 		bar.close()
 		if err != nil {
-			return err
+			return false, err
 		}
 		state.Done = true
 		if err := p.home.NoteReplayed(state); err != nil {
-			return err
+			return false, err
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if _, err := st.WaitAtRest(waiting, p.runner(s.Env)); err != nil {
-		return err
+		return false, err
 	}
 	if sent > 0 {
 		took := time.Since(began)
 		fmt.Printf("%s events through all stages in %s: %s a second\n", count(int64(sent)), took.Round(10*time.Millisecond), count(int64(float64(sent)/took.Seconds())))
 	}
-	return nil
+	return sent > 0, nil
 }
 
 // movers shows the first tables and the audit.

@@ -98,6 +98,9 @@ func clickHouseCommand(ctx context.Context, cfg Config, address, password string
 			cfg.Say("Fetching the ClickHouse engine by npm, once (170 MB) …")
 			said = true
 		}
+		if cfg.Fetching != nil {
+			cfg.Fetching(p.Done, p.Total)
+		}
 	})
 	if err != nil {
 		return nil, "", err

@@ -32,6 +32,9 @@ type Config struct {
 	Self string            // the pulse binary: it runs functions and embedded servers
 	Env  map[string]string // the environment; an address in it replaces an embedded server
 	Say  func(format string, args ...any)
+	// Fetching is told how many bytes of the ClickHouse engine are unpacked, if it is
+	// fetched. It may be nil.
+	Fetching func(done, total int64)
 
 	IdleAfter time.Duration
 	DropBells float64 // for tests, see knative.Config

@@ -133,14 +133,16 @@ func environment(ctx context.Context, cfg Config, log io.Writer) (string, error)
 		return "", fmt.Errorf("superset: clear a broken environment: %w", err)
 	}
 	cfg.Say("Superset: installing it in the background, once (700 MB; the first time takes minutes) …")
-	for _, step := range []struct {
+	steps := []struct {
 		name string
 		args []string
 	}{
 		{"make its Python environment", []string{base, "-m", "venv", dir}},
 		{"get the installer", []string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv==" + uvVersion}},
 		{"install the packages", []string{filepath.Join(dir, "bin", "uv"), "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "-r", requirements}},
-	} {
+	}
+	for i, step := range steps {
+		cfg.Say("Superset: step %d of %d: %s …", i+1, len(steps), step.name)
 		cmd := exec.Command(step.args[0], step.args[1:]...)
 		cmd.Stdout, cmd.Stderr = log, log
 		if err := child.Run(ctx, cmd, stopGrace); err != nil {
