@@ -87,12 +87,12 @@ api-test: build ## Ask the API what its own description allows and what it does 
 	bin/pulse up --detach >/dev/null; set -a; . $$home/env; set +a; \
 	$$venv/bin/schemathesis --config-file infra/check/schemathesis.toml run $$API_URL/openapi.json
 
-page-test: build ## Test the page in a real browser (needs chromium, and npm for axe-core).
+page-test: build ## Test the page in a real browser, and that it, the API, the command line and the dashboards agree (needs chromium, and npm for axe-core).
 	@command -v chromium >/dev/null || { echo "SKIPPED: the page was not opened: chromium is not on PATH" >&2; exit 0; }; \
 	home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach; \
 	set -a; . $$home/env; set +a; \
-	$(GO) test -count 1 -tags integration -timeout 20m -v ./e2e/page
+	$(GO) test -count 1 -tags integration -timeout 40m -v ./e2e/page
 
 page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by digest.
 	$(GO) test -count 1 ./functions/api/page -run Vendored -update

@@ -32,7 +32,7 @@ func main() {
 	fmt.Printf("%-62s %8s %8s %8s %8s %8s\n", "resource", "a second", "p50 ms", "p99 ms", "CH p50", "CH p99")
 	for _, path := range []string{
 		"/api/v1/definitions", "/api/v1/repositories?limit=50", "/api/v1/repositories/facebook/react", "/api/v1/repositories/facebook/react/series?from=2025-01-01",
-		"/api/v1/companies", "/api/v1/companies/meta/series?from=2025-01-01", "/api/v1/rankings",
+		"/api/v1/companies", "/api/v1/companies/meta/series?from=2025-01-01", "/api/v1/rankings", "/api/v1/overview?window=7d&days=90&limit=8", "/api/v1/signals",
 	} {
 		all, err := load(ctx, *url+path, *clients, *each)
 		if err != nil {

@@ -97,7 +97,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Web, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &function{conn: conn}
+	f := &function{conn: conn, memory: memory{stamp: func(ctx context.Context) (string, error) { return hot.Stamp(ctx, conn) }}}
 	mux, err := f.routes(len(cfg.Keys) > 0)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -69,6 +69,8 @@ type Overview struct {
 	Rising       Repositories `json:"rising" doc:"Those with the most stars a day."`
 	Falling      Repositories `json:"falling" doc:"Those that lose the most stars a day."`
 	OutOfDate    Repositories `json:"out_of_date" doc:"Those not read in the three days before the newest reading of all, the last read first."`
+	// Signals are of the whole past: on what is quiet the newest may be old.
+	Signals []event.Signal `json:"signals" doc:"The newest signals."`
 }
 
 // Rows implements table.Rows.
@@ -84,7 +86,7 @@ type overviewInput struct {
 	Window  string    `query:"window" enum:"1h,24h,7d,30d" default:"7d"`
 	Days    int       `query:"days" minimum:"2" maximum:"1100" default:"90" doc:"Of the lines, up to the newest reading of all."`
 	Field   LineField `query:"field" doc:"Of the lines; stars a day over the window unless given, over a day where that is an hour."`
-	Limit   int       `query:"limit" minimum:"1" maximum:"100" default:"8" doc:"Of each list of repositories."`
+	Limit   int       `query:"limit" minimum:"1" maximum:"100" default:"8" doc:"Of each list of repositories, and of signals."`
 }
 
 type linesInput struct {
@@ -101,7 +103,7 @@ type linesInput struct {
 
 func (f *function) overviews(api huma.API) {
 	get(f, api, huma.Operation{
-		OperationID: "get-overview", Path: v1 + "/overview", Tags: []string{"Rankings"}, Summary: "Companies side by side, and what rises, falls and is out of date",
+		OperationID: "get-overview", Path: v1 + "/overview", Tags: []string{"Rankings"}, Summary: "Companies side by side, what rises, falls and is out of date, and the newest signals",
 		Errors: []int{http.StatusNotFound},
 	}, f.overview)
 	get(f, api, huma.Operation{
@@ -219,6 +221,10 @@ func (f *function) overview(ctx context.Context, in *overviewInput) (*Answer[Ove
 		return err
 	})
 	all.Go(func() error { return f.groupsOf(ctx, in, &o, line) })
+	all.Go(func() (err error) {
+		o.Signals, err = hot.Signals(ctx, f.conn, hot.SignalChoice{Scope: hot.Scope{Owner: in.Owner, Company: in.Company}}, nil, in.Limit)
+		return err
+	})
 	list := func(to *Repositories, filter hot.Filter, order hot.Order, keep func(rate float64) bool) {
 		all.Go(func() error {
 			found, err := hot.Page(ctx, f.conn, filter, order, nil, fields, in.Limit)

@@ -2,22 +2,28 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 )
 
-// An answer is remembered for as long as a page of several charts takes to load, so that
-// many who look at the same thing are one question to ClickHouse.
+// An answer is taken for new for as long as a page of several charts takes to load, so
+// that many who look at the same thing are one question to ClickHouse. After that it is
+// asked whether the store has changed, which is many times cheaper than the answer.
 const (
 	rememberFor   = 10 * time.Second
-	rememberMost  = 256       // answers
-	rememberBytes = 256 << 10 // of one; larger ones are not kept
+	rememberLong  = 10 * time.Minute // at most, as long as the store has not changed
+	rememberMost  = 256              // answers
+	rememberBytes = 256 << 10        // of one; larger ones are not kept
 )
 
-// memory holds answers for a short time, and has one question asked once at a time.
+// memory holds answers as long as the store has not changed, and has one question asked
+// once at a time.
 type memory struct {
+	// stamp is what the store holds, as one value that is another after each change.
+	stamp  func(context.Context) (string, error)
 	asking singleflight.Group
 
 	mu      sync.Mutex
@@ -26,7 +32,9 @@ type memory struct {
 
 type remembered struct {
 	answer any
-	until  time.Time
+	stamp  string    // of the store before it was asked; "" if that is not known
+	until  time.Time // it is taken for new
+	end    time.Time // it is forgotten
 }
 
 // of returns the answer to a question, from memory or by ask. ask outlives the caller
@@ -39,9 +47,15 @@ func (m *memory) of(ctx context.Context, question string, ask func(context.Conte
 		return known.answer, nil
 	}
 	result := m.asking.DoChan(question, func() (any, error) {
-		answer, bytes, err := ask(context.WithoutCancel(ctx))
+		ctx := context.WithoutCancel(ctx)
+		stamp := m.stamped(ctx)
+		if ok && stamp != "" && stamp == known.stamp && time.Now().Before(known.end) {
+			m.keep(question, known)
+			return known.answer, nil
+		}
+		answer, bytes, err := ask(ctx)
 		if err == nil && bytes <= rememberBytes {
-			m.keep(question, answer)
+			m.keep(question, remembered{answer: answer, stamp: stamp, end: time.Now().Add(rememberLong)})
 		}
 		return answer, err
 	})
@@ -53,7 +67,19 @@ func (m *memory) of(ctx context.Context, question string, ask func(context.Conte
 	}
 }
 
-func (m *memory) keep(question string, answer any) {
+// stamped is the store's stamp, asked once for all who want it at the same time; "" if it
+// cannot be had, which no answer has.
+func (m *memory) stamped(ctx context.Context) string {
+	stamp, err, _ := m.asking.Do("\x00stamp", func() (any, error) { return m.stamp(ctx) })
+	if err != nil {
+		slog.Debug("the store does not say whether it has changed", "error", err)
+		return ""
+	}
+	return stamp.(string)
+}
+
+// keep remembers an answer as new from now on.
+func (m *memory) keep(question string, r remembered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -61,9 +87,10 @@ func (m *memory) keep(question string, answer any) {
 		m.answers = map[string]remembered{}
 	}
 	for q, a := range m.answers {
-		if len(m.answers) >= rememberMost || now.After(a.until) { // any: all are short-lived
+		if len(m.answers) >= rememberMost || now.After(a.end) { // any: each can be asked for again
 			delete(m.answers, q)
 		}
 	}
-	m.answers[question] = remembered{answer, now.Add(rememberFor)}
+	r.until = now.Add(rememberFor)
+	m.answers[question] = r
 }

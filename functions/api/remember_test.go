@@ -12,7 +12,14 @@ import (
 
 func TestTheSameQuestionIsAskedOnceAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m memory
+		stamp, stamps := "a", 0
+		m := memory{stamp: func(context.Context) (string, error) {
+			stamps++
+			if stamp == "" {
+				return "", errors.New("away")
+			}
+			return stamp, nil
+		}}
 		var mu sync.Mutex
 		asked := 0
 		ask := func(context.Context) (any, int, error) {
@@ -40,9 +47,37 @@ func TestTheSameQuestionIsAskedOnceAWhile(t *testing.T) {
 		if a, _ := m.of(t.Context(), "q", ask); a != 1 {
 			t.Errorf("soon after: answer %v, want the first", a)
 		}
+		for range 3 {
+			time.Sleep(rememberFor)
+			if a, _ := m.of(t.Context(), "q", ask); a != 1 {
+				t.Errorf("later, the store as it was: answer %v, want the first", a)
+			}
+		}
+		if stamps != 4 {
+			t.Errorf("the store was asked %d times whether it had changed, want 4", stamps)
+		}
 		time.Sleep(rememberFor)
+		stamp = "b"
 		if a, _ := m.of(t.Context(), "q", ask); a != 2 {
-			t.Errorf("later: answer %v, want a new one", a)
+			t.Errorf("after a change: answer %v, want a new one", a)
+		}
+		for n := 3; n < 5; n++ { // the one before had no stamp either
+			time.Sleep(rememberFor)
+			stamp = ""
+			if a, _ := m.of(t.Context(), "q", ask); a != n {
+				t.Errorf("without a stamp: answer %v, want a new one, %d", a, n)
+			}
+		}
+		stamp = "b"
+		time.Sleep(rememberFor)
+		if a, _ := m.of(t.Context(), "q", ask); a != 5 {
+			t.Errorf("after an answer without a stamp: %v, want a new one", a)
+		}
+		for time.Sleep(rememberFor); m.answers["q"].end.After(time.Now()); time.Sleep(rememberFor) {
+			_, _ = m.of(t.Context(), "q", ask)
+		}
+		if a, _ := m.of(t.Context(), "q", ask); a != 6 {
+			t.Errorf("long after: answer %v, want a new one", a)
 		}
 		failing := func(context.Context) (any, int, error) { asked++; return nil, 0, errors.New("away") }
 		before := asked

@@ -59,7 +59,7 @@ func (f *function) routes(keys bool) (*http.ServeMux, error) {
 	calls := assistantHandler(mux)
 	mux.Handle("POST "+assistants, calls)
 	mux.Handle("GET "+assistants, calls) // which it refuses: the page has all other paths
-	files, err := page.Handler()
+	files, err := page.Handler(keys)
 	if err != nil {
 		return nil, err
 	}

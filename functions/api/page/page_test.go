@@ -103,7 +103,7 @@ func TestPageIsSmall(t *testing.T) {
 }
 
 func TestFilesAreSentAsTheBrowserNeedsThem(t *testing.T) {
-	h, err := Handler()
+	h, err := Handler(false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +144,20 @@ func TestFilesAreSentAsTheBrowserNeedsThem(t *testing.T) {
 	}
 	if r := get("/app.js", "Accept-Encoding", "gzip", "If-None-Match", packed.Header.Get("Etag")); r.StatusCode != http.StatusNotModified {
 		t.Errorf("a file that the browser has: %s", r.Status)
+	}
+	withKeys, err := Handler(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		h      http.Handler
+		target string
+		ahead  bool
+	}{{h, "/", true}, {h, "/?view=now", true}, {h, "/?view=health", false}, {h, "/?window=30d", false}, {h, "/app.js", false}, {withKeys, "/", false}} {
+		w := httptest.NewRecorder()
+		if c.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, c.target, nil)); (w.Header().Get("Link") != "") != c.ahead {
+			t.Errorf("%s: asked ahead: %q, want it: %v", c.target, w.Header().Get("Link"), c.ahead)
+		}
 	}
 	for _, target := range []string{"/nothing", "/static/app.js", "/views/", "/index.html", "/../page.go"} {
 		if r := get(target); r.StatusCode != http.StatusNotFound {

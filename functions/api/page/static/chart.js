@@ -1,7 +1,7 @@
 // Lines over days by uPlot, each with a legend that shows the values at the cursor, and
 // a table of the same numbers.
 import { h, svg } from './dom.js';
-import { byUnit, compact, date, dateShort, monthOf, UNKNOWN, words } from './format.js';
+import { byUnit, compact, count, date, dateShort, monthOf, UNKNOWN, words } from './format.js';
 import { csv } from './parts.js';
 import { term } from './terms.js';
 
@@ -30,20 +30,27 @@ export function indexed(values) {
 
 /**
  * chart draws lines: {title, level, first (a day), lines: [{name, color, values, href}], unit,
- * field, text, source, height, bars}. Its element removes what it listens to when it
- * leaves the document.
+ * field, text, source, height, bars, marks}. A mark {at, loud, text} stands over its day.
+ * Its element removes what it listens to when it leaves the document.
  */
 export function chart(options) {
   const { lines, unit } = options;
   const first = Date.parse(options.first) / 1000;
   const days = (lines[0]?.values ?? []).map((_, i) => first + i * DAY);
   const write = byUnit(unit);
+  const marked = new Map();
+  for (const m of options.marks ?? []) {
+    const i = Math.floor((m.at - first) / DAY);
+    if (i >= 0 && i < days.length) marked.set(i, [...(marked.get(i) ?? []), m]);
+  }
+  const happened = (i) => (marked.get(i) ?? []).map((m) => m.text).join(', ');
   const off = new Set();
   let plot;
   let at = null; // the day under the cursor
 
   const values = lines.map(() => h('span', { class: 'value' }));
   const when = h('span', { class: 'when' });
+  const what = h('span', { class: 'what' });
   const spoken = h('p', { class: 'hidden', 'aria-live': 'polite' });
   const box = h('div', {
     class: 'plot', tabindex: 0, role: 'group',
@@ -53,7 +60,7 @@ export function chart(options) {
     const body = [swatch(line.color), h('span', null, line.name), values[i]];
     if (lines.length === 1) return h('span', { class: 'key' }, body);
     return h('button', { type: 'button', class: 'key', 'aria-pressed': 'true', title: 'Show or hide this line', onclick: (e) => toggle(i, e.currentTarget) }, body);
-  }));
+  }), marked.size > 0 && what);
 
   const newest = (i) => lines[i].values.findLastIndex((v) => v !== null);
   function read() {
@@ -62,6 +69,7 @@ export function chart(options) {
       values[i].textContent = j < 0 ? UNKNOWN : write(line.values[j]);
     }
     when.textContent = at === null ? 'Newest' : date(days[at] * 1000);
+    what.textContent = at === null ? `${marked.size === 1 ? '1 day' : marked.size + ' days'} with a signal` : happened(at);
   }
 
   function toggle(i, button) {
@@ -74,7 +82,7 @@ export function chart(options) {
     at = Math.max(0, Math.min(days.length - 1, to));
     plot?.setCursor({ left: plot.valToPos(days[at], 'x'), top: 0 });
     read();
-    spoken.textContent = `${date(days[at] * 1000)}: ` + lines.map((l) => `${l.name} ${l.values[at] === null ? 'not read' : write(l.values[at])}`).join(', ');
+    spoken.textContent = `${date(days[at] * 1000)}: ` + lines.map((l) => `${l.name} ${l.values[at] === null ? 'not read' : write(l.values[at])}`).concat(happened(at) || []).join(', ');
   }
 
   box.addEventListener('keydown', (event) => {
@@ -89,7 +97,7 @@ export function chart(options) {
     const width = Math.floor(box.clientWidth);
     if (!width) return;
     plot?.destroy();
-    plot = new uPlot(settings({ ...options, width, days, off, write, onCursor: (index) => { at = index; read(); } }), [days, ...lines.map((l) => l.values)], box);
+    plot = new uPlot(settings({ ...options, width, days, off, write, marked, onCursor: (index) => { at = index; read(); } }), [days, ...lines.map((l) => l.values)], box);
     box.dataset.drawn = '';
     performance.mark('chart drawn');
   }
@@ -99,7 +107,7 @@ export function chart(options) {
       h(options.level ?? 'h2', null, h('button', { type: 'button', class: 'term', ...term(options.field, options.text) }, options.title)),
       h('span', { class: 'unit' }, words(unit)), options.tools, csv(options.source)),
     legend, box, spoken,
-    h('details', { ontoggle: (e) => { if (e.target.open && !e.target.querySelector('table')) e.target.append(numbers(options.title, lines, days, write)); } }, h('summary', null, 'Numbers')));
+    h('details', { ontoggle: (e) => { if (e.target.open && !e.target.querySelector('table')) e.target.append(numbers(options.title, lines, days, write, marked.size > 0 && happened)); } }, h('summary', null, 'Numbers')));
   read();
 
   const size = new ResizeObserver(draw); // calls draw with the first layout too
@@ -117,7 +125,7 @@ export function chart(options) {
   return figure;
 }
 
-function settings({ width, height, days, lines, unit, write, off, bars, onCursor }) {
+function settings({ width, height, days, lines, unit, write, off, bars, marked, onCursor }) {
   const ink = css('--muted');
   const grid = { stroke: css('--line'), width: 1 };
   const labelled = width >= 640 && lines.length > 1;
@@ -125,7 +133,7 @@ function settings({ width, height, days, lines, unit, write, off, bars, onCursor
   const widest = labelled ? Math.min(150, Math.max(...lines.map((l) => textWidth(l.name, font)))) : 0;
   return {
     width, height: height ?? (width < 500 ? 220 : 280), legend: { show: false },
-    padding: [12, labelled ? widest + 18 : 10, 0, 0],
+    padding: [marked.size ? 16 : 12, labelled ? widest + 18 : 10, 0, 0],
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC'),
     cursor: { y: false, points: { size: 7, width: 2 }, drag: { x: false, y: false } },
     scales: {
@@ -140,11 +148,11 @@ function settings({ width, height, days, lines, unit, write, off, bars, onCursor
     }))],
     axes: [
       { stroke: ink, font, grid: { show: false }, ticks: { stroke: grid.stroke, width: 1, size: 4 }, size: 32, gap: 4, space: 64, values: (_, ticks, __, ___, step) => ticks.map((t) => dayLabel(t, step)) },
-      { stroke: ink, font, grid, ticks: { show: false }, size: 52, gap: 6, space: 40, values: (_, ticks) => ticks.map((v) => (Math.abs(v) < 10_000 ? (Number.isInteger(v) ? String(v).replace('-', '−') : write(v)) : compact(v))) },
+      { stroke: ink, font, grid, ticks: { show: false }, size: 52, gap: 6, space: 40, values: (_, ticks) => ticks.map((v) => (Math.abs(v) < 10_000 ? (Number.isInteger(v) ? String(v).replace('-', '−') : write(v)) : ticks[1] - ticks[0] < 1000 && Math.abs(v) < 1e6 ? count(v) : compact(v))) },
     ],
     hooks: {
       drawClear: [(u) => shadeGaps(u, days, lines)],
-      draw: labelled ? [(u) => label(u, lines, font)] : [],
+      draw: [(u) => flag(u, days, marked), ...(labelled ? [(u) => label(u, lines, font)] : [])],
       setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
     },
   };
@@ -196,6 +204,34 @@ function shadeGaps(u, days, lines) {
   ctx.restore();
 }
 
+/** flag puts a mark over each day with a signal: a full one if it warns. */
+function flag(u, days, marked) {
+  const { ctx, bbox } = u;
+  const ratio = devicePixelRatio;
+  const size = 4.5 * ratio;
+  ctx.save();
+  ctx.lineWidth = 1.5 * ratio;
+  for (const [i, marks] of marked) {
+    const x = u.valToPos(days[i], 'x', true);
+    const loud = marks.some((m) => m.loud);
+    const ink = css(loud ? '--down' : '--accent');
+    ctx.globalAlpha = 0.4;
+    ctx.fillStyle = ink;
+    ctx.fillRect(x - ratio / 2, bbox.top, ratio, bbox.height);
+    ctx.globalAlpha = 1;
+    ctx.strokeStyle = ink;
+    ctx.fillStyle = loud ? ink : css('--surface');
+    ctx.beginPath();
+    ctx.moveTo(x - size, bbox.top - 2 * size);
+    ctx.lineTo(x + size, bbox.top - 2 * size);
+    ctx.lineTo(x, bbox.top);
+    ctx.closePath();
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
 /** label writes the name of each line at its end; names that would meet move apart. */
 function label(u, lines, font) {
   const { ctx, bbox } = u;
@@ -231,12 +267,13 @@ function cut(ctx, text, width) {
   return text + '…';
 }
 
-function numbers(title, lines, days, write) {
+function numbers(title, lines, days, write, happened) {
   return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': title + ', numbers' },
     h('table', null,
       h('caption', { class: 'hidden' }, title),
-      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Day'), lines.map((l) => h('th', { scope: 'col', class: 'num' }, l.name)))),
+      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Day'), lines.map((l) => h('th', { scope: 'col', class: 'num' }, l.name)), happened && h('th', { scope: 'col' }, 'Signals'))),
       h('tbody', null, days.map((day, i) => h('tr', null,
         h('th', { scope: 'row' }, date(day * 1000)),
-        lines.map((l) => h('td', { class: 'num' }, l.values[i] === null ? 'not read' : write(l.values[i]))))).reverse())));
+        lines.map((l) => h('td', { class: 'num' }, l.values[i] === null ? 'not read' : write(l.values[i]))),
+        happened && h('td', null, happened(i)))).reverse())));
 }

@@ -1,12 +1,15 @@
 // Companies and owners: what their repositories come to, and each of them.
-import { get, path } from '../api.js';
+import { get, path, segment } from '../api.js';
+import { badge } from '../badge.js';
 import { chart, colors, colorsOf, indexed, swatch } from '../chart.js';
 import { h } from '../dom.js';
 import { change, companyName, count, rate, share } from '../format.js';
 import { chooseDays, chooseMode, choose, chooseWindow, company as companyLink, moved, owner as ownerLink, readOn, repositoryColumns, signed, tile, windowWords, bar } from '../parts.js';
-import { changed, go } from '../place.js';
+import { address, changed, go } from '../place.js';
+import { signals } from '../signals.js';
 import { table } from '../table.js';
 
+const LIMIT = 5; // signals
 const MOST = 200; // repositories of a group that its table shows, the largest
 
 const fields = () => [
@@ -20,10 +23,10 @@ export const owner = (place, signal) => group('owner', place, signal);
 async function group(kind, place, signal) {
   const { name = '', window: w, days, mode, field = '' } = place;
   const [answer, all] = await Promise.all([
-    get('overview', { [kind]: name, window: w, days, field, limit: 5 }, signal),
+    get('overview', { [kind]: name, window: w, days, field, limit: LIMIT }, signal),
     get('repositories', { [kind]: name, sort: '-stars', limit: MOST, fields: ['name_with_owner', 'company', 'primary_language', 'stars', 'forks', 'open_issues', `stars_delta_${w}`, `stars_per_day_${w}`, 'pushed_at', 'observed_at'].join() }, signal),
   ]);
-  const { total, groups, lines, repositories, current } = answer.data;
+  const { total, groups, lines, signals: newest, repositories, current } = answer.data;
   const shown = kind === 'company' ? companyName(name) : name;
   const byOwner = lines.kind === 'owner';
   const taken = byOwner ? colors : colorsOf(lines.lines.map((l) => l.name));
@@ -45,6 +48,7 @@ async function group(kind, place, signal) {
       tools: [choose('Figure', fields(), field, (value) => go(changed({ field: value }), { stay: true })), chooseMode(place), chooseDays(place)],
       source: path('lines', { kind: lines.kind, names: lines.lines.map((l) => l.name).join(), fields: one.definition, days }),
     }),
+    signals({ list: newest, of: { [kind]: name }, most: LIMIT, empty: 'Nothing was out of the usual so far.' }),
     kind === 'company' && groups.length > 0 && table({
       id: 'owners', title: 'Owners', rows: groups, sort: '-rate', empty: '', source: path('owners', { window: w }),
       columns: [
@@ -56,6 +60,7 @@ async function group(kind, place, signal) {
       id: 'repositories', title: 'Repositories', rows: all.data, sort: '-stars', columns, remark: all.next ? `the ${MOST} with the most stars` : count(all.data.length),
       empty: 'None.', source: path('repositories', { [kind]: name, sort: '-stars', limit: 1000 }),
     }),
+    badge({ resource: `${kind === 'company' ? 'companies' : 'owners'}/${segment(name)}`, name: shown, target: address({ view: kind, name }) }),
   ];
   return { title: shown, answer, content };
 }

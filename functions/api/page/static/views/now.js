@@ -1,9 +1,11 @@
-// Now: the companies side by side, what rises and what falls, what is out of date.
+// Now: the companies side by side, the newest signals, what rises and what falls, what is
+// out of date.
 import { get, path } from '../api.js';
 import { chart, colorsOf, indexed, swatch } from '../chart.js';
 import { h } from '../dom.js';
 import { companyName, count, plural, rate } from '../format.js';
 import { bar, chooseDays, chooseMode, chooseWindow, company, moved, readOn, repositoryColumns, signed, windowWords } from '../parts.js';
+import { signals } from '../signals.js';
 import { spark } from '../spark.js';
 import { table } from '../table.js';
 
@@ -12,7 +14,7 @@ const LIMIT = 8; // rows of each list
 export async function now(place, signal) {
   const { window: w, days, mode } = place;
   const answer = await get('overview', { window: w, days, limit: LIMIT }, signal);
-  const { groups, lines, rising, falling, out_of_date: stale, repositories, current } = answer.data;
+  const { groups, lines, rising, falling, out_of_date: stale, signals: newest, repositories, current } = answer.data;
   const colors = new Map(colorsOf(lines.lines.map((l) => l.name)).map((c, i) => [lines.lines[i].name, c]));
   const values = new Map(lines.lines.map((l) => [l.name, l.values]));
   const [one] = lines.lines;
@@ -41,6 +43,7 @@ export async function now(place, signal) {
       tools: [chooseMode(place), chooseDays(place)],
       source: path('lines', { kind: 'company', fields: one.definition, days }),
     }),
+    signals({ list: newest, most: LIMIT, empty: 'Nothing was out of the usual so far.' }),
     h('div', { class: 'two' },
       table({ id: 'rising', title: 'Rising', rows: rising, sort: '-rate', columns: movers, empty: 'No rate is known over this window: it needs two readings.', source: path('repositories', { sort: '-stars_per_day_' + w, current: true }) }),
       table({ id: 'falling', title: 'Falling', rows: falling, sort: 'rate', columns: movers, empty: 'No repository lost stars over this window.', source: path('repositories', { sort: 'stars_per_day_' + w, current: true }) })),

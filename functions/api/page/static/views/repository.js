@@ -1,11 +1,13 @@
 // One repository: its counters with their changes, lines over time, and every figure
 // with its definition.
 import { get, path, segment } from '../api.js';
+import { badge } from '../badge.js';
 import { chart, indexed } from '../chart.js';
 import { github, h } from '../dom.js';
 import { byUnit, change, count, date, rate, time, UNKNOWN } from '../format.js';
 import { choice, chooseDays, chooseMode, chooseWindow, company, owner, readOn, repositoryColumns, signed, stay } from '../parts.js';
 import { address, note } from '../place.js';
+import { marks, signals } from '../signals.js';
 import { spark } from '../spark.js';
 import { table } from '../table.js';
 import { load, term } from '../terms.js';
@@ -14,6 +16,7 @@ const counters = [
   ['stars', 'Stars'], ['forks', 'Forks'], ['open_issues', 'Open issues'], ['closed_issues', 'Closed issues'], ['open_prs', 'Open pull requests'],
   ['merged_prs', 'Merged pull requests'], ['commits_total', 'Commits'], ['releases', 'Releases'], ['watchers', 'Watchers'],
 ];
+const SIGNALS = 50; // at most: those of the days shown
 const others = ['stars_delta_24h', 'stars_per_day_7d', 'stars_per_day_30d'];
 
 export async function repository(place, signal) {
@@ -22,7 +25,7 @@ export async function repository(place, signal) {
   const days = Number(place.days);
   const [answer, drawn] = await Promise.all([
     get(at, { repo_id: place.repo_id }, signal),
-    get('lines', { kind: 'repository', names: place.repo_id ?? place.name, fields: [...counters.map(([c]) => c), ...others].join(), days }, signal),
+    get('lines', { kind: 'repository', names: place.repo_id ?? place.name, fields: [...counters.map(([c]) => c), ...others].join(), days, signals: SIGNALS }, signal),
   ]);
   const r = answer.data;
   if (r.name_with_owner !== place.name) note({ name: r.name_with_owner }); // renamed, or of other case
@@ -45,7 +48,7 @@ export async function repository(place, signal) {
     line && chart({
       title: label, field: chosen, unit: place.mode === 'indexed' ? 'first = 100' : line.unit, first: drawn.data.first_day,
       lines: [{ name: label, color, values: place.mode === 'indexed' ? indexed(line.values) : line.values }],
-      tools: [chooseMode(place), chooseDays(place)], source: source(chosen),
+      tools: [chooseMode(place), chooseDays(place)], source: source(chosen), marks: marks(drawn.data.signals),
     }),
     h('div', { class: 'two' },
       chart({ title: 'Net stars by day', field: 'stars_delta_24h', unit: 'count', first: drawn.data.first_day, bars: true, height: 220, lines: [{ name: 'Net stars', color, values: lines.get('stars_delta_24h').values }], source: source('stars_delta_24h') }),
@@ -53,6 +56,8 @@ export async function repository(place, signal) {
         title: 'Stars a day, over a week and a month', field: 'stars_per_day_7d', unit: 'count/day', first: drawn.data.first_day, height: 220, source: source('stars_per_day_7d,stars_per_day_30d'),
         lines: [{ name: '7 days', color, values: lines.get('stars_per_day_7d').values }, { name: '30 days', color: 'other', values: lines.get('stars_per_day_30d').values }],
       })),
+    signals({ list: drawn.data.signals, of: { repository: place.repo_id ?? r.name_with_owner }, most: SIGNALS, empty: `Nothing was out of the usual in these ${days} days.` }),
+    badge({ resource: at, name: r.label, id: place.repo_id, target: address({ view: 'repository', name: r.name_with_owner, repo_id: place.repo_id }) }),
     everything(r, path(at, { repo_id: place.repo_id })),
   ];
   return { title: r.label, answer, content };
