@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/m7pulse/m7pulse/infra/knative"
 )
 
 // Verdict says how bad a finding is.
@@ -30,18 +32,11 @@ type Finding struct {
 	Cure    string  `json:"cure,omitempty"` // what to do, unless it is well
 }
 
-// Topic is a topic as the manifests want it.
-type Topic struct {
-	Name       string
-	Partitions int
-	Config     map[string]string
-}
-
 // Installation is what is looked at.
 type Installation struct {
 	Env    map[string]string // the addresses and secrets, as the functions get them
-	Topics []Topic
-	Home   string // a folder on the disk of the embedded servers; empty: there are none
+	Topics []knative.Topic   // as the manifests want them
+	Home   string            // a folder on the disk of the embedded servers; empty: there are none
 }
 
 // patience is how long one subject may take.

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/m7pulse/m7pulse/functions/aggregate"
+	"github.com/m7pulse/m7pulse/infra/knative"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/serve"
 )
@@ -33,12 +35,73 @@ func kafkaServer(ctx context.Context, of Installation, n *notes) error {
 		return fmt.Errorf("ask for the brokers: %w", err)
 	}
 	n.ok("brokers that answer: %d", len(brokers.Brokers))
+	if err := lookAtGroup(ctx, client, n); err != nil {
+		return err
+	}
 	return lookAtTopics(ctx, of.Topics, client, admin, len(brokers.Brokers), n)
 }
 
+// lookAtGroup asks what the user may do with aggregate's consumer group and its
+// transactions. The other functions read without a group, and write without one.
+func lookAtGroup(ctx context.Context, client *kgo.Client, n *notes) error {
+	const cure = "allow the user READ and DESCRIBE on the group " + aggregate.Group
+	ask := kmsg.NewPtrDescribeGroupsRequest()
+	ask.Groups, ask.IncludeAuthorizedOperations = []string{aggregate.Group}, true
+	for _, shard := range client.RequestSharded(ctx, ask) {
+		if errors.Is(shard.Err, kerr.GroupAuthorizationFailed) { // whoever may not see it may not look for its broker either
+			n.wrong(cure, "group %s: the user may not see it", aggregate.Group)
+			continue
+		}
+		if shard.Err != nil {
+			return fmt.Errorf("ask what the user may do with the group %s: %w", aggregate.Group, shard.Err)
+		}
+		for _, g := range shard.Resp.(*kmsg.DescribeGroupsResponse).Groups {
+			err := kerr.ErrorForCode(g.ErrorCode)
+			switch {
+			case errors.Is(err, kerr.GroupAuthorizationFailed):
+				n.wrong(cure, "group %s: the user may not see it", g.Group)
+			case err != nil && !errors.Is(err, kerr.GroupIDNotFound): // it is made with the first bell
+				return fmt.Errorf("ask what the user may do with the group %s: %w", g.Group, err)
+			case g.AuthorizedOperations != unsaid && g.AuthorizedOperations != 0 && g.AuthorizedOperations&(1<<kmsg.ACLOperationRead) == 0:
+				n.wrong(cure, "group %s: the user may not %s", g.Group, kmsg.ACLOperationRead)
+			}
+		}
+	}
+	return lookAtTransactions(ctx, client, n)
+}
+
+// lookAtTransactions asks for a transaction that need not be there: a user who may not
+// see it may not write in it either.
+func lookAtTransactions(ctx context.Context, client *kgo.Client, n *notes) error {
+	const cure = "allow the user WRITE and DESCRIBE on the transactional ids " + aggregate.Group + "-*"
+	ask := kmsg.NewPtrDescribeTransactionsRequest()
+	ask.TransactionalIDs = []string{aggregate.Group + "-0"}
+	for _, shard := range client.RequestSharded(ctx, ask) {
+		if errors.Is(shard.Err, kerr.UnsupportedVersion) {
+			return nil // before Kafka 3.0 it cannot be asked
+		}
+		if errors.Is(shard.Err, kerr.TransactionalIDAuthorizationFailed) {
+			n.wrong(cure, "transactions of %s: the user may not see them", aggregate.Group)
+			continue
+		}
+		if shard.Err != nil {
+			return fmt.Errorf("ask for the transactions of %s: %w", aggregate.Group, shard.Err)
+		}
+		for _, t := range shard.Resp.(*kmsg.DescribeTransactionsResponse).TransactionStates {
+			if errors.Is(kerr.ErrorForCode(t.ErrorCode), kerr.TransactionalIDAuthorizationFailed) {
+				n.wrong(cure, "transactions of %s: the user may not see them", aggregate.Group)
+			}
+		}
+	}
+	return nil
+}
+
+// unsaid is what a broker answers that does not say what a user may do.
+const unsaid = -1 << 31
+
 const applyTopics = "apply infra/knative/topics.yaml, or start the stack: it makes what is missing"
 
-func lookAtTopics(ctx context.Context, want []Topic, client *kgo.Client, admin *kadm.Client, brokers int, n *notes) error {
+func lookAtTopics(ctx context.Context, want []knative.Topic, client *kgo.Client, admin *kadm.Client, brokers int, n *notes) error {
 	if len(want) == 0 {
 		return nil
 	}
@@ -47,6 +110,10 @@ func lookAtTopics(ctx context.Context, want []Topic, client *kgo.Client, admin *
 		names[i] = t.Name
 	}
 	have, err := admin.ListTopics(ctx, names...)
+	if denied := new(kadm.AuthError); errors.As(err, &denied) {
+		n.wrong("allow the user DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE on the topics github.*", "the user may not see all of the topics")
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("list the topics: %w", err)
 	}
@@ -82,7 +149,7 @@ func lookAtTopics(ctx context.Context, want []Topic, client *kgo.Client, admin *
 	return nil
 }
 
-func lookAtTopic(want Topic, have kadm.TopicDetail, brokers int, n *notes) {
+func lookAtTopic(want knative.Topic, have kadm.TopicDetail, brokers int, n *notes) {
 	switch {
 	case errors.Is(have.Err, kerr.UnknownTopicOrPartition):
 		n.wrong(applyTopics, "%s is missing", want.Name)
@@ -121,7 +188,7 @@ func lookAtTopic(want Topic, have kadm.TopicDetail, brokers int, n *notes) {
 }
 
 // lookAtTopicConfig compares what a topic's manifest says with what the broker has: no less retention, no smaller records, no compaction.
-func lookAtTopicConfig(want Topic, have kadm.ResourceConfig, n *notes) {
+func lookAtTopicConfig(want knative.Topic, have kadm.ResourceConfig, n *notes) {
 	for _, c := range have.Configs {
 		wanted, named := want.Config[c.Key]
 		got := c.MaybeValue()
@@ -153,7 +220,6 @@ func operations(ctx context.Context, client *kgo.Client, names []string) (map[st
 	if err != nil {
 		return nil, fmt.Errorf("ask what the user may do: %w", err)
 	}
-	const unsaid = -1 << 31
 	out := map[string]int32{}
 	for _, t := range got.Topics {
 		if t.Topic != nil && t.AuthorizedOperations != unsaid && t.AuthorizedOperations != 0 {

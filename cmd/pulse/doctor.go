@@ -8,7 +8,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/m7pulse/m7pulse/doctor"
-	"github.com/m7pulse/m7pulse/infra/local/knative"
+	"github.com/m7pulse/m7pulse/infra/knative"
 )
 
 type doctorCommand struct {
@@ -45,13 +45,11 @@ func (p *place) installation() (doctor.Installation, error) {
 		of.Env, of.Home = env, string(p.home)
 	}
 	maps.Copy(of.Env, p.env)
-	manifests, err := knative.Load(p.root)
+	topics, err := knative.ReadTopics()
 	if err != nil {
 		return of, err
 	}
-	for _, t := range manifests.Topics {
-		of.Topics = append(of.Topics, doctor.Topic{Name: t.Name, Partitions: int(t.Partitions), Config: t.Config})
-	}
+	of.Topics = topics
 	return of, nil
 }
 

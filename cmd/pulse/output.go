@@ -56,6 +56,15 @@ func noteWidth(out *os.File) error {
 	return os.Setenv(columns, strconv.Itoa(width))
 }
 
+// clearScreen begins a picture of its own: on a terminal on an empty screen.
+func clearScreen() {
+	if os.Getenv(columns) == "" {
+		fmt.Println()
+		return
+	}
+	fmt.Print("\x1b[H\x1b[2J\x1b[3J")
+}
+
 // version is what the program was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()

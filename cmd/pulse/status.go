@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -15,7 +17,9 @@ import (
 )
 
 type statusCommand struct {
-	JSON bool `help:"Print JSON."`
+	JSON  bool          `help:"Print JSON; with --watch a line each time."`
+	Watch bool          `short:"w" help:"Go on until interrupted."`
+	Every time.Duration `default:"2s" help:"How often, with --watch; 1s or more."`
 }
 
 // statusReport is what the command prints as JSON.
@@ -25,8 +29,34 @@ type statusReport struct {
 	FailedSweeps []sweep.Failure `json:"failed_sweeps"` // of owners whose last one failed
 }
 
-// Run asks the running stack for its status.
+// Run asks the running stack for its status, once or until it is interrupted. A stack
+// that goes away meanwhile is waited for.
 func (s *statusCommand) Run(ctx context.Context, p *place) error {
+	if !s.Watch {
+		return s.show(ctx, p)
+	}
+	if s.Every < time.Second {
+		return fmt.Errorf("--every %s: want 1s or more", s.Every)
+	}
+	each := time.NewTicker(s.Every)
+	defer each.Stop()
+	for {
+		if !s.JSON {
+			clearScreen()
+		}
+		if err := s.show(ctx, p); err != nil && ctx.Err() == nil {
+			fmt.Printf("%s: %v\n", time.Now().Format(time.TimeOnly), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-each.C:
+		}
+	}
+}
+
+// show asks once.
+func (s *statusCommand) show(ctx context.Context, p *place) error {
 	env, err := p.home.ReadEnv()
 	if err != nil {
 		return err
@@ -46,6 +76,9 @@ func (s *statusCommand) Run(ctx context.Context, p *place) error {
 	failed, err := failedNow(ctx, env)
 	if err != nil {
 		return err
+	}
+	if s.JSON && s.Watch {
+		return json.NewEncoder(os.Stdout).Encode(statusReport{status, letters, failed})
 	}
 	if s.JSON {
 		return printJSON(statusReport{status, letters, failed})

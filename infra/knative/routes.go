@@ -1,5 +1,5 @@
-// Package knative holds the manifests that say which function gets which events.
-// A program that holds several functions routes by them.
+// Package knative holds the manifests that say which function gets which events, and
+// which topics there are. A program that holds several functions routes by them.
 package knative
 
 import (
@@ -20,6 +20,41 @@ var sources []byte
 
 //go:embed ticks.yaml
 var ticks []byte
+
+//go:embed topics.yaml
+var topics []byte
+
+// Topic is a topic as its manifest wants it.
+type Topic struct {
+	Name       string
+	Partitions int
+	Config     map[string]string
+}
+
+// ReadTopics reads topics.yaml as it was when this program was built.
+func ReadTopics() (out []Topic, err error) {
+	err = each(topics, func(t topic) error {
+		config := map[string]string{}
+		for key, value := range t.Spec.Config {
+			config[key] = fmt.Sprint(value)
+		}
+		out = append(out, Topic{t.Spec.TopicName, t.Spec.Partitions, config})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read topics.yaml: %w", err)
+	}
+	return out, nil
+}
+
+// topic is a KafkaTopic.
+type topic struct {
+	Spec struct {
+		TopicName  string `yaml:"topicName"`
+		Partitions int
+		Config     map[string]any
+	}
+}
 
 // Routes are the names of functions by what is sent to them, in the order of the
 // manifests.
@@ -77,10 +112,10 @@ type source struct {
 	}
 }
 
-func each(manifest []byte, do func(source) error) error {
+func each[T any](manifest []byte, do func(T) error) error {
 	d := yaml.NewDecoder(bytes.NewReader(manifest))
 	for {
-		var s source
+		var s T
 		if err := d.Decode(&s); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
