@@ -12,7 +12,7 @@ PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor fields servers-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -43,6 +43,7 @@ fields: ## Write what follows from the definitions of the fields: schemas, Click
 	$(GO) test ./shared/event -run 'SchemasAreMade' -update
 	$(GO) test ./functions/sink-clickhouse -run 'SchemaHas' -update
 	$(GO) test ./shared/event ./shared/velocity ./shared/signal -run 'Document' -update
+	$(GO) test ./alert -run 'UpToDate' -update
 	$(GO) test ./infra/trino ./infra/local/superset -run 'Views|Texts' -update
 
 # A failing seed is named; functions/fetch-org/sweep/chaos_test.go says how to run it alone.
@@ -55,7 +56,7 @@ chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by 
 	$(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h ./functions/fetch-org/sweep -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
-	@infra/servers/integration.sh long-test property-test api-test page-test dashboards-test servers-test stage-test
+	@infra/servers/integration.sh long-test property-test api-test quality-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
 	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./infra/local/clickhouse ./chaos .
@@ -86,6 +87,12 @@ api-test: build ## Ask the API what its own description allows and what it does 
 	home=$$(mktemp -d); export PULSE_HOME=$$home API_RATE=100000; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach >/dev/null; set -a; . $$home/env; set +a; \
 	$$venv/bin/schemathesis --config-file infra/check/schemathesis.toml run $$API_URL/openapi.json
+
+quality-test: build ## Hold a stack with the recording against the expectations of its data, and each against a fault planted for it (needs Python 3.11 or 3.12).
+	@home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
+	bin/pulse quality --install 2>$$home/install || { grep -q 'none on PATH' $$home/install && { echo "SKIPPED: the quality was not checked: no Python of a fitting version" >&2; exit 0; }; cat $$home/install >&2; exit 1; }; \
+	bin/pulse up --detach; set -a; . $$home/env; set +a; \
+	$(GO) test -count 1 -tags integration -timeout 30m -v ./quality
 
 page-test: build ## Test the page in a real browser, and that it, the API, the command line and the dashboards agree (needs chromium, and npm for axe-core).
 	@command -v chromium >/dev/null || { echo "SKIPPED: the page was not opened: chromium is not on PATH" >&2; exit 0; }; \
@@ -119,7 +126,7 @@ deploy: stage ## Deploy with func to the current cluster: make deploy REGISTRY=g
 
 image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TAG=v0.1.0.
 	@test -n "$(REGISTRY)" || { echo "make image REGISTRY=ghcr.io/you TAG=v0.1.0: where images go"; exit 2; }
-	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) $(addprefix ./cmd/functions/,$(FUNCTIONS))
+	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) ./cmd/pulse $(addprefix ./cmd/functions/,$(FUNCTIONS))
 	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) ./cmd/all-in-one
 
 cluster-up: build ## Start a real Kubernetes node with a real Knative on this machine, and the functions on it (root, Linux; no Docker). 25 min of CPU the first time.

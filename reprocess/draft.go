@@ -78,6 +78,9 @@ type Order struct {
 	From, To sinkiceberg.Day // closed days: no record of them may be on its way
 	Hold     bool            // leave the audited draft unpublished
 	Timeout  time.Duration   // of the wait for the sink of ClickHouse to be at rest
+	// Check says which critical expectations the audited draft does not meet; nil: it is
+	// not held against any.
+	Check func(context.Context) (failures []string, err error)
 }
 
 // Outcome is what became of an order.
@@ -89,10 +92,13 @@ type Outcome struct {
 	Changed     []string `json:"changed_days"`  // in either store
 	Published   bool     `json:"published"`
 	Differences []string `json:"differences"` // that the audit found: nothing is published
+	Checked     bool     `json:"checked"`     // the draft was held against expectations
+	Failures    []string `json:"failures"`    // critical ones that it does not meet: nothing is published, and the draft is kept
 }
 
 // Run writes the days, audits them, and publishes them. If the audit finds
-// differences, it drops the draft instead. It may be stopped and run again: days that
+// differences, it drops the draft instead; if the draft does not meet an expectation,
+// it leaves it unpublished. It may be stopped and run again: days that
 // the same program has computed before are not computed again. progress is called
 // with the steps done and to do.
 func (d *Draft) Run(ctx context.Context, o Order, progress func(done, all int)) (*Outcome, error) {
@@ -111,7 +117,7 @@ func (d *Draft) Run(ctx context.Context, o Order, progress func(done, all int)) 
 		progress(done, steps)
 	}
 	step(0)
-	out := &Outcome{From: string(o.From), To: string(o.To), Computed: len(todo), Changed: []string{}, Differences: []string{}}
+	out := &Outcome{From: string(o.From), To: string(o.To), Computed: len(todo), Changed: []string{}, Differences: []string{}, Failures: []string{}}
 	if err := d.write(ctx, todo, step); err != nil {
 		return nil, err
 	}
@@ -120,6 +126,13 @@ func (d *Draft) Run(ctx context.Context, o Order, progress func(done, all int)) 
 	}
 	if len(out.Differences) > 0 {
 		return out, d.Drop(ctx)
+	}
+	if o.Check != nil {
+		out.Checked = true
+		if failures, err := o.Check(ctx); err != nil || len(failures) > 0 {
+			out.Failures = append(out.Failures, failures...)
+			return out, err
+		}
 	}
 	if o.Hold {
 		return out, nil

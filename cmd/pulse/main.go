@@ -31,6 +31,8 @@ type commands struct {
 	Maintain  maintainCommand  `cmd:"" help:"Compact Iceberg's files, expire old snapshots, delete orphaned files."`
 	Rebuild   rebuildCommand   `cmd:"" help:"Fill one store again from the other."`
 	Audit     auditCommand     `cmd:"" help:"Check that Kafka, ClickHouse and Iceberg have the same observations, each once."`
+	Quality   qualityCommand   `cmd:"" help:"Hold the data of both stores against what is expected of it, by Great Expectations."`
+	Watch     watchCommand     `cmd:"" help:"Look once a minute for what must not go on unseen, and raise signals."`
 	Doctor    doctorCommand    `cmd:"" help:"Look at every server, setting and credential, and say what is wrong and how to mend it."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List the dead letters; send them again, or drop them."`
 	Owners    ownersCommand    `cmd:"" help:"List, add and remove the owners to sweep, and forecast their cost."`

@@ -17,6 +17,7 @@ type reprocessCommand struct {
 	From        string        `placeholder:"DAY" help:"First of the closed days (YYYY-MM-DD) to compute again into a draft, audit, and publish in both stores."`
 	To          string        `placeholder:"DAY" help:"Last day; by default the same as --from."`
 	Hold        bool          `help:"Leave the audited draft unpublished, to look at. The same command without --hold publishes it."`
+	Quality     string        `enum:"installed,always,never" default:"installed" help:"Whether a draft is held against the critical expectations of pulse quality before it is published: if Great Expectations is installed, always, or never."`
 	Drop        bool          `xor:"what" help:"Remove the unpublished draft."`
 	JSON        bool          `help:"Print JSON."`
 	Timeout     time.Duration `default:"10m" help:"Longest wait for the pipeline to have no work left, and for a sink to be at rest."`
@@ -61,7 +62,11 @@ func (r *reprocessCommand) Run(ctx context.Context, p *place) error {
 		fmt.Println("dropped: what is published stays as it is")
 		return nil
 	}
-	return r.days(ctx, p.runner(env), s, d)
+	check, err := p.draftCheck(ctx, env, r.Quality)
+	if err != nil {
+		return err
+	}
+	return r.days(ctx, p.runner(env), s, d, check)
 }
 
 // state rebuilds aggregate's histories.
@@ -86,7 +91,7 @@ func (r *reprocessCommand) state(ctx context.Context, env map[string]string) err
 }
 
 // days computes closed days again: write, audit, publish.
-func (r *reprocessCommand) days(ctx context.Context, runner pipeline.Runner, s *pipeline.Pipeline, d *reprocess.Draft) error {
+func (r *reprocessCommand) days(ctx context.Context, runner pipeline.Runner, s *pipeline.Pipeline, d *reprocess.Draft, check func(context.Context) ([]string, error)) error {
 	order, err := r.order()
 	if err != nil {
 		return err
@@ -99,6 +104,7 @@ func (r *reprocessCommand) days(ctx context.Context, runner pipeline.Runner, s *
 		return err
 	}
 	bar := newBar("reprocess", "days")
+	order.Check = check
 	out, err := d.Run(ctx, order, func(done, all int) { bar.show(int64(done), int64(all)) })
 	bar.close()
 	if err != nil {
@@ -141,13 +147,21 @@ func (r *reprocessCommand) report(out *reprocess.Outcome, seconds float64) error
 				fmt.Println("  " + what)
 			}
 			fmt.Println("The audit found differences: the draft is dropped, nothing is published.")
+		case len(out.Failures) > 0:
+			for _, what := range out.Failures[:min(len(out.Failures), shown)] {
+				fmt.Println("  " + oneLine(what))
+			}
+			fmt.Println("Critical expectations do not hold: nothing is published. The draft is kept, to look at: --drop removes it, --quality never publishes it all the same.")
 		case out.Published:
 			fmt.Printf("published: %s days have changed\n", count(int64(len(out.Changed))))
+			if !out.Checked {
+				fmt.Println("It was not held against the expectations of pulse quality: Great Expectations is not installed (pulse quality --install), or --quality never.")
+			}
 		default:
 			fmt.Println("audited and held: the same command without --hold publishes, --drop removes it")
 		}
 	}
-	if len(out.Differences) > 0 {
+	if len(out.Differences) > 0 || len(out.Failures) > 0 {
 		return exitStatus(1)
 	}
 	return nil

@@ -80,9 +80,18 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 		if u.Superset {
 			dashboardsEnded = dashboards(ctx, p, s)
 		}
+		checksEnded, watchEnded := u.checkHourly(ctx, p, s), func() {}
+		if kind != stack.Recorded && kind != stack.Emulated { // of a recording nothing is due
+			if watchEnded, err = watchStack(ctx, p, s); err != nil {
+				fmt.Printf("Nothing is watched: %v\n", err)
+				watchEnded, err = func() {}, nil
+			}
+		}
 		u.report("ready")
 		<-ctx.Done()
 		fmt.Println("\nstopping …")
+		checksEnded()
+		watchEnded()
 		dashboardsEnded()
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 80*time.Second)

@@ -18,7 +18,7 @@ import (
 const (
 	series = "pulse.github_metrics_timeseries"
 	// draft holds rows that are not published, next a month that is about to be.
-	draft = "pulse.draft_timeseries"
+	draft = "pulse." + DraftTable
 	next  = "pulse.next_timeseries"
 )
 

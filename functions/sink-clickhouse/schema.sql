@@ -1190,3 +1190,26 @@ ALTER TABLE pulse.github_metrics_timeseries MODIFY SETTING default_compression_c
 
 ALTER TABLE pulse.github_events MODIFY SETTING default_compression_codec = 'ZSTD(1)'
 ;
+
+-- version 18
+
+-- What became of each expectation of the data, by run: pulse quality writes it. since
+-- is the run from which on it has been so.
+CREATE TABLE IF NOT EXISTS pulse.quality_results (
+  checked_at DateTime64(3),
+  since DateTime64(3),
+  suite LowCardinality(String),
+  expectation LowCardinality(String),
+  store LowCardinality(String),
+  severity LowCardinality(String),
+  passed Bool,
+  observed String,
+  unexpected Nullable(Int64),
+  checked Nullable(Int64),
+  error String,
+  seconds Float64
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (expectation, checked_at)
+TTL toDateTime(checked_at) + INTERVAL 400 DAY
+;

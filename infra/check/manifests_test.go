@@ -48,6 +48,7 @@ var kinds = map[schema.GroupVersionKind]func() any{
 	{Group: "apps", Version: "v1", Kind: "Deployment"}:                     func() any { return new(appsv1.Deployment) },
 	{Group: "apps", Version: "v1", Kind: "StatefulSet"}:                    func() any { return new(appsv1.StatefulSet) },
 	{Group: "batch", Version: "v1", Kind: "Job"}:                           func() any { return new(batchv1.Job) },
+	{Group: "batch", Version: "v1", Kind: "CronJob"}:                       func() any { return new(batchv1.CronJob) },
 	{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}:     func() any { return new(networkingv1.NetworkPolicy) },
 	{Group: "serving.knative.dev", Version: "v1", Kind: "Service"}:         func() any { return new(serving.Service) },
 	{Group: "sources.knative.dev", Version: "v1", Kind: "PingSource"}:      func() any { return new(sources.PingSource) },
@@ -236,7 +237,7 @@ func each[T any](all []decoded, f func(name string, v T)) (n int) {
 }
 
 func TestClusterTakesEachOverlay(t *testing.T) {
-	for _, dir := range append([]string{"infra/deploy/drain", "infra/cluster/product", "infra/cluster/drain"}, overlays...) {
+	for _, dir := range append([]string{"infra/deploy/drain", "infra/deploy/doctor", "infra/deploy/quality", "infra/cluster/product", "infra/cluster/drain"}, overlays...) {
 		for _, d := range built(t, dir) {
 			if err := validate(d); err != nil {
 				t.Errorf("%s: %v", dir, err)
@@ -424,6 +425,37 @@ func TestDrainJobsAreTheirFunctions(t *testing.T) {
 	})
 	if n != 3 {
 		t.Errorf("there are %d Jobs, want one of aggregate and of each sink", n)
+	}
+}
+
+// What the doctor and the check of the quality are given is what the functions are given.
+func TestJobsAreGivenWhatFunctionsAreGiven(t *testing.T) {
+	given := map[string]corev1.EnvVar{}
+	each(built(t, "infra/deploy/services"), func(_ string, s *serving.Service) {
+		for _, e := range s.Spec.Template.Spec.Containers[0].Env {
+			given[e.Name] = e
+		}
+	})
+	pods := map[string]corev1.PodSpec{}
+	each(built(t, "infra/deploy/doctor"), func(name string, j *batchv1.Job) { pods[name] = j.Spec.Template.Spec })
+	each(built(t, "infra/deploy/quality"), func(name string, j *batchv1.CronJob) { pods[name] = j.Spec.JobTemplate.Spec.Template.Spec })
+	for _, name := range []string{"doctor", "quality"} {
+		pod := pods[name]
+		if len(pod.Containers) != 1 || *pod.AutomountServiceAccountToken || !*pod.Containers[0].SecurityContext.ReadOnlyRootFilesystem {
+			t.Errorf("%s: %+v", name, pod)
+			continue
+		}
+		c := pod.Containers[0]
+		for _, e := range c.Env {
+			if want, ok := given[e.Name]; !ok || !reflect.DeepEqual(e, want) {
+				t.Errorf("%s: %s is %+v, and a function's %+v", name, e.Name, e, want)
+			}
+		}
+		for _, needed := range []string{"KAFKA_BROKERS", "SCHEMA_REGISTRY_URL", "REDIS_URL", "CLICKHOUSE_URL", "CLICKHOUSE_READER_URL", "ICEBERG_CATALOG_URI", "S3_SECRET_ACCESS_KEY"} {
+			if env(c, needed) == nil {
+				t.Errorf("%s lacks %s", name, needed)
+			}
+		}
 	}
 }
 

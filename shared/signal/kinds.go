@@ -18,7 +18,25 @@ const (
 	RepositoryGone   = "repository_gone"
 	OwnerFailed      = "owner_failed"
 	SweepIncomplete  = "sweep_incomplete"
+	QualityFailed    = "quality_failed"
+	QualityDoubtful  = "quality_doubtful"
+	HotIsNotCold     = "hot_is_not_cold"
+	QualityRestored  = "quality_restored"
+
+	DataLate           = "data_late"
+	CompletenessLow    = "completeness_low"
+	LagGrowing         = "lag_growing"
+	StoreDown          = "store_down"
+	DeadLettersWaiting = "dead_letters_waiting"
+	EventCoverageLow   = "event_coverage_low"
+	DiskLow            = "disk_low"
+	QuotaLow           = "quota_low"
+	AlertCleared       = "alert_cleared"
 )
+
+// Installation is the owner of signals that are of the installation itself. No login on
+// GitHub has parentheses.
+const Installation = "(m7pulse)"
 
 // Thresholds. Those of is_breakout and is_suspicious (docs/metrics.md) must be met too:
 // they mark what is worth a look, a signal what is worth an interruption.
@@ -58,6 +76,19 @@ func Kinds() []Definition {
 		{RepositoryGone, Warning, "fetch-org", "Earlier sweeps saw it; GitHub answers by its id that it is not there, or no longer this owner's: deleted, made private, or moved."},
 		{OwnerFailed, Critical, "fetch-org", "A sweep of the owner ended as failed, since GitHub refused every token, or as unknown_owner. Not if the sweep before ended the same."},
 		{SweepIncomplete, Warning, "fetch-org", "A sweep of the owner ended as incomplete, for the reason in the ledger. Not if the sweep before did too, and not because the owner was removed."},
+		{QualityFailed, Critical, "quality", "A critical expectation of the data does not hold (infra/quality/suites; metric says which), and did at the run of pulse quality before. Its owner is (m7pulse)."},
+		{QualityDoubtful, Warning, "quality", "The same of an expectation whose severity is warning."},
+		{HotIsNotCold, Critical, "quality", "ClickHouse and Iceberg do not have the same observations of each day, or Iceberg has some that were not processed."},
+		{QualityRestored, Info, "quality", "An expectation that did not hold does again."},
+		{DataLate, Critical, "watch", "A sweep was due, and a minute later nothing that was observed since is stored."},
+		{CompletenessLow, Warning, "watch", "The newest sweeps saw less than 99 of 100 repositories that GitHub counts."},
+		{LagGrowing, Warning, "watch", "A record waits for longer than 5 minutes for a function to store it."},
+		{StoreDown, Critical, "watch", "Kafka, Redis, ClickHouse or Iceberg's catalog does not answer. While it is Kafka, no signal can be written."},
+		{DeadLettersWaiting, Warning, "watch", "Records that could not be processed wait."},
+		{EventCoverageLow, Warning, "watch", "Less than half of the events that the counters say there were are stored."},
+		{DiskLow, Warning, "watch", "A disk has less than a twentieth of its room left."},
+		{QuotaLow, Warning, "watch", "A GitHub user has less than 2 of 100 points of the hour left."},
+		{AlertCleared, Info, "watch", "An alert of the watch fires no longer: metric says which figure."},
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Signal) identity() string {
 		of = strconv.FormatInt(*s.RepoID, 10)
 	}
 	id := s.Kind + "/" + of + "@" + strconv.FormatInt(s.ObservedAt.UnixMilli(), 10)
-	if s.Kind == CounterFallen && s.Metric != nil {
+	if (s.Kind == CounterFallen || s.Owner == Installation) && s.Metric != nil {
 		id += "/" + *s.Metric
 	}
 	return id

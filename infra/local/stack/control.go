@@ -58,6 +58,12 @@ func (s *Stack) startControl(ctx context.Context, cfg Config, ports *ports) erro
 			}
 		}
 	}
+	// Pages without scripts that load nothing: what a name on GitHub says stays text.
+	pages := http.StripPrefix("/quality/", http.FileServer(http.Dir(cfg.Home.QualityDir())))
+	mux.HandleFunc("GET /quality/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		pages.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("POST /tick/{function}", act(s.Cluster.Tick))
 	mux.HandleFunc("POST /wake/{function}", act(s.Cluster.Wake))
 	address, err := s.listen(ports, "control", mux)

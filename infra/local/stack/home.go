@@ -43,6 +43,9 @@ func (h Home) EnvFile() string { return h.path("env") }
 // BackfillJournal is where a backfill notes which hours of GH Archive it has read.
 func (h Home) BackfillJournal() string { return h.path("backfill-gharchive.jsonl") }
 
+// QualityDir is where the pages of the data's quality are.
+func (h Home) QualityDir() string { return h.path("quality") }
+
 // LogDir is where the servers and functions log to.
 func (h Home) LogDir() string { return h.path("log") }
 

@@ -22,14 +22,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/m7pulse/m7pulse/infra/local/python"
 	"github.com/m7pulse/m7pulse/shared/child"
-	"github.com/m7pulse/m7pulse/shared/download"
 )
 
 // Config says what to run.
@@ -97,74 +96,22 @@ func secret(path string) (string, error) {
 	return value, nil
 }
 
-// uvVersion is the installer's: it takes a tenth of pip's time.
-const uvVersion = "0.13.9"
-
-// environment returns the Python of an environment that holds the pinned requirements. It is shared by all stacks of the user; one process makes it, the
-// others wait.
+// environment returns the Python of an environment that holds the pinned requirements.
 func environment(ctx context.Context, cfg Config, log io.Writer) (string, error) {
-	base, version, err := findPython(ctx)
-	if err != nil {
-		return "", err
-	}
-	requirements := filepath.Join(cfg.Source, "requirements.txt")
-	wanted, err := os.ReadFile(requirements)
-	if err != nil {
+	interpreter, err := python.Environment{
+		Name: "superset", Requirements: filepath.Join(cfg.Source, "requirements.txt"), Cache: cfg.Cache,
+		Making: func() {
+			cfg.Say("Superset: installing it in the background, once (700 MB; the first time takes minutes) …")
+		},
+		Step: func(number, of int, name string) { cfg.Say("Superset: step %d of %d: %s …", number, of, name) },
+	}.Make(ctx, log)
+	if errors.Is(err, python.ErrNone) {
 		return "", fmt.Errorf("superset: %w", err)
 	}
-	digest := sha256.Sum256(append(wanted, base+version...))
-	dir := filepath.Join(cfg.Cache, "superset", hex.EncodeToString(digest[:8]))
-	python, complete := filepath.Join(dir, "bin", "python"), filepath.Join(dir, "complete")
-	if _, err := os.Stat(complete); err == nil {
-		return python, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", fmt.Errorf("superset: make its cache: %w", err)
-	}
-	unlock, err := download.Lock(ctx, dir+".lock", func() {})
 	if err != nil {
-		return "", fmt.Errorf("superset: lock its cache: %w", err)
+		return "", failed(cfg, "install it", err)
 	}
-	defer unlock()
-	if _, err := os.Stat(complete); err == nil { // the one we waited for has made it
-		return python, nil
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("superset: clear a broken environment: %w", err)
-	}
-	cfg.Say("Superset: installing it in the background, once (700 MB; the first time takes minutes) …")
-	steps := []struct {
-		name string
-		args []string
-	}{
-		{"make its Python environment", []string{base, "-m", "venv", dir}},
-		{"get the installer", []string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv==" + uvVersion}},
-		{"install the packages", []string{filepath.Join(dir, "bin", "uv"), "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "-r", requirements}},
-	}
-	for i, step := range steps {
-		cfg.Say("Superset: step %d of %d: %s …", i+1, len(steps), step.name)
-		cmd := exec.Command(step.args[0], step.args[1:]...)
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := child.Run(ctx, cmd, stopGrace); err != nil {
-			return "", failed(cfg, step.name, err)
-		}
-	}
-	return python, os.WriteFile(complete, nil, 0o644)
-}
-
-// findPython looks for a Python that Superset supports.
-func findPython(ctx context.Context) (path, version string, err error) {
-	for _, name := range []string{"python3.11", "python3.12", "python3"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		out, err := exec.CommandContext(ctx, path, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])").Output()
-		if version := strings.TrimSpace(string(out)); err == nil && slices.Contains([]string{"3.11", "3.12"}, version) {
-			return path, version, nil
-		}
-	}
-	return "", "", errors.New("superset: it needs Python 3.11 or 3.12 with venv, and there is none on PATH")
+	return interpreter, nil
 }
 
 // settings is the environment of Superset's processes: what superset_config.py reads, and no secret of the stack.

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/m7pulse/m7pulse/alert"
+	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/redisclient"
+)
+
+type watchCommand struct {
+	Once   bool          `help:"Look once; exit 1 if an alert fires."`
+	Every  time.Duration `default:"1m" help:"How often to look; 5s to 1h."`
+	Period time.Duration `env:"SWEEP_PERIOD" default:"1h" help:"How often a sweep is due."`
+	Listen string        `placeholder:"HOST:PORT" help:"Serve the figures at /metrics for Prometheus."`
+}
+
+// Run looks for alerts until it is interrupted, and raises a signal for each that begins
+// to fire and each that ceases to.
+func (w *watchCommand) Run(ctx context.Context, p *place) error {
+	if w.Every < 5*time.Second || w.Every > time.Hour || w.Period < time.Minute || w.Period > 24*time.Hour {
+		return fmt.Errorf("--every %s, --period %s: want 5s to 1h, and 1m to 24h", w.Every, w.Period)
+	}
+	quiet()
+	of, err := p.installation()
+	if err != nil {
+		return err
+	}
+	sources := alert.Sources{Env: of.Env, Home: of.Home, Period: w.Period}
+	if of.Home != "" {
+		if sources.Kind, err = p.home.Kind(); err != nil {
+			return err
+		}
+	}
+	watch, err := newWatch(sources)
+	if err != nil {
+		return err
+	}
+	defer watch.close()
+	if w.Listen != "" {
+		stop, err := watch.serve(w.Listen)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if w.Once {
+		firing, err := watch.look(ctx)
+		if err == nil && firing > 0 {
+			err = exitStatus(1)
+		}
+		return err
+	}
+	return watch.run(ctx, w.Every)
+}
+
+// watch looks at an installation.
+type watch struct {
+	sources  alert.Sources
+	episodes *alert.Episodes
+	firing   map[string]bool
+	shown    atomic.Pointer[prometheus.Registry] // the last reading
+	close    func() error
+}
+
+func newWatch(s alert.Sources) (*watch, error) {
+	client, err := redisclient.New(s.Env["REDIS_URL"])
+	if err != nil {
+		return nil, err
+	}
+	return &watch{sources: s, episodes: alert.NewEpisodes(client), firing: map[string]bool{}, close: client.Close}, nil
+}
+
+// run looks until ctx ends. What fails is said, and tried again.
+func (w *watch) run(ctx context.Context, every time.Duration) error {
+	each := time.NewTicker(every)
+	defer each.Stop()
+	for {
+		if _, err := w.look(ctx); err != nil && ctx.Err() == nil {
+			fmt.Printf("%s: %s\n", time.Now().Format(time.TimeOnly), oneLine(err.Error()))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-each.C:
+		}
+	}
+}
+
+// look reads everything once, says what has changed, and announces it.
+func (w *watch) look(ctx context.Context) (firing int, err error) {
+	now := time.Now()
+	r := w.sources.Read(ctx, now)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	for _, d := range alert.Definitions() {
+		figure, known := r.Figures[d.Figure]
+		if !known {
+			continue
+		}
+		fires := d.Fires(figure)
+		if fires {
+			firing++
+		}
+		if fires != w.firing[d.Kind] {
+			word := "is over"
+			if fires {
+				word = d.Means + r.Details[d.Figure]
+			}
+			fmt.Printf("%s: %s (%s), %s %.4g: %s\n", now.Format(time.TimeOnly), d.Kind, d.Severity(), d.Figure, figure, oneLine(word))
+		}
+		w.firing[d.Kind] = fires
+	}
+	w.show(r)
+	return firing, w.episodes.Settle(ctx, now, r, func(ctx context.Context, signals []*event.Signal) error {
+		return pipeline.Announce(ctx, w.sources.Env, signals)
+	})
+}
+
+// show puts a reading in the place of the one before: a figure that is not known is gone.
+func (w *watch) show(r alert.Reading) {
+	registry := prometheus.NewRegistry()
+	for _, d := range alert.Definitions() {
+		if figure, known := r.Figures[d.Figure]; known {
+			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: d.Metric(), Help: d.Help})
+			g.Set(figure)
+			registry.MustRegister(g)
+		}
+	}
+	w.shown.Store(registry)
+}
+
+// serve answers GET /metrics.
+func (w *watch) serve(address string) (stop func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve the figures: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(to http.ResponseWriter, r *http.Request) {
+		registry := w.shown.Load()
+		if registry == nil {
+			http.Error(to, "nothing was read yet", http.StatusServiceUnavailable)
+			return
+		}
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(to, r)
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Println("the figures are served no longer:", err)
+		}
+	}()
+	return func() { _ = server.Close() }, nil
+}
+
+// watchStack watches a stack that reads GitHub, beside it. wait returns once it has
+// stopped.
+func watchStack(ctx context.Context, p *place, s *stack.Stack) (wait func(), err error) {
+	w, err := newWatch(alert.Sources{Env: s.Env, Home: string(p.home), Kind: stack.KindOf(p.env), Period: time.Hour})
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.run(ctx, time.Minute) // it says itself what it could not do
+		_ = w.close()               // all has been written
+	}()
+	return func() { <-done }, nil
+}
