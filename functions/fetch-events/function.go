@@ -53,9 +53,7 @@ type function struct {
 	now      func() time.Time
 
 	reading  atomic.Int64
-	mu       sync.Mutex
-	stopping bool
-	handlers sync.WaitGroup
+	handlers *serve.Handlers
 }
 
 // open connects to nothing: each server is called when it is needed first.
@@ -83,6 +81,7 @@ func newFunction(cfg Config, transport http.RoundTripper) (*function, error) {
 	return &function{
 		cfg: cfg, codec: codec, producer: producer, rdb: rdb, github: github.New(cfg.GitHub, rdb, transport),
 		reader: feed.Reader{Bots: feed.NewBots(cfg.bots()...), Source: "rest"}, schedule: schedule{rdb}, now: time.Now,
+		handlers: serve.NewHandlers("fetch-events"),
 	}, nil
 }
 
@@ -106,25 +105,12 @@ func (f *function) Receive(ctx context.Context, e cloudevents.Event) error {
 	if do != "wake" {
 		return event.Invalid("unknown action %q of a tick: want \"wake\"", do)
 	}
-	end, err := f.begin()
+	end, err := f.handlers.Begin()
 	if err != nil {
 		return err
 	}
 	defer end()
 	return f.readDue(ctx)
-}
-
-// errStopping refuses events once the function is being closed.
-var errStopping = errors.New("fetch-events is stopping")
-
-func (f *function) begin() (end func(), err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.stopping {
-		return nil, errStopping
-	}
-	f.handlers.Add(1)
-	return f.handlers.Done, nil
 }
 
 // readDue reads feeds under the lease until none is due or the time is up.
@@ -239,20 +225,7 @@ func (f *function) Status() serve.Status {
 // Close waits for the handlers, whose requests the host ends, and closes the
 // connections.
 func (f *function) Close(ctx context.Context) error {
-	f.mu.Lock()
-	f.stopping = true
-	f.mu.Unlock()
-	idle := make(chan struct{})
-	go func() {
-		f.handlers.Wait()
-		close(idle)
-	}()
-	var err error
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		err = fmt.Errorf("stop fetch-events: handlers are still running: %w", ctx.Err())
-	}
+	err := f.handlers.Stop(ctx)
 	f.producer.Close()
 	return errors.Join(err, f.rdb.Close())
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -83,14 +82,14 @@ type function struct {
 	now      func() time.Time
 	sending  chan struct{} // held by the handler that sends
 
-	mu       sync.Mutex
-	failing  error // of the last delivery
-	stopping bool
-	handlers sync.WaitGroup
+	handlers *serve.Handlers
+
+	mu      sync.Mutex
+	failing error // of the last delivery
 }
 
 func newFunction(cfg Config, rules *Rules, transport http.RoundTripper) (*function, error) {
-	f := &function{rules: rules, targets: map[string]target.Target{}, now: time.Now, sending: make(chan struct{}, 1)}
+	f := &function{rules: rules, handlers: serve.NewHandlers(stage), targets: map[string]target.Target{}, now: time.Now, sending: make(chan struct{}, 1)}
 	for name, t := range rules.Targets {
 		to, err := target.Open(t.Config, transport)
 		if err != nil {
@@ -118,18 +117,6 @@ func newFunction(cfg Config, rules *Rules, transport http.RoundTripper) (*functi
 	return f, nil
 }
 
-var errStopping = errors.New("notify is stopping")
-
-func (f *function) begin() (end func(), err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.stopping {
-		return nil, errStopping
-	}
-	f.handlers.Add(1)
-	return f.handlers.Done, nil
-}
-
 // Receive answers a bell, a wake, or a signal posted by hand: it takes the signals up to
 // the present end of the topic into the outbox, and sends what is due.
 //
@@ -140,7 +127,7 @@ func (f *function) begin() (end func(), err error) {
 // next wake goes on. While more is due it fails with kafka.ErrBehind, to be sent the
 // event again.
 func (f *function) Receive(ctx context.Context, e cloudevents.Event) error {
-	end, err := f.begin()
+	end, err := f.handlers.Begin()
 	if err != nil {
 		return err
 	}
@@ -170,18 +157,5 @@ func (f *function) Status() serve.Status {
 // Close waits for the handlers, whose requests the host ends, then closes the
 // connections.
 func (f *function) Close(ctx context.Context) error {
-	f.mu.Lock()
-	f.stopping = true
-	f.mu.Unlock()
-	idle := make(chan struct{})
-	go func() {
-		f.handlers.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		slog.Warn("notify stops while handlers are running", "error", ctx.Err())
-	}
-	return f.Draining.Close(ctx)
+	return errors.Join(f.handlers.Stop(ctx), f.Draining.Close(ctx))
 }

@@ -46,7 +46,7 @@ const (
 // Kafka or in the index of open sweeps, where the next RequestOpen finds it. A
 // request that can never be served is event.ErrInvalid.
 func (s *Sweeper) Fetch(ctx context.Context, r event.FetchRequested) error {
-	end, err := s.begin()
+	end, err := s.handlers.Begin()
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *Sweeper) pages(ctx context.Context, a *attempt) (more bool, err error) 
 	githubCtx, cancel := context.WithTimeout(ctx, answerDeadline-time.Since(a.began))
 	defer cancel()
 	for {
-		if time.Since(a.began)+a.slowest > pageDeadline || s.stopping() {
+		if time.Since(a.began)+a.slowest > pageDeadline || s.handlers.Stopped() {
 			return true, s.release(ctx, a, time.Now())
 		}
 		asked := time.Now()

@@ -14,7 +14,7 @@ import (
 // requests get lost. An owner whose sweep failed in this same period is swept
 // again, named by the minute. It is safe to repeat: one time makes one sweep.
 func (s *Sweeper) RequestAll(ctx context.Context, at time.Time) error {
-	end, err := s.begin()
+	end, err := s.handlers.Begin()
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (s *Sweeper) RequestAll(ctx context.Context, at time.Time) error {
 // RequestOpen requests every open sweep again that may go on now. It is safe to
 // repeat: where a handler is at a sweep already, the request does nothing.
 func (s *Sweeper) RequestOpen(ctx context.Context) error {
-	end, err := s.begin()
+	end, err := s.handlers.Begin()
 	if err != nil {
 		return err
 	}

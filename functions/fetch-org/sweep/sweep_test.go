@@ -182,7 +182,7 @@ func TestAStoppingFunctionHandsTheRestOver(t *testing.T) {
 		w.github.Observe(func(q emulator.Request) {
 			if q.Operation == "organization" && q.After == "" {
 				go func() { stopped <- first.Stop(context.Background()) }()
-				for !first.stopping() {
+				for !first.handlers.Stopped() {
 					time.Sleep(time.Millisecond)
 				}
 			}

@@ -8,9 +8,6 @@ package sweep
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,14 +15,13 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // perToken is how many owners are fetched at once for each token. GitHub allows
 // only one second of its own work per second, which one page uses up: the other
 // owner's next question is prepared meanwhile.
 const perToken = 2
-
-var errStopping = errors.New("fetch-org is stopping")
 
 // Sweeper sweeps owners. Any number of them, in any processes, may share a Redis.
 type Sweeper struct {
@@ -40,11 +36,7 @@ type Sweeper struct {
 	cache    *repoCache
 	github   *github.Client
 	slots    chan struct{} // one for each owner that is being fetched
-
-	mu      sync.Mutex
-	stop    chan struct{}
-	stopped bool
-	running sync.WaitGroup
+	handlers *serve.Handlers
 }
 
 // Servers are what a Sweeper needs. It closes none of them.
@@ -66,10 +58,10 @@ func New(configured Roster, period time.Duration, on Servers) *Sweeper {
 		owners: &Owners{on.Redis},
 		// A checkpoint outlives the sweep's maxAge, so that a late request finds
 		// whether all is done.
-		sweeps: &checkpoints{rdb: on.Redis, ttl: 2 * maxAge},
-		cache:  &repoCache{on.Redis},
-		slots:  make(chan struct{}, perToken*on.GitHub.Tokens()),
-		stop:   make(chan struct{}),
+		sweeps:   &checkpoints{rdb: on.Redis, ttl: 2 * maxAge},
+		cache:    &repoCache{on.Redis},
+		slots:    make(chan struct{}, perToken*on.GitHub.Tokens()),
+		handlers: serve.NewHandlers("fetch-org"),
 	}
 }
 
@@ -78,25 +70,7 @@ func (s *Sweeper) Fetching() int { return len(s.slots) }
 
 // Stop lets each handler finish its page and release its sweep. From then on
 // events are refused.
-func (s *Sweeper) Stop(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.stopped {
-		s.stopped = true
-		close(s.stop)
-	}
-	s.mu.Unlock()
-	idle := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stop fetch-org: handlers are still running: %w", ctx.Err())
-	}
-}
+func (s *Sweeper) Stop(ctx context.Context) error { return s.handlers.Stop(ctx) }
 
 // check refuses a request that could never be served, or would disturb other
 // sweeps, which are identified and ordered by their ids.
@@ -120,32 +94,11 @@ func (s *Sweeper) stale(r event.FetchRequested) bool {
 	return err != nil || time.Since(at) > s.maxAge
 }
 
-// begin counts a handler until it calls end. It fails with errStopping once Stop
-// has been called.
-func (s *Sweeper) begin() (end func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return nil, errStopping
-	}
-	s.running.Add(1)
-	return s.running.Done, nil
-}
-
-func (s *Sweeper) stopping() bool {
-	select {
-	case <-s.stop:
-		return true
-	default:
-		return false
-	}
-}
-
 // pause waits, but not beyond the end of ctx or until Stop.
 func (s *Sweeper) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-s.stop:
+	case <-s.handlers.Stopping():
 	case <-time.After(d):
 	}
 }
