@@ -216,9 +216,9 @@ const settleLimit = 2 * time.Minute
 // settled waits until nothing is left to do, and says all that is wrong then.
 func (l *load) settled(ctx context.Context) (errs []error) {
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	ctx, cancel := context.WithTimeout(ctx, settleLimit+time.Minute)
+	auditing, cancel := context.WithTimeout(ctx, settleLimit+time.Minute)
 	defer cancel()
-	out, err := l.p.pulse(ctx, "audit", "--wait", "--timeout", settleLimit.String(), "--json")
+	out, err := l.p.pulse(auditing, "audit", "--wait", "--timeout", settleLimit.String(), "--json")
 	var v verdict
 	if e := json.Unmarshal(out, &v); e != nil {
 		return []error{fmt.Errorf("no audit: %w", errors.Join(err, e))}
@@ -235,16 +235,12 @@ func (l *load) settled(ctx context.Context) (errs []error) {
 	if !v.Clean {
 		fail("the audit is not clean: %d differences, such as %q", len(v.Differences), v.Differences[:min(3, len(v.Differences))])
 	}
-	for _, check := range []func(context.Context) error{l.newest, l.ledger} {
+	ctx, cancel = context.WithTimeout(ctx, settleLimit) // the audit may have taken all of its own
+	defer cancel()
+	for _, check := range []func(context.Context) error{l.newest, l.ledger, l.letters, l.delivered} {
 		if err := check(ctx); err != nil {
 			errs = append(errs, err)
 		}
-	}
-	if err := l.delivered(ctx); err != nil {
-		errs = append(errs, err)
-	}
-	if err := l.letters(ctx); err != nil {
-		errs = append(errs, err)
 	}
 	return errs
 }
