@@ -25,9 +25,10 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 )
 
-// Target takes events. After Flush they are durable.
+// Target takes events and ledger lines of feeds. After Flush they are durable.
 type Target interface {
 	Send(ctx context.Context, e *feed.Event) error
+	Note(ctx context.Context, line *feed.Reading) error
 	Flush(ctx context.Context) error
 }
 
@@ -38,6 +39,9 @@ type Archive struct {
 	To      Target
 	Journal *Journal
 	Client  *http.Client
+	// Repositories are those of which the ledger of feeds gets a line where an hour is a
+	// gap; those that the filter does not take are passed over.
+	Repositories []Repository
 	// Pause is how long it waits before it asks again for an hour that could not be
 	// fetched; each further time twice as long.
 	Pause time.Duration
@@ -85,6 +89,11 @@ func (a *Archive) Hour(ctx context.Context, h Hour) (Line, error) {
 		case <-time.After(a.Pause << try):
 		case <-ctx.Done():
 			return line, ctx.Err()
+		}
+	}
+	if line.Status == Done && a.Journal.gap(h, a.Filter) {
+		if err := a.noteRead(ctx, line); err != nil {
+			return line, err
 		}
 	}
 	if err := a.To.Flush(ctx); err != nil {

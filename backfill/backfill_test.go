@@ -25,6 +25,7 @@ type kept struct {
 	events  map[feed.Key]int
 	durable int // of them, at the last Flush
 	sent    int
+	lines   []feed.Reading
 	fails   error
 	after   int // events
 }
@@ -39,6 +40,11 @@ func (k *kept) Send(_ context.Context, e *feed.Event) error {
 	k.events[e.Key()]++
 	k.sent++
 	return nil
+}
+
+func (k *kept) Note(_ context.Context, line *feed.Reading) error {
+	k.lines = append(k.lines, *line)
+	return line.Validate(time.Now())
 }
 
 func (k *kept) Flush(context.Context) error {

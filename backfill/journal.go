@@ -95,6 +95,12 @@ func (j *Journal) done(h Hour, f Filter) (Line, bool) {
 	return line, ok && line.Status == Done
 }
 
+// gap says whether an hour was tried before, and could not be read.
+func (j *Journal) gap(h Hour, f Filter) bool {
+	line, ok := j.lines[[2]string{h.Name, f.String()}]
+	return ok && line.Status != Done
+}
+
 // add writes a line, and returns once it is on the disk.
 func (j *Journal) add(line Line) error {
 	text, err := json.Marshal(line)

@@ -44,6 +44,24 @@ func (k *ToKafka) Send(ctx context.Context, e *feed.Event) error {
 	if err != nil {
 		return fmt.Errorf("event %s: %w", e.Key(), err)
 	}
+	k.produce(ctx, r)
+	return nil
+}
+
+// Note implements Target.
+func (k *ToKafka) Note(ctx context.Context, line *feed.Reading) error {
+	if err := k.err(); err != nil {
+		return err
+	}
+	r, err := k.codec.Record(ctx, line, false)
+	if err != nil {
+		return fmt.Errorf("ledger line of %s: %w", line.NameWithOwner, err)
+	}
+	k.produce(ctx, r)
+	return nil
+}
+
+func (k *ToKafka) produce(ctx context.Context, r *kgo.Record) {
 	k.sent++
 	k.producer.Produce(ctx, r, func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -54,7 +72,6 @@ func (k *ToKafka) Send(ctx context.Context, e *feed.Event) error {
 			}
 		}
 	})
-	return nil
 }
 
 func (k *ToKafka) err() error {

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/m7pulse/m7pulse/backfill"
+	"github.com/m7pulse/m7pulse/functions/api/hot"
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/feed"
@@ -76,7 +78,31 @@ func (c *ghArchiveCommand) Run(ctx context.Context, p *place) error {
 		Filter: filter, Reader: feed.Reader{Bots: feed.NewBots(c.Bots...), Source: "gharchive"}, To: to, Journal: journal,
 		Client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: time.Minute}}, Pause: 2 * time.Second,
 	}
+	if a.Repositories, err = observed(ctx, env["CLICKHOUSE_URL"]); err != nil {
+		return errors.Join(err, journal.Close())
+	}
 	return errors.Join(c.read(ctx, a, hours), journal.Close())
+}
+
+// observed are the repositories that the hot store knows; without one none are.
+func observed(ctx context.Context, address string) ([]backfill.Repository, error) {
+	if address == "" {
+		return nil, nil
+	}
+	conn, err := sinkclickhouse.Open(address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	found, err := hot.AllObserved(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]backfill.Repository, len(found))
+	for i, r := range found {
+		out[i] = backfill.Repository{ID: r.ID, NameWithOwner: r.NameWithOwner, Owner: r.Owner}
+	}
+	return out, nil
 }
 
 func (c *ghArchiveCommand) hours() ([]backfill.Hour, error) {
@@ -140,6 +166,7 @@ func (c *ghArchiveCommand) read(ctx context.Context, a *backfill.Archive, hours 
 	progress := newBar("backfill", "hours")
 	defer progress.close()
 	var failed []error
+	var gaps []backfill.Line
 	for i, h := range hours {
 		progress.describe("backfill " + h.Name)
 		progress.show(int64(i), int64(len(hours)))
@@ -155,6 +182,9 @@ func (c *ghArchiveCommand) read(ctx context.Context, a *backfill.Archive, hours 
 		sum.Lines += line.Lines
 		sum.Events += line.Events
 		sum.Unreadable += line.Unreadable
+		if line.Status != backfill.Done {
+			gaps = append(gaps, line)
+		}
 		switch line.Status {
 		case backfill.Missing:
 			sum.Missing = append(sum.Missing, h.Name)
@@ -164,6 +194,11 @@ func (c *ghArchiveCommand) read(ctx context.Context, a *backfill.Archive, hours 
 		}
 	}
 	progress.close()
+	if len(sum.Missing) < len(hours) {
+		if err := a.Gaps(ctx, gaps); err != nil {
+			return fmt.Errorf("write %d gaps into the ledger: %w", len(gaps), err)
+		}
+	}
 	sum.Seconds = time.Since(began).Seconds()
 	if c.JSON {
 		return errors.Join(append([]error{printJSON(sum)}, failed...)...)
@@ -171,7 +206,11 @@ func (c *ghArchiveCommand) read(ctx context.Context, a *backfill.Archive, hours 
 	fmt.Printf("%s hours, %s of them done before; %s events of %s lines in %s; %s unreadable\n",
 		count(int64(sum.Hours)), count(int64(sum.Skipped)), count(sum.Events), count(sum.Lines), time.Since(began).Round(time.Millisecond), count(sum.Unreadable))
 	if len(sum.Missing) > 0 {
-		fmt.Printf("gaps: GH Archive has no file of %d hours, from %s to %s; they are in the journal\n", len(sum.Missing), sum.Missing[0], sum.Missing[len(sum.Missing)-1])
+		where := "the journal"
+		if len(a.Repositories) > 0 && len(sum.Missing) < len(hours) {
+			where = "the journal and, of the repositories that have been observed, in the ledger of feeds"
+		}
+		fmt.Printf("gaps: GH Archive has no file of %d hours, from %s to %s; they are in %s\n", len(sum.Missing), sum.Missing[0], sum.Missing[len(sum.Missing)-1], where)
 	}
 	if len(sum.Missing) == len(hours) && len(hours) > 0 {
 		failed = append(failed, errors.New("no hour has a file: check the files or the URL template"))

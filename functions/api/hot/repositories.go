@@ -142,3 +142,15 @@ func Newest(ctx context.Context, conn Reader) (time.Time, error) {
 	}
 	return at.UTC(), err
 }
+
+// Observed is a repository that has been observed.
+type Observed struct {
+	ID                   int64
+	NameWithOwner, Owner string
+}
+
+// AllObserved reads which repositories have been observed.
+func AllObserved(ctx context.Context, conn Reader) ([]Observed, error) {
+	return list(ctx, conn, "list the repositories", func(r driver.Rows, k *Observed) error { return r.Scan(&k.ID, &k.NameWithOwner, &k.Owner) },
+		"SELECT repo_id, toString(name_with_owner), toString(owner) FROM pulse.github_processed_repos FINAL ORDER BY repo_id")
+}
