@@ -114,6 +114,10 @@ func TestADraftThatFailsIsNotPublished(t *testing.T) {
 	if _, failed := check(t); !slices.Contains(failed, "hot_stars_range") || !slices.Contains(failed, "cold_stars_range") {
 		t.Errorf("what does not hold afterwards: %v", failed)
 	}
+	// The sinks store what was raised a moment ago.
+	if out, err = pulse(ctx, t, "audit", "--wait"); err != nil {
+		t.Error(err, out)
+	}
 	if out, err = pulse(ctx, t, "signals", "--kind", "quality_failed", "--json"); err != nil || strings.Count(out, `"hot_stars_range"`) != 1 {
 		t.Errorf("signals: %v: %s", err, out)
 	}
