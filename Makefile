@@ -64,8 +64,8 @@ long-test: build ## Run the tests of whole stacks, those that make test leaves o
 property-test: ## Try aggregate's properties on 5000 cases each, a third of the recording and every fail point; larger tables; sweeps of 2000 repositories; a day of events.
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -cases 5000 -recording.every 3 -failpoints.step 1
 	$(GO) test -race -count 1 -timeout 30m ./functions/sink-iceberg -tables.compressed -tables.commits 40
-	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep|TestSweepsThroughChaos' -repos 2000 -chaos.seeds 5
-	$(GO) test -race -count 1 -timeout 30m ./shared/event
+	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-org/sweep -run 'TestFigures|TestPointsOfASweep|TestSweepsThroughChaos' -repos 2000 -chaos.seeds 2
+	$(GO) test -race -count 1 -timeout 30m ./shared/event -run TestAcceptedEvent
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/fetch-events -run 'TestADay|TestKilled' -chaos.kills 3
 
 dashboards-test: build ## Test the dashboards in a real browser (needs chromium and Python).

@@ -37,7 +37,7 @@ func size(r *kgo.Record) int {
 // written, and whatever can be written can be a dead letter.
 func TestAcceptedEventOfAnySizeGoesThrough(t *testing.T) {
 	c, random := newCodec(t), rand.New(rand.NewPCG(1, 2))
-	accepted, refused, cases := 0, 0, 400
+	accepted, refused, cases := 0, 0, 200
 	if testing.Short() {
 		cases = 40
 	}
