@@ -376,7 +376,7 @@ func (p *pipeline) startFunctions(bells float64) {
 	}
 	// Without a token there is nothing to read: fetch-org and fetch-events have tests of their own.
 	topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool {
-		return t.Function == "fetch-org" || t.Function == "fetch-events" || t.Function == "notify"
+		return t.Function == "fetch-org" || t.Function == "fetch-events"
 	})
 	p.env = map[string]string{}
 	for name, value := range p.direct {
