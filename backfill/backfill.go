@@ -39,8 +39,8 @@ type Archive struct {
 	To      Target
 	Journal *Journal
 	Client  *http.Client
-	// Repositories are those of which the ledger of feeds gets a line where an hour is a
-	// gap; those that the filter does not take are passed over.
+	// Repositories get a line in the ledger of feeds for each hour that could not be read,
+	// as far as the filter takes them.
 	Repositories []Repository
 	// Pause is how long it waits before it asks again for an hour that could not be
 	// fetched; each further time twice as long.

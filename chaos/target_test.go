@@ -70,18 +70,19 @@ func (l *load) raised() *event.Signal {
 func (l *load) delivered(ctx context.Context) error {
 	const wakes = 8 * time.Second // longer than it takes to be idle: the next process reads anew what Redis has lost
 	var woken time.Time
+	var refused error // of the last wake: notify may be behind, and is woken again
 	for {
 		missing, err := l.p.target.compare(l.signals)
 		if err != nil || missing == 0 {
 			return err
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%d of %d signals were not sent", missing, len(l.signals))
+			return errors.Join(fmt.Errorf("%d of %d signals were not sent", missing, len(l.signals)), refused)
 		}
 		if time.Since(woken) > wakes {
 			woken = time.Now()
 			waking, cancel := context.WithTimeout(ctx, wakes)
-			_ = l.p.cluster.Wake(waking, "notify")
+			refused = l.p.cluster.Wake(waking, "notify")
 			cancel()
 		}
 		pause(ctx, 200*time.Millisecond)

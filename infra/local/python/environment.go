@@ -25,9 +25,9 @@ type Environment struct {
 	Name         string // of its folder in the cache
 	Requirements string // the file
 	Cache        string // of this user
-	// Making is called before it is made, which takes minutes; nil: nobody is told.
+	// Making, if not nil, is called before the environment is made, which takes minutes.
 	Making func()
-	// Step is told which of how many steps begins; nil: nobody is.
+	// Step, if not nil, is called as each step begins.
 	Step func(number, of int, name string)
 }
 

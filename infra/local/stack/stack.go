@@ -32,8 +32,8 @@ type Config struct {
 	Self string            // the pulse binary: it runs functions and embedded servers
 	Env  map[string]string // the environment; an address in it replaces an embedded server
 	Say  func(format string, args ...any)
-	// Fetching is told how many bytes of the ClickHouse engine are unpacked, if it is
-	// fetched. It may be nil.
+	// Fetching, if not nil, is called with the bytes unpacked so far while the ClickHouse
+	// engine is fetched.
 	Fetching func(done, total int64)
 
 	IdleAfter time.Duration
