@@ -66,7 +66,7 @@ func build(dir string, flags ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	args := append(append([]string{"build", "-trimpath", "-o", dir + "/"}, flags...), "../cmd/pulse", "../cmd/functions/...")
+	args := append(append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-o", dir + "/"}, flags...), "../cmd/pulse", "../cmd/functions/...")
 	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Dir(binary)+"/", "../cmd/pulse", "../cmd/functions/...")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", filepath.Dir(binary)+"/", "../cmd/pulse", "../cmd/functions/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build pulse: %v\n%s", err, out)

@@ -93,6 +93,7 @@ func fromRecord(ctx context.Context, codec *event.Codec, r *kgo.Record) (cloudev
 				return e, &Refused{Reason: err}
 			}
 			e.SetTime(at)
+		case event.ExtTraceparent, event.ExtTracestate: // of the work that was done then
 		default:
 			e.SetExtension(name, value)
 		}

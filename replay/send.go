@@ -132,7 +132,7 @@ func (k *ToKafka) ring(topic string) {
 	k.mu.Lock()
 	delete(k.due, topic)
 	k.mu.Unlock()
-	kafka.RingBell(k.producer, topic)
+	kafka.RingBell(context.Background(), k.producer, topic)
 }
 
 func (k *ToKafka) record(ctx context.Context, e cloudevents.Event) (*kgo.Record, error) {

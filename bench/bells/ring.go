@@ -190,7 +190,7 @@ func (w *world) latency(ctx context.Context, what string, n int, idle time.Durat
 			return err
 		}
 		began := time.Now()
-		kafka.RingBell(w.producer, r.Topic)
+		kafka.RingBell(ctx, w.producer, r.Topic)
 		if err := await(ctx, reader, r.Key); err != nil {
 			return err
 		}

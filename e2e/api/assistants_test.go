@@ -80,7 +80,7 @@ var built = sync.OnceValues(func() (program string, err error) { //nolint:gochec
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "../../cmd/pulse")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", program, "../../cmd/pulse")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build pulse: %w\n%s", err, out)

@@ -18,6 +18,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
+	"github.com/m7pulse/m7pulse/shared/trace"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -271,7 +272,9 @@ func (s *historyStore) stateField(topicID string, partition int32) string {
 }
 
 // load reads the histories of some repositories; one without any is empty.
-func (s *historyStore) load(ctx context.Context, repos []int64) (map[int64]*history, error) {
+func (s *historyStore) load(ctx context.Context, repos []int64) (_ map[int64]*history, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "read histories", "db.system.name", "redis", "db.operation.batch.size", len(repos))
+	defer func() { span.End(err) }()
 	out := make(map[int64]*history, len(repos))
 	for len(repos) > 0 {
 		n := min(chunk, len(repos))
@@ -352,7 +355,9 @@ func (s *historyStore) encode(h *history) ([]byte, error) {
 // save writes histories, each over the version it was read at, and then the
 // positions they stand for. It returns errChangedElsewhere when another process
 // was faster.
-func (s *historyStore) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) error {
+func (s *historyStore) save(ctx context.Context, topicID string, histories map[int64]*history, next map[int32]int64) (err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "write histories", "db.system.name", "redis", "db.operation.batch.size", len(histories))
+	defer func() { span.End(err) }()
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(histories)), chunk) {
 		unknown, err := s.write(ctx, histories, ids, s.replace.EvalSha)
 		if err == nil && len(unknown) > 0 { // Redis was restarted, or another node has taken over

@@ -19,6 +19,7 @@ import (
 	sharedclickhouse "github.com/m7pulse/m7pulse/shared/clickhouse"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // arrivalLimit is how long an insert into the time series may be on its way. The
@@ -318,10 +319,12 @@ func (s *store) lookup(ctx context.Context, keys []repo.Key, found map[repo.Key]
 const cacheRows = 128
 
 // insert adds rows to a table in one block.
-func insert[R any](ctx context.Context, s *store, table string, columns []column[R], rows []*R) error {
+func insert[R any](ctx context.Context, s *store, table string, columns []column[R], rows []*R) (err error) {
 	if len(rows) == 0 {
 		return nil
 	}
+	ctx, span := trace.Start(ctx, trace.Client, "INSERT "+table, "db.system.name", "clickhouse", "db.collection.name", table, "db.operation.batch.size", len(rows))
+	defer func() { span.End(err) }()
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.name

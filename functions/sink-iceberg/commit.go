@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // commitTries bounds how often one commit is tried against other writers.
@@ -29,7 +30,9 @@ var errOvertaken = errors.New("another writer is storing the same records")
 // only if the snapshot whose offsets were read is still the current one: of two
 // writers with the same records one succeeds, and the other finds out here. It is
 // safe to repeat.
-func (c *tableStore[R]) commit(ctx context.Context, t *table.Table, topicID string, b kafka.Block, files []iceberg.DataFile) error {
+func (c *tableStore[R]) commit(ctx context.Context, t *table.Table, topicID string, b kafka.Block, files []iceberg.DataFile) (err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "commit "+c.layout.name, "db.collection.name", c.layout.name, "m7pulse.files", len(files))
+	defer func() { span.End(err) }()
 	for try := 1; try <= commitTries; try++ {
 		at, err := readOffsets(t)
 		if err != nil {

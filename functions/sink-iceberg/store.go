@@ -19,6 +19,7 @@ import (
 	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/kafka"
 	"github.com/m7pulse/m7pulse/shared/repo"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // stage names this function in dead letters.
@@ -275,10 +276,15 @@ const (
 
 // write writes the data files of a block. They are not part of the table until they
 // are committed.
-func (c *tableStore[R]) write(ctx context.Context, t *table.Table, rows []*R) ([]iceberg.DataFile, error) {
+func (c *tableStore[R]) write(ctx context.Context, t *table.Table, rows []*R) (files []iceberg.DataFile, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
+	ctx, span := trace.Start(ctx, trace.Client, "write files", "db.collection.name", c.layout.name, "db.operation.batch.size", len(rows))
+	defer func() {
+		span.Set("m7pulse.files", len(files))
+		span.End(err)
+	}()
 	schema, err := table.SchemaToArrowSchema(t.Schema(), nil, true, false)
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", c.layout.name, err)
@@ -291,7 +297,6 @@ func (c *tableStore[R]) write(ctx context.Context, t *table.Table, rows []*R) ([
 			}
 		}
 	}
-	var files []iceberg.DataFile
 	// One partition after the other: the rows are sorted, and a replay of a year
 	// would otherwise keep hundreds of files open.
 	for f, err := range table.WriteRecords(ctx, t, schema, batches, table.WithClusteredWrite()) {

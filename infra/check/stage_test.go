@@ -65,7 +65,7 @@ func described(t *testing.T, name string) fn.Function {
 
 func TestFuncBuildsWhatIsStaged(t *testing.T) {
 	t.Setenv("GOWORK", "off")
-	t.Setenv("GOFLAGS", `-mod=mod -trimpath "-ldflags=-s -w"`) // as make deploy
+	t.Setenv("GOFLAGS", `-mod=mod -trimpath -tags=grpcnotrace "-ldflags=-s -w"`) // as make deploy
 	for _, name := range staged {
 		dir, err := filepath.Abs(filepath.Join(stage, name))
 		if err != nil {

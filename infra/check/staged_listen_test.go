@@ -21,7 +21,7 @@ import (
 func TestStagedFunctionsAndKosAnswerTheKubeletInKnativesEnvironment(t *testing.T) {
 	address := outside(t)
 	kos := t.TempDir()
-	build := exec.Command("go", "build", "-trimpath", "-o", kos+"/", "./cmd/functions/...", "./cmd/all-in-one")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", kos+"/", "./cmd/functions/...", "./cmd/all-in-one")
 	build.Dir = root
 	build.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOWORK=") }), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -11,16 +11,16 @@ import (
 )
 
 // RingBell writes a bell for a topic, whose new records must be durable already. It
-// returns at once. A bell that cannot be written is only logged: the records are
+// returns at once; ctx says where in a trace it is rung. A bell that cannot be written is only logged: the records are
 // read at the next bell or wake.
-func RingBell(client *kgo.Client, topic string) {
+func RingBell(ctx context.Context, client *kgo.Client, topic string) {
 	bell := event.NewBell(topic)
 	if bell == nil {
 		return
 	}
-	client.Produce(context.Background(), bell, func(_ *kgo.Record, err error) {
+	client.Produce(context.WithoutCancel(ctx), bell, func(_ *kgo.Record, err error) {
 		if err != nil {
-			slog.Warn("write a bell: records wait for the next bell or wake", "topic", topic, "error", err)
+			slog.WarnContext(ctx, "write a bell: records wait for the next bell or wake", "topic", topic, "error", err)
 		}
 	})
 }

@@ -58,6 +58,7 @@ func (c Config) Options() []kgo.Opt {
 		kgo.WithLogger(slogger{}),
 		kgo.RetryTimeout(30 * time.Second),
 		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.WithHooks(&event.Tracer{}),
 	}
 	if c.TLS {
 		opts = append(opts, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))

@@ -409,6 +409,6 @@ func (d *Drain) Publish(ctx context.Context, r *kgo.Record) error {
 	if err := d.client.ProduceSync(ctx, r).FirstErr(); err != nil {
 		return fmt.Errorf("produce to %s: %w", r.Topic, err)
 	}
-	RingBell(d.client, r.Topic) // others read it too
+	RingBell(ctx, d.client, r.Topic) // others read it too
 	return unlessBehind(d.Cover(ctx, Partition{r.Topic, r.Partition}, r.Offset))
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // Mark is how far a store has come in one partition. The topic is identified by its
@@ -64,7 +66,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 	for t := range stores {
 		topics = append(topics, t)
 	}
-	s := &storing{cfg: cfg, bounds: bounds, share: share, topics: topics, stores: stores}
+	s := &storing{name: name, cfg: cfg, bounds: bounds, share: share, topics: topics, stores: stores}
 	d, err := newDrain(name, cfg, topics, bounds)
 	if err != nil {
 		return nil, err
@@ -76,6 +78,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 
 // storing is the loop that drains into stores.
 type storing struct {
+	name   string
 	cfg    Config
 	bounds Bounds
 	share  Share
@@ -172,6 +175,7 @@ type prepared struct {
 	topic   string
 	records int
 	put     Put
+	span    trace.Span
 }
 
 // prepare gathers and prepares blocks, and sends them to out, until ctx ends.
@@ -182,14 +186,17 @@ func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids
 			return err
 		}
 		for topic, b := range blocks {
-			preparing, cancel := context.WithTimeout(in.working, s.bounds.limit())
+			within, span := startBlock(in.working, s.name, topic, b.Records)
+			preparing, cancel := context.WithTimeout(within, s.bounds.limit())
 			put, err := s.stores[topic].Prepare(preparing, ids[topic], *b)
 			cancel()
 			if err != nil {
+				span.End(err)
 				in.size.failed(len(b.Records))
 				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			if !send(ctx, out, prepared{topic, len(b.Records), put}) {
+			if !send(ctx, out, prepared{topic, len(b.Records), put, span}) {
+				span.End(ctx.Err())
 				break
 			}
 		}
@@ -219,7 +226,10 @@ func send(ctx context.Context, out chan<- prepared, p prepared) bool {
 // report a block that is too large, or takes too long, in many different ways.
 func (s *storing) store(in session, p prepared) (stored Offsets, err error) {
 	limit := s.bounds.limit()
-	ctx, cancel := context.WithTimeout(in.working, limit)
+	defer func() { p.span.End(err) }()
+	ctx, storing := trace.Start(p.span.In(in.working), trace.Internal, "store")
+	defer func() { storing.End(err) }()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
 	err = s.breaker.put(func() (err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // Transform computes the output of a block of records. It has no effect of its own:
@@ -195,9 +196,11 @@ func watch(ctx context.Context, in session, client *kgo.Client) {
 
 // transact processes one block in one transaction. A block that was not committed
 // because the group rebalanced is fetched again by the member that owns it now.
-func (t *transacting) transact(in session, session *kgo.GroupTransactSession, outputs layout, b Block) error {
+func (t *transacting) transact(in session, session *kgo.GroupTransactSession, outputs layout, b Block) (err error) {
 	limit, began := t.bounds.limit(), time.Now()
-	ctx, cancel := context.WithTimeout(in.working, limit)
+	ctx, span := startBlock(in.working, t.name, t.topic, b.Records)
+	defer func() { span.End(err) }()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	all := len(b.Records)
 	committed, afterCommit, err := t.commit(ctx, in, session, outputs, &b)
@@ -212,6 +215,7 @@ func (t *transacting) transact(in session, session *kgo.GroupTransactSession, ou
 		return err
 	}
 	if !committed {
+		span.Set("m7pulse.rebalanced", true)
 		return nil
 	}
 	in.durable(b.Next)
@@ -276,7 +280,9 @@ func (t *transacting) commit(ctx context.Context, in session, session *kgo.Group
 		_, aborted := session.End(ending, kgo.TryAbort)
 		return false, nil, errors.Join(err, aborted)
 	}
-	committed, err = session.End(committing, kgo.TryCommit)
+	ending, span := trace.Start(committing, trace.Client, "commit", "messaging.system", "kafka")
+	committed, err = session.End(ending, kgo.TryCommit)
+	span.End(err)
 	if err != nil {
 		return false, nil, fmt.Errorf("commit a block of %s: %w", t.topic, err)
 	}

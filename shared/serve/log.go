@@ -6,6 +6,8 @@ import (
 
 	"go.uber.org/zap/exp/zapslog"
 	"knative.dev/pkg/logging"
+
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // StartLog has the process log as Knative's components do: JSON on stderr, one
@@ -23,7 +25,7 @@ func (i *Instance) StartLog(environ map[string]string) {
 		}
 		logger, _ := logging.NewLoggerFromConfig(cfg, i.name) // its level is that of the configuration
 		// A stack says no more than the caller, which each line has.
-		slog.SetDefault(slog.New(zapslog.NewHandler(logger.Desugar().Core(), zapslog.WithName(i.name), zapslog.WithCaller(true), zapslog.AddStacktraceAt(slog.Level(math.MaxInt)))))
+		slog.SetDefault(slog.New(trace.LogHandler(zapslog.NewHandler(logger.Desugar().Core(), zapslog.WithName(i.name), zapslog.WithCaller(true), zapslog.AddStacktraceAt(slog.Level(math.MaxInt))))))
 		if err != nil && environ["K_LOGGING_CONFIG"] != "" {
 			slog.Warn("logging as by default: K_LOGGING_CONFIG cannot be read", "error", err)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // Function is what an Instance hosts.
@@ -72,6 +73,7 @@ const (
 	stopLimit    = killedAfter - 700*time.Millisecond
 	shutdownPoll = 550 * time.Millisecond   // of http.Server.Shutdown: 500 ms and a tenth
 	requestGrace = stopLimit - shutdownPoll // then the requests that are still open are cancelled
+	sendLimit    = 300 * time.Millisecond   // for the last spans, after stopLimit at the latest
 )
 
 // Instance is a function as func-go hosts it: Handle, and the hooks Start,
@@ -82,6 +84,8 @@ type Instance struct {
 	fn   atomic.Pointer[Part]
 
 	log     sync.Once
+	traces  atomic.Pointer[func(context.Context)] // sends what is left
+	warm    atomic.Bool                           // a request was answered before
 	metrics http.Handler
 
 	requests    context.Context // ends when no request may be open any more
@@ -136,10 +140,16 @@ func openAs[F Part](ctx context.Context, i *Instance, env map[string]string) (f 
 // process is the function's from then on, and logs as Knative's components do.
 func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 	i.StartLog(env)
+	traces, err := trace.Open(ctx, i.name, env)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", i.name, err)
+	}
 	fn, err := openAs[Part](ctx, i, env)
 	if err != nil {
+		traces(ctx)
 		return err
 	}
+	i.traces.Store(&traces)
 	i.fn.Store(&fn)
 	signals, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	i.stopSignals.Store(&stop)
@@ -148,7 +158,7 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 }
 
 // Stop refuses new events, cancels the requests that are open after 0.75 s, and
-// closes the function, within 1.3 s. The first call does so, be it by a signal or
+// closes the function, within 1.3 s, then sends the last spans, within 0.3 s. The first call does so, be it by a signal or
 // by the host; the others wait for it and return its error.
 func (i *Instance) Stop(ctx context.Context) error {
 	i.stop.Do(func() {
@@ -164,9 +174,31 @@ func (i *Instance) Stop(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)
 		defer cancel()
 		i.stopped = (*fn).Close(ctx)
+		if traces := i.traces.Load(); traces != nil {
+			sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendLimit)
+			defer cancel()
+			(*traces)(sending)
+		}
 	})
 	return i.stopped
 }
+
+// Do does a job of the function once, as its process: with its log and its traces.
+func (i *Instance) Do(ctx context.Context, env map[string]string, job func(context.Context, map[string]string) error) error {
+	traces, err := trace.Open(ctx, i.name, env)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", i.name, err)
+	}
+	defer func() {
+		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobSendLimit)
+		defer cancel()
+		traces(sending)
+	}()
+	return job(ctx, env)
+}
+
+// jobSendLimit bounds the sending of the last spans of a job.
+const jobSendLimit = 2 * time.Second
 
 // Ready says whether events are taken.
 func (i *Instance) Ready(context.Context) (bool, error) { return i.fn.Load() != nil, nil }
@@ -203,6 +235,8 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(i.requests, cancel)()
 	receiver, receives := (*fn).(Function)
 	if web, ok := (*fn).(Web); ok && (!receives || r.Method != http.MethodPost || r.URL.Path != "/") {
+		ctx, span := trace.Receive(ctx, event.PlaceOfRequest(r.Header), "answer "+r.Method, "url.path", r.URL.Path)
+		defer span.End(nil)
 		web.ServeHTTP(w, r.WithContext(ctx))
 		return
 	}
@@ -224,20 +258,37 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, "not a CloudEvent: "+err.Error())
 		return
 	}
-	if err := receiver.Receive(ctx, e); err != nil {
+	ctx, span := trace.Receive(ctx, event.PlaceOfEvent(e, r.Header), spanName(e), "cloudevents.event_id", e.ID(), "cloudevents.event_type", e.Type(),
+		"cloudevents.event_source", e.Source(), "faas.coldstart", !i.warm.Swap(true))
+	err = receiver.Receive(ctx, e)
+	span.End(err)
+	if err != nil {
 		status := statusOf(err)
 		if status >= 500 {
 			w.Header().Set("Retry-After", retryAfter(err))
 		}
 		if errors.Is(err, kafka.ErrBehind) {
-			slog.Info("bell is to ring again", "function", i.name, "id", e.ID(), "reason", err)
+			slog.InfoContext(ctx, "bell is to ring again", "function", i.name, "id", e.ID(), "reason", err)
 		} else {
-			slog.Warn("event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
+			slog.WarnContext(ctx, "event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
 		}
 		refuse(w, status, err.Error())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// spanName is what a handler's span is called: what an event is for.
+func spanName(e cloudevents.Event) string {
+	if topic, bell := BellTopic(e); bell && e.Type() == event.TypeBell {
+		return "bell " + topic
+	}
+	if e.Type() == event.TypeTick {
+		if do, err := Tick(e); err == nil && len(do) < 20 {
+			return "tick " + do
+		}
+	}
+	return "receive " + e.Type()
 }
 
 // statusOf maps errors to status: Knative retries 5xx and 429, and gives up on

@@ -21,6 +21,7 @@ import (
 	"github.com/shurcooL/githubv4"
 
 	"github.com/m7pulse/m7pulse/shared/quota"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // Client asks GitHub. Its methods may be called at the same time. Each waits for
@@ -475,7 +476,9 @@ func (g *Client) userOf(ctx context.Context, t *quota.Token, u *Usage) (string, 
 }
 
 // once puts a question with one token and charges what it cost.
-func (g *Client) once(ctx context.Context, t *quota.Token, p quota.Permit, key string, q question) (*exchange, error) {
+func (g *Client) once(ctx context.Context, t *quota.Token, p quota.Permit, key string, q question) (_ *exchange, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "GitHub "+q.shape.name, "m7pulse.width", q.n)
+	defer func() { span.End(err) }()
 	x := &exchange{transport: g.transport, token: t.Value}
 	took, err := g.exchange(ctx, x, key, q.answer, q.variables)
 	if ctx.Err() != nil && x.status == 0 { // we gave up; nothing is learnt from that
@@ -497,6 +500,7 @@ func (g *Client) once(ctx context.Context, t *quota.Token, p quota.Permit, key s
 			return nil, errors.Join(e, err)
 		}
 	}
+	span.Set("http.response.status_code", x.status, "m7pulse.points", (*q.limit).points(), "m7pulse.killed", killed)
 	q.usage.add((*q.limit).points(), killed)
 	return x, err
 }

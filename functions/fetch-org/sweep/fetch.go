@@ -12,6 +12,7 @@ import (
 	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/lease"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 const (
@@ -53,6 +54,7 @@ func (s *Sweeper) Fetch(ctx context.Context, r event.FetchRequested) error {
 	defer end()
 	began := time.Now()
 	r.Login = strings.ToLower(r.Login)
+	trace.Current(ctx).Set(attrSweep, r.SweepID, attrOwner, r.Login)
 	if err := s.check(r); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (s *Sweeper) publish(ctx context.Context, a *attempt) error {
 		if err != nil {
 			return fmt.Errorf("ledger line of %s: %w", member(a.request), err)
 		}
-		if err := s.producer.ProduceSync(ctx, r).FirstErr(); err != nil {
+		if err := s.publishRecords(ctx, event.TopicSweeps, r); err != nil {
 			return fmt.Errorf("publish the ledger line of %s: %w", member(a.request), err)
 		}
 		if err := s.announce(ctx, a); err != nil {

@@ -112,11 +112,11 @@ func (s *Sweeper) observe(ctx, githubCtx context.Context, a *attempt, readings [
 			done.Renamed = append(done.Renamed, id)
 		}
 	}
-	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+	if err := s.publishRecords(ctx, event.TopicBaseRepos, records...); err != nil {
 		return done, fmt.Errorf("publish a page of %s: %w", a.request.Login, err)
 	}
 	if len(records) > 0 {
-		kafka.RingBell(s.producer, event.TopicBaseRepos)
+		kafka.RingBell(ctx, s.producer, event.TopicBaseRepos)
 	}
 	return done, s.cache.keep(ctx, a.request.Login, remember, nil)
 }

@@ -1,6 +1,10 @@
 package sweep
 
-import "context"
+import (
+	"context"
+
+	"github.com/m7pulse/m7pulse/shared/trace"
+)
 
 // A phase is what a sweep does next. It follows from the checkpoint alone, so that
 // any handler can go on where another stopped.
@@ -16,6 +20,16 @@ const (
 	readingMissing              // ask for what is missing by id
 	readingAgain                // list once more, by ids alone
 	over
+)
+
+func (p phase) String() string {
+	return [...]string{"identify", "read names", "read list", "compare", "read missing", "read again", "over"}[p]
+}
+
+// The attributes of a sweep's spans.
+const (
+	attrSweep = "m7pulse.sweep"
+	attrOwner = "m7pulse.owner"
 )
 
 // phase is what comes next.
@@ -45,7 +59,14 @@ func (a *attempt) phase() phase {
 // It returns false when the sweep is over. githubCtx ends earlier than ctx: a page
 // that is not answered by then is left to the next attempt.
 func (s *Sweeper) step(ctx, githubCtx context.Context, a *attempt) (more bool, err error) {
-	switch a.phase() {
+	next := a.phase()
+	if next == over {
+		return false, nil
+	}
+	ctx, span := trace.Start(ctx, trace.Internal, next.String(), attrOwner, a.request.Login, attrSweep, a.request.SweepID)
+	defer func() { span.End(err) }()
+	githubCtx = span.In(githubCtx)
+	switch next {
 	case identifying:
 		err = s.identify(ctx, githubCtx, a)
 	case readingNames:
@@ -58,8 +79,6 @@ func (s *Sweeper) step(ctx, githubCtx context.Context, a *attempt) (more bool, e
 		err = s.readMissing(ctx, githubCtx, a)
 	case readingAgain:
 		err = s.readAgain(ctx, githubCtx, a)
-	case over:
-		return false, nil
 	}
 	return true, err
 }

@@ -7,12 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // request requests the next part of a sweep; part distinguishes it from the other
 // requests of that sweep.
 func (s *Sweeper) request(ctx context.Context, r event.FetchRequested, part string) error {
-	return s.send(ctx, []event.FetchRequested{r}, part)
+	return s.send(trace.Beside(ctx), []event.FetchRequested{r}, part)
 }
 
 func (s *Sweeper) send(ctx context.Context, requests []event.FetchRequested, part string) error {
@@ -31,6 +32,14 @@ func (s *Sweeper) send(ctx context.Context, requests []event.FetchRequested, par
 		return fmt.Errorf("publish %d fetch requests: %w", len(requests), err)
 	}
 	return nil
+}
+
+// publishRecords writes records of a topic, all of one span, and returns once they are
+// durable.
+func (s *Sweeper) publishRecords(ctx context.Context, topic string, records ...*kgo.Record) (err error) {
+	ctx, span := trace.Start(ctx, trace.Producer, "publish "+topic, "messaging.system", "kafka", "messaging.destination.name", topic, "messaging.batch.message_count", len(records))
+	defer func() { span.End(err) }()
+	return s.producer.ProduceSync(ctx, records...).FirstErr()
 }
 
 // setID gives a record an id other than the one that follows from its content.

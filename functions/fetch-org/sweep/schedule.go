@@ -7,6 +7,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
 // RequestAll requests a sweep of every listed owner, named by a time cut to the
@@ -38,6 +39,7 @@ func (s *Sweeper) RequestAll(ctx context.Context, at time.Time) error {
 		return err
 	}
 	id, minute := at.UTC().Truncate(s.period).Format(time.RFC3339), at.UTC().Truncate(time.Minute).Format(time.RFC3339)
+	trace.Current(ctx).Set(attrSweep, id, "m7pulse.owners", len(owners))
 	requests := make([]event.FetchRequested, len(owners))
 	for i, o := range owners {
 		requests[i] = event.FetchRequested{SweepID: id, Login: o.Login}

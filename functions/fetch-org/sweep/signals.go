@@ -109,7 +109,7 @@ func (s *Sweeper) produce(ctx context.Context, a *attempt, signals ...*event.Sig
 			return fmt.Errorf("encode signal %s: %w", g.ID, err)
 		}
 	}
-	if err := s.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+	if err := s.publishRecords(ctx, event.TopicSignals, records...); err != nil {
 		return fmt.Errorf("publish %d signals of %s: %w", len(signals), member(a.request), err)
 	}
 	return nil

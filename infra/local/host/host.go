@@ -64,7 +64,7 @@ func RunWith(function *serve.Instance, jobs map[string]Job) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	end(job(ctx, environ()))
+	end(function.Do(ctx, environ(), job))
 }
 
 func end(err error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -306,6 +307,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	}
 	fixed := map[string]int{}
 	for _, f := range topology.Functions {
+		own[f.Name] = withTelemetry(own[f.Name], cfg.Env)
 		port, err := ports.get(f.Name)
 		if err != nil {
 			return err
@@ -339,6 +341,20 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 		s.Env[strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))+"_URL"] = s.Cluster.URL(f.Name)
 	}
 	return nil
+}
+
+// withTelemetry adds the standard variables of OpenTelemetry to those of a function.
+func withTelemetry(own, env map[string]string) map[string]string {
+	all := maps.Clone(own)
+	for name, value := range env {
+		if strings.HasPrefix(name, "OTEL_") {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[name] = value
+		}
+	}
+	return all
 }
 
 // Kafka is how to reach the stack's Kafka.
