@@ -14,15 +14,22 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
 
+# One set of flags for all that is not raced: what build has compiled is not compiled
+# again to be vetted or tested. Without cgo: the embedded ClickHouse is bound at run
+# time, no C compiler is needed. grpcnotrace leaves a page of gRPC out, which the
+# messages of OTLP link: with its templates the linker can drop no method, and a
+# function is 19 MB larger.
+TAGS := grpcnotrace
+UNRACED := build lint long-test api-test quality-test page-test dashboards-test servers-test stage-test cluster-up cluster-down cluster-test bench bench-queries
+$(UNRACED): export CGO_ENABLED := 0
+$(UNRACED): export GOFLAGS := $(GOFLAGS) -trimpath -tags=$(TAGS)
+
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-# Without cgo: the embedded ClickHouse is bound at run time, no C compiler is
-# needed. grpcnotrace leaves a page of gRPC out, which the messages of OTLP link: with
-# its templates the linker can drop no method, and a function is 19 MB larger.
 build: ## Build bin/pulse and, beside it, a program for each function.
 	@mkdir -p bin
-	@CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -o bin/ ./cmd/pulse ./cmd/functions/... 2>&1 | $(COUNT_DOWNLOADS)
+	@$(GO) build -o bin/ ./cmd/pulse ./cmd/functions/... 2>&1 | $(COUNT_DOWNLOADS)
 
 # The first build downloads modules, each with a line of its own: one line counts them.
 COUNT_DOWNLOADS := awk -v live="$$([ -t 1 ] && echo yes)" \
@@ -38,7 +45,7 @@ down: build ## Stop what `make up` started; nothing is lost.
 # -short leaves out what is only slow: long-test.
 test: build ## Run the tests of every module with the race detector; downloads what it needs.
 	$(GO) test -race -short -p 4 -timeout 20m $(PACKAGES)
-	cd infra/check && GOWORK=off $(GO) test -timeout 5m ./...
+	cd infra/check && CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath -tags=$(TAGS)' GOWORK=off $(GO) test -timeout 5m ./...
 
 fields: ## Write what follows from the definitions of the fields: schemas, ClickHouse's next version, views, texts, documents.
 	$(GO) test ./shared/event -run 'SchemasAreMade' -update
@@ -78,7 +85,7 @@ dashboards-test: build ## Test the dashboards in a real browser (needs chromium 
 	if grep 'No dashboards' $$home/log/up.log; then exit 1; fi; \
 	export SUPERSET_URL=$$(sed -n 's/^Superset is up: \([^ ]*\).*/\1/p' $$home/log/up.log) SUPERSET_PASSWORD=$$(cat $$home/superset/admin-password); \
 	set -a; . $$home/env; set +a; \
-	$(GO) test -count 1 -tags integration -timeout 20m -v ./infra/local/superset/
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 20m -v ./infra/local/superset/
 
 SCHEMATHESIS := schemathesis==4.32.5
 api-test: build ## Ask the API what its own description allows and what it does not: no 5xx, no answer that is not described (needs Python 3.10 or newer).
@@ -93,25 +100,25 @@ quality-test: build ## Hold a stack with the recording against the expectations 
 	@home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse quality --install 2>$$home/install || { grep -q 'none on PATH' $$home/install && { echo "SKIPPED: the quality was not checked: no Python of a fitting version" >&2; exit 0; }; cat $$home/install >&2; exit 1; }; \
 	bin/pulse up --detach; set -a; . $$home/env; set +a; \
-	$(GO) test -count 1 -tags integration -timeout 30m -v ./quality
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 30m -v ./quality
 
 page-test: build ## Test the page in a real browser, and that it, the API, the command line and the dashboards agree (needs chromium, and npm for axe-core).
 	@command -v chromium >/dev/null || { echo "SKIPPED: the page was not opened: chromium is not on PATH" >&2; exit 0; }; \
 	home=$$(mktemp -d); export PULSE_HOME=$$home; trap 'bin/pulse down; rm -rf $$home' EXIT; \
 	bin/pulse up --detach; \
 	set -a; . $$home/env; set +a; \
-	$(GO) test -count 1 -tags integration -timeout 40m -v ./e2e/page
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 40m -v ./e2e/page
 
 page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by digest.
 	$(GO) test -count 1 ./functions/api/page -run Vendored -update
 
 servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
-	$(GO) test -count 1 -tags integration -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
 # the all-in-one; all of the others unless one is named.
 FUNCTION ?= $(FUNCTIONS)
-FUNC_FLAGS := GOWORK=off GOFLAGS='-mod=mod -trimpath -tags=grpcnotrace "-ldflags=-s -w"'
+FUNC_FLAGS := GOWORK=off GOFLAGS='-mod=mod -trimpath -tags=$(TAGS) "-ldflags=-s -w"'
 KO := $(GO) run github.com/google/ko@v0.18.0
 
 stage: ## Lay out each function for func, in .build/stage.
@@ -119,7 +126,7 @@ stage: ## Lay out each function for func, in .build/stage.
 
 STARTS ?= 10
 stage-test: build stage ## Build what is staged with func's builder and ko, run it under 64 connections, time STARTS (10) cold starts of each function.
-	cd infra/check && GOWORK=off $(GO) test -count 1 -tags stage -timeout 25m -v -run 'Func|Staged|Ko' . -starts $(STARTS)
+	cd infra/check && GOWORK=off $(GO) test -count 1 -tags stage,$(TAGS) -timeout 25m -v -run 'Func|Staged|Ko' . -starts $(STARTS)
 
 deploy: stage ## Deploy with func to the current cluster: make deploy REGISTRY=ghcr.io/you [FUNCTION=…].
 	@test -n "$(REGISTRY)" || { echo "make deploy REGISTRY=ghcr.io/you: where images go"; exit 2; }
@@ -142,7 +149,7 @@ cluster-test: build ## Test the functions on that node: sweep, replay with pods 
 	@$(GO) build -o bin/ ./infra/cluster
 	@bin/cluster up || { status=$$?; [ $$status = 4 ] && echo "SKIPPED: no cluster was started" >&2 && exit 0; exit $$status; }; \
 	trap 'bin/cluster down' EXIT; \
-	$(GO) test -count 1 -tags integration -timeout 90m -v ./infra/cluster
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 90m -v ./infra/cluster
 
 KAFKA ?= 127.0.0.1:9092
 SPARK ?=

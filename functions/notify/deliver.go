@@ -31,6 +31,8 @@ const (
 	// Pauses before the next try.
 	firstPause = 5 * time.Second
 	lastPause  = time.Hour
+	// soon is how long a bell is asked to come again for a message that is not yet due.
+	soon = time.Minute
 )
 
 // deliver sends what is due, target beside target, under the lease.
@@ -94,8 +96,11 @@ func (f *function) deliverAll(ctx context.Context, began time.Time) error {
 func (f *function) deliverTo(ctx context.Context, name string, began time.Time) error {
 	for first := true; ; first = false {
 		due, err := f.outbox.ready(ctx, name, f.now(), batch)
-		if err != nil || len(due) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(due) == 0 {
+			return f.awaited(ctx, name)
 		}
 		if f.targets[name] == nil {
 			if err := f.abandon(ctx, name, due, errors.New("no such target is configured any more")); err != nil {
@@ -113,12 +118,20 @@ func (f *function) deliverTo(ctx context.Context, name string, began time.Time) 
 		switch {
 		case err != nil:
 			return err
-		case pause > time.Minute: // a wake goes on
-			return nil
 		case pause > 0:
-			return fmt.Errorf("target %s is left alone for %s: %w", name, pause, kafka.ErrBehind)
+			return f.awaited(ctx, name)
 		}
 	}
+}
+
+// awaited fails with kafka.ErrBehind if the next message for a target is due soon, to be
+// sent the event again. For a later one the next wake is early enough.
+func (f *function) awaited(ctx context.Context, name string) error {
+	next, err := f.outbox.next(ctx, name)
+	if wait := next.Sub(f.now()); err == nil && !next.IsZero() && wait <= soon {
+		return fmt.Errorf("the next message for %s is due in %s: %w", name, wait, kafka.ErrBehind)
+	}
+	return err
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -380,12 +380,39 @@ rules: [{to: [hook]}]
 	in.raise(quiet, loud)
 	in.wakeUp(f)
 	expect(t, in.receiver.accepted(), idsOf(loud))
-	clock.set(time.Date(2026, 1, 3, 6, 59, 0, 0, time.UTC))
+	clock.set(time.Date(2026, 1, 3, 6, 58, 0, 0, time.UTC))
 	in.wakeUp(f)
 	expect(t, in.receiver.accepted(), idsOf(loud))
 	clock.set(time.Date(2026, 1, 3, 7, 0, 0, 0, time.UTC))
 	in.wakeUp(f)
 	expect(t, in.receiver.accepted(), idsOf(loud, quiet))
+}
+
+// A source sends a bell again only as long as it is refused.
+func TestABellComesAgainUntilARefusedMessageIsSent(t *testing.T) {
+	t.Parallel()
+	in := install(t, `
+targets: {hook: {webhook: URL, secret: SECRET}}
+rules: [{to: [hook]}]
+`)
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	clock := &watch{at: noon}
+	f := in.start(clock.now)
+	in.receiver.refuse(func(string) int { return http.StatusServiceUnavailable })
+	s := raised(signal.Release, 1, noon)
+	in.raise(s)
+	for second := range 5 {
+		clock.set(noon.Add(time.Duration(second) * time.Second))
+		if err := f.Receive(t.Context(), wake()); !errors.Is(err, kafka.ErrBehind) {
+			t.Fatalf("after %d s of the pause a bell is answered %v", second, err)
+		}
+	}
+	in.receiver.refuse(nil)
+	clock.set(noon.Add(firstPause))
+	if err := f.Receive(t.Context(), wake()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, in.receiver.accepted(), idsOf(s))
 }
 
 // A message that was due before the quiet hours began, and was not taken, waits for

@@ -208,6 +208,15 @@ func (o *outbox) ready(ctx context.Context, target string, at time.Time, n int) 
 	return all, nil
 }
 
+// next is when the earliest of a target's messages is due; zero if none waits.
+func (o *outbox) next(ctx context.Context, target string) (time.Time, error) {
+	first, err := o.rdb.ZRangeWithScores(ctx, dueKey(target), 0, 0).Result()
+	if err != nil || len(first) == 0 {
+		return time.Time{}, wrap(err, "read when the next message for %s is due", target)
+	}
+	return time.UnixMilli(int64(first[0].Score)), nil
+}
+
 // targets are the names of those that messages were put in for.
 func (o *outbox) targets(ctx context.Context) ([]string, error) {
 	names, err := o.rdb.SMembers(ctx, targetsKey).Result()
