@@ -162,13 +162,13 @@ bench: build ## Measure bulk mode and bells (bench/RESULTS.md). KAFKA=host:port 
 bench-queries: build ## Measure the dashboards' queries over DAYS (36: 26 million rows) of hourly readings of 30,000 repositories.
 	$(GO) run ./bench/queries -days $(or $(DAYS),36)
 
-lint: ## Check formatting, vet, static analysis, tidiness, scripts and the build for macOS.
+lint: ## Check formatting, vet, static analysis, tidiness, scripts and the types on macOS and arm64.
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet $(PACKAGES)
 	$(GO) run $(STATICCHECK) $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./...
 	@for m in $(MODULES) infra/check; do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
-	GOOS=darwin GOARCH=arm64 $(GO) vet ./audit/... ./cmd/... ./deadletters/... ./forecast/... ./infra/... ./infra/local/github/... ./pipeline/... ./rebuild/... ./replay/... ./reprocess/... ./shared/...
+	$(GO) run ./infra/typecheck darwin/arm64,linux/arm64 ./audit/... ./cmd/... ./deadletters/... ./forecast/... ./infra/... ./infra/local/github/... ./pipeline/... ./rebuild/... ./replay/... ./reprocess/... ./shared/...
 	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh' .ci/run); else echo "SHELLCHECK IS NOT ON PATH: the shell scripts were NOT checked" >&2; fi
 	@$(MAKE) --no-print-directory vuln
 
