@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -425,6 +426,32 @@ func TestDrainJobsAreTheirFunctions(t *testing.T) {
 	})
 	if n != 3 {
 		t.Errorf("there are %d Jobs, want one of aggregate and of each sink", n)
+	}
+}
+
+// Kubernetes puts in what $(NAME) stands for only where NAME comes earlier in the list;
+// what it adds itself, as the index of a Job, comes last.
+func TestAVariableIsDefinedBeforeItIsReferredTo(t *testing.T) {
+	reference, n := regexp.MustCompile(`\$\(([A-Z_]+)\)`), 0
+	look := func(name string, pod corev1.PodSpec) {
+		for _, c := range pod.Containers {
+			for i, e := range c.Env {
+				for _, m := range reference.FindAllStringSubmatch(e.Value, -1) {
+					n++
+					if !slices.ContainsFunc(c.Env[:i], func(e corev1.EnvVar) bool { return e.Name == m[1] }) {
+						t.Errorf("%s: %s refers to %s, which is not before it", name, e.Name, m[1])
+					}
+				}
+			}
+		}
+	}
+	for _, dir := range []string{"infra/deploy/services", "infra/deploy/drain", "infra/deploy/doctor"} {
+		all := built(t, dir)
+		each(all, func(name string, s *serving.Service) { look(name, s.Spec.Template.Spec.PodSpec) })
+		each(all, func(name string, j *batchv1.Job) { look(name, j.Spec.Template.Spec) })
+	}
+	if n == 0 {
+		t.Error("no variable refers to another")
 	}
 }
 

@@ -80,6 +80,7 @@ func TestProductOnACluster(t *testing.T) {
 		{"Jobs store a backlog that nobody rang for", (*bench).wantJobs},
 		{"a new password of Redis loses nothing", (*bench).wantRotated},
 		{"more than a Service takes is refused and lost nowhere", (*bench).wantRefused},
+		{"the local runner answers as the cluster does", (*bench).wantEmulated},
 		{"at rest all functions are at zero", (*bench).wantZero},
 		{"no container was restarted", watch}, // those of a node that is restarted are
 		{"a node drained and restarted loses nothing", (*bench).wantRestarted},
