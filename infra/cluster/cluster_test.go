@@ -72,7 +72,7 @@ func TestProductOnACluster(t *testing.T) {
 	}{
 		{"every Service is ready, and its pods run as the manifests say", (*bench).wantServices},
 		{"a tick sweeps every repository into both stores", (*bench).wantSweep},
-		{"functions go back to zero", (*bench).wantZero},
+		{"each function starts from zero and goes back to it", (*bench).wantStarts},
 		{"without a token fetch-org is ready and says what is missing", (*bench).wantReason},
 		{"four replicas of fetch-org sweep each owner once", (*bench).wantReplicas},
 		{"pods killed by force lose nothing", (*bench).wantKilled},
