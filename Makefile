@@ -112,8 +112,8 @@ page-test: build ## Test the page in a real browser, and that it, the API, the c
 page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by digest.
 	$(GO) test -count 1 ./functions/api/page -run Vendored -update
 
-servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
-	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
+servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it; archive Kafka by Connect and put it back (needs Maven, Java 24, Python).
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg|TestConnect' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
 # the all-in-one; all of the others unless one is named.

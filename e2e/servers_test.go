@@ -52,13 +52,7 @@ func TestRealServers(t *testing.T) {
 	t.Cleanup(func() { servers(t, nil, "wipe") })
 
 	p := newPulse(t)
-	addresses := []string{
-		"KAFKA_BROKERS=127.0.0.1:" + port("KAFKA_PORT", "19092"),
-		"SCHEMA_REGISTRY_URL=http://127.0.0.1:" + port("REGISTRY_PORT", "18481") + "/apis/ccompat/v7",
-		"ICEBERG_CATALOG_URI=http://127.0.0.1:" + port("NESSIE_PORT", "19120") + "/iceberg/main",
-		"S3_ENDPOINT=http://127.0.0.1:" + port("MINIO_PORT", "19000"),
-		"S3_REGION=us-east-1", "S3_ACCESS_KEY_ID=minioadmin", "S3_SECRET_ACCESS_KEY=minioadmin",
-	}
+	addresses := realAddresses()
 	p.env = append(p.env, addresses...)
 	out := p.run("up", "--detach", "--empty", "--drop-bells", "0.3")
 	p.env = p.env[:len(p.env)-len(addresses)] // the commands below find them in the home

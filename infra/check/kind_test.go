@@ -108,7 +108,7 @@ func kindServers(t *testing.T) (servers []server, services map[string]*corev1.Se
 			t.Errorf("nobody makes the topics of Kafka %s", name)
 		}
 	})
-	if len(servers) != 8 {
+	if len(servers) != 9 {
 		t.Fatalf("%d servers", len(servers))
 	}
 	return servers, services

@@ -95,16 +95,17 @@ make_secret m7pulse "KAFKA_SASL_USER=" "KAFKA_SASL_PASSWORD=" "GITHUB_TOKEN=${GI
   "CLICKHOUSE_READER_URL=http://reader:$(secret CLICKHOUSE_READER_PASSWORD)@clickhouse.m7pulse.svc.cluster.local:8123" "API_KEYS=" "SIGNALS=${SIGNALS:-}" \
   "S3_ACCESS_KEY_ID=$(secret S3_ACCESS_KEY_ID)" "S3_SECRET_ACCESS_KEY=$(secret S3_SECRET_ACCESS_KEY)"
 
-step "Images: the functions by ko, the runner and Superset by Docker"
+step "Images: the functions by ko, the runner, Connect and Superset by Docker"
 KIND_CLUSTER_NAME=$CLUSTER make image REGISTRY=kind.local TAG=dev
 docker build --quiet --tag m7pulse/runner:dev --file infra/compose/Dockerfile .
+docker build --quiet --tag m7pulse/connect:dev --file infra/connect/Dockerfile .
 docker build --quiet --tag m7pulse/superset:dev --file infra/compose/superset.Dockerfile infra/superset
-kind load docker-image --name "$CLUSTER" m7pulse/runner:dev m7pulse/superset:dev
+kind load docker-image --name "$CLUSTER" m7pulse/runner:dev m7pulse/connect:dev m7pulse/superset:dev
 
 step "Servers: waiting for Kafka, then for the stores, Trino and Superset"
 apply --kustomize infra/kind
 pulse wait --for condition=Ready --timeout 15m kafka/m7pulse
-for workload in deployment/schema-registry statefulset/redis statefulset/clickhouse statefulset/minio statefulset/nessie deployment/trino deployment/superset; do
+for workload in deployment/schema-registry statefulset/redis statefulset/clickhouse statefulset/minio statefulset/nessie deployment/connect deployment/trino deployment/superset; do
   pulse rollout status "$workload" --timeout 15m
 done
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Real servers without Docker, for tests on one machine: no TLS, loopback only.
 #
-#   servers.sh install|start|stop|status|wipe [kafka|registry|minio|nessie|trino …]
+#   servers.sh install|start|stop|status|wipe [kafka|registry|minio|nessie|trino|connect …]
 #
 # start installs what is missing, waits until the server answers, and does
 # nothing when it runs. wipe stops and deletes data; downloads stay. Without
-# names all five, in the order in which they need each other.
+# names the first five, in the order in which they need each other. connect is a
+# worker of Kafka Connect with the CONNECTORS of infra/connect, archive unless set.
 #
 # SERVERS_DIR is where all of it is; SERVERS_HOST is the address that they listen on
 # and are known by, 127.0.0.1 unless it is set; KAFKA_PORT, KAFKA_CONTROLLER_PORT,
-# REGISTRY_PORT, MINIO_PORT, NESSIE_PORT, TRINO_PORT move them (the registry and
+# REGISTRY_PORT, MINIO_PORT, NESSIE_PORT, TRINO_PORT, CONNECT_PORT move them (the registry and
 # Nessie take the next port too). JAVA is a Java of 24 or newer, else the newest
 # under /usr/lib/jvm or on PATH. Trino takes infra/trino and what its files name:
 # CLICKHOUSE_JDBC_URL, CLICKHOUSE_READER, CLICKHOUSE_READER_PASSWORD.
@@ -19,16 +20,17 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 home=${SERVERS_DIR:-$HOME/.cache/m7pulse/servers}
-: "${SERVERS_HOST:=127.0.0.1}" "${KAFKA_PORT:=19092}" "${KAFKA_CONTROLLER_PORT:=19093}" "${REGISTRY_PORT:=18481}" "${MINIO_PORT:=19000}" "${NESSIE_PORT:=19120}" "${TRINO_PORT:=18080}"
+: "${SERVERS_HOST:=127.0.0.1}" "${KAFKA_PORT:=19092}" "${KAFKA_CONTROLLER_PORT:=19093}" "${REGISTRY_PORT:=18481}" "${MINIO_PORT:=19000}" "${NESSIE_PORT:=19120}" "${TRINO_PORT:=18080}" "${CONNECT_PORT:=18083}"
 export S3_ACCESS_KEY_ID=${S3_ACCESS_KEY_ID:-minioadmin} S3_SECRET_ACCESS_KEY=${S3_SECRET_ACCESS_KEY:-minioadmin}
 export S3_ENDPOINT=http://$SERVERS_HOST:$MINIO_PORT S3_REGION=us-east-1 ICEBERG_CATALOG_URI=http://$SERVERS_HOST:$NESSIE_PORT/iceberg/main
 
-# Versions and sha256; the second of Kafka is that of the list of its jars' sums.
+# Versions and sha256; that of Kafka and Connect is of the list of their jars' sums.
 # MinIO's sums are kept by Go's checksum database.
 KAFKA=4.3.1 KAFKA_SUM=c3ab63209f2582ea037a108aee3ae58bd3b639a4816f72600e678629e15f8369
 REGISTRY=3.3.3 REGISTRY_SUM=8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63
 NESSIE=0.99.0 NESSIE_SUM=ce9fa33e2878bf5ea3981876b9e6204cabc0362b3dd82326b10e47271a78c417
 TRINO=476 TRINO_SUM=cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f
+ICEBERG=1.12.0 HADOOP=3.4.2 APICURIO=2.6.13.Final CONNECT_SUM=08bfba4fbbebe5f61c123ace536c95fd22cd143cdde5a05c0c18fdb0eeb776b6
 MINIO=v0.0.0-20260212201848-7aac2a2c5b7c
 
 name=servers
@@ -84,6 +86,18 @@ install_trino() {
   fetch "io.trino:trino-server:$TRINO:tar.gz" "$TRINO_SUM"
   unpack "$TRINO" 1
 }
+install_connect() {
+  [ -d "$dir/$KAFKA-$ICEBERG" ] && return
+  rm -rf "$dir/new"
+  local part sum
+  for part in worker plugins/iceberg plugins/apicurio; do
+    maven copy-dependencies -f "$root/infra/connect/${part##*/}.xml" -Dkafka="$KAFKA" -Diceberg="$ICEBERG" -Dhadoop="$HADOOP" -Dapicurio="$APICURIO" \
+      -DincludeScope=runtime -DoutputDirectory="$dir/new/$part"
+  done
+  sum=$(cd "$dir/new" && find . -name '*.jar' | LC_ALL=C sort | xargs sha256sum -- | sha256sum | cut -d' ' -f1)
+  [ "$sum" = "$CONNECT_SUM" ] || fail "its jars are not those that are pinned: $sum"
+  mv "$dir/new" "$dir/$KAFKA-$ICEBERG"
+}
 unpack() {
   mkdir "$dir/new/unpacked"
   tar xzf "$dir"/new/*.tar.gz -C "$dir/new/unpacked" --strip-components "$2"
@@ -135,6 +149,7 @@ start_nessie() {
     -Dnessie.catalog.default-warehouse=warehouse -Dnessie.catalog.warehouses.warehouse.location=s3://warehouse/ \
     "-Dnessie.catalog.service.s3.default-options.endpoint=$S3_ENDPOINT/" -Dnessie.catalog.service.s3.default-options.path-style-access=true \
     -Dnessie.catalog.service.s3.default-options.region=us-east-1 -Dnessie.catalog.service.s3.default-options.access-key=urn:nessie-secret:quarkus:m7pulse.s3 \
+    -Dnessie.catalog.service.s3.default-options.request-signing-enabled=false \
     -jar "$dir/$NESSIE/nessie-quarkus-$NESSIE-runner.jar"
 }
 ready_nessie() { curl -fsm 5 "http://$SERVERS_HOST:$NESSIE_PORT/api/v2/config" && curl -fsm 5 "http://$SERVERS_HOST:$((NESSIE_PORT + 1))/q/health"; }
@@ -166,6 +181,30 @@ P
     "-Dcatalog.config-dir=$dir/etc/catalog" -cp "$dir/$TRINO/lib/*" io.trino.server.TrinoServer
 }
 ready_trino() { curl -fsm 5 "http://$SERVERS_HOST:$TRINO_PORT/v1/info" | grep -q '"starting":false'; }
+
+# The transformation is compiled at each start, so that it is the one that is here.
+start_connect() {
+  free "$CONNECT_PORT"
+  local in=$root/infra/connect at=$dir/$KAFKA-$ICEBERG connector
+  rm -rf "$at/plugins/m7pulse"
+  "$(dirname "$(java 17)")/javac" --release 17 -d "$at/plugins/m7pulse" -cp "$at/worker/*" "$in"/transform/dev/m7pulse/*.java || fail "the transformation does not compile"
+  cp -r "$in/transform/META-INF" "$at/plugins/m7pulse/"
+  export KAFKA_BROKERS=$SERVERS_HOST:$KAFKA_PORT CONNECT_LISTENER=http://$SERVERS_HOST:$CONNECT_PORT \
+    CONNECT_COMMIT_MS=${CONNECT_COMMIT_MS:-60000} ARCHIVE_TABLE=${ARCHIVE_TABLE:-archive.records} APICURIO_URL=http://$SERVERS_HOST:$REGISTRY_PORT/apis/registry/v2
+  "$(java 17)" -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$home/kafka/$KAFKA/*" org.apache.kafka.tools.TopicCommand \
+    --bootstrap-server "$KAFKA_BROKERS" --create --if-not-exists --topic connect.iceberg --partitions 1 || fail "connect.iceberg was not made"
+  cd "$at"
+  set --
+  for connector in ${CONNECTORS:-archive}; do set -- "$@" "$in/$connector.properties"; done
+  launch "$(java 17)" "$mark" -Xmx768m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Daws.region="$S3_REGION" -cp "$at/worker/*" \
+    org.apache.kafka.connect.cli.ConnectStandalone "$in/worker.properties" "$@"
+}
+ready_connect() {
+  local connector
+  for connector in ${CONNECTORS:-archive}; do
+    curl -fsm 5 "http://$SERVERS_HOST:$CONNECT_PORT/connectors/$connector/status" | grep -q '"tasks":\[{"id":0,"state":"RUNNING"'
+  done
+}
 
 free() {
   local port
@@ -216,7 +255,7 @@ names=("$@")
 if [ "$command" = stop ] || [ "$command" = wipe ]; then mapfile -t names < <(printf '%s\n' "$@" | tac); fi
 code=0
 for name in "${names[@]}"; do
-  case $name in kafka | registry | minio | nessie | trino) ;; *) sed -n '4p' "$0" >&2; exit 2 ;; esac
+  case $name in kafka | registry | minio | nessie | trino | connect) ;; *) sed -n '4p' "$0" >&2; exit 2 ;; esac
   dir=$home/$name mark=-Dm7pulse.server=$home/$name
   if [ "$name" = minio ]; then mark="$dir/$MINIO/minio server"; fi
   mkdir -p "$dir"
