@@ -12,6 +12,9 @@
 // each repository in ClickHouse. All of that is counted, each process, Redis and
 // ClickHouse; the broker is counted on neither side.
 //
+// -traced measures aggregate alone with traces on and off, in turns: records come in
+// pages of 25, each from another span, and spans go to a receiver that drops them.
+//
 // Without -whole it is aggregate alone against Spark's job with its rows dropped.
 package main
 
@@ -21,7 +24,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +40,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
+	local "github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -56,12 +63,14 @@ type bench struct {
 	spark    string // folder made by bench/spark/setup.sh, or empty
 	records  int
 	bare     bool
+	traced   bool
+	otlp     string // where spans go; empty: traces are off
 }
 
 func main() {
 	log.SetFlags(0)
 	var b bench
-	brokers := flag.String("brokers", "127.0.0.1:9092", "a real Kafka")
+	brokers := flag.String("brokers", "127.0.0.1:9092", "a real Kafka, or embedded: that of a local stack, in this process")
 	flag.StringVar(&b.program, "program", "bin/aggregate", "the function's program")
 	flag.StringVar(&b.spark, "spark", "", "folder made by bench/spark/setup.sh; empty: leave Spark out")
 	flag.IntVar(&b.records, "records", 4_000_000, "records")
@@ -70,9 +79,17 @@ func main() {
 	sinks := flag.Bool("sinks", false, "measure the sinks, with what aggregate makes of the records")
 	flag.BoolVar(&b.bare, "bare", true, "with -sinks: measure the stores' bare writers too, which take all records into memory")
 	whole := flag.Bool("whole", false, "measure aggregate and both sinks at once, and audit, rebuild and maintain what they made")
+	flag.BoolVar(&b.traced, "traced", false, "measure aggregate with traces and without")
 	keep := flag.Bool("keep", false, "use the records that are in the topic already")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
+	if *brokers == "embedded" {
+		end, err := b.embed(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer end()
+	}
 	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks, *whole); err != nil {
 		log.Fatal(err)
 	}
@@ -96,6 +113,17 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 			return err
 		}
 	}
+	if b.traced {
+		receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+		defer receiver.Close()
+		return b.turns(ctx, rounds, b.ours, func(ctx context.Context) (result, error) {
+			b.otlp = receiver.URL
+			defer func() { b.otlp = "" }()
+			r, err := b.ours(ctx)
+			r.Side += ", traced"
+			return r, err
+		})
+	}
 	if whole && b.spark == "" {
 		return b.whole(ctx)
 	}
@@ -114,6 +142,26 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 		return b.turns(ctx, rounds, b.ours, b.theirs)
 	}
 	return b.turns(ctx, rounds, b.ours, b.ours) // A/A
+}
+
+// embed starts the Kafka of a local stack in this process.
+func (b *bench) embed(ctx context.Context) (end func(), err error) {
+	dir, err := os.MkdirTemp("", "m7pulse-bench-kafka-*")
+	if err != nil {
+		return nil, err
+	}
+	broker, err := local.Open(ctx, local.Config{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	b.kafka.Brokers = []string{broker.Addr()}
+	client, err := kgo.NewClient(b.kafka.Options()...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	topics := []string{event.TopicSignals, event.DeadLetterTopic(event.TopicBaseRepos)}
+	return func() { _, _ = broker.Close(), os.RemoveAll(dir) }, series.Recreate(ctx, kadm.NewClient(client), topics...)
 }
 
 // turns measures the sides in turns.
@@ -157,7 +205,7 @@ func (b *bench) fill(ctx context.Context, recording string) error {
 		return err
 	}
 	began := time.Now()
-	if err := produce(ctx, b.kafka, codec, recording, b.records); err != nil {
+	if err := produce(ctx, b.kafka, codec, recording, b.records, b.traced); err != nil {
 		return err
 	}
 	log.Printf("%d records produced in %s", b.records, time.Since(began).Round(time.Second))
@@ -192,6 +240,9 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 	defer state.Close()
 	began := time.Now()
 	env := append(os.Environ(), "KAFKA_BROKERS="+strings.Join(b.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL="+b.registry, "REDIS_URL=redis://"+state.Addr())
+	if b.otlp != "" {
+		env = append(env, "OTEL_EXPORTER_OTLP_ENDPOINT="+b.otlp)
+	}
 	r, err := b.process(ctx, env, filepath.Base(b.program), "drain")
 	if err != nil {
 		return result{}, err

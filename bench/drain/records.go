@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -16,11 +17,15 @@ import (
 // there is one for each day.
 const days = 144
 
+// page is how many records a sweep produces at once.
+const page = 25
+
 // produce fills the topic with n observations: every recorded series is cut
 // into pieces of consecutive days, each piece is one repository, moved to the
 // same calendar window, and repeats under new ids as often as needed. They
-// come day by day, all repositories within a day, as sweeps would send them.
-func produce(ctx context.Context, cfg kafka.Config, codec *event.Codec, recording string, n int) error {
+// come day by day, all repositories within a day, as sweeps would send them; if they are
+// traced, each page of them from a span of its own.
+func produce(ctx context.Context, cfg kafka.Config, codec *event.Codec, recording string, n int, traced bool) error {
 	pieces, err := series.Cut(recording, days)
 	if err != nil {
 		return err
@@ -48,6 +53,9 @@ func produce(ctx context.Context, cfg kafka.Config, codec *event.Codec, recordin
 		r, err := codec.Record(ctx, &o, false)
 		if err != nil {
 			return err
+		}
+		if traced {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + event.ExtTraceparent, Value: fmt.Appendf(nil, "00-%032x-%016x-01", i/repositories+1, i/page+1)})
 		}
 		client.Produce(ctx, r, failed.Promise())
 	}

@@ -45,6 +45,7 @@ type commands struct {
 	Forget    forgetCommand    `cmd:"" help:"Delete a person's events from both stores."`
 	Signals   signalsCommand   `cmd:"" help:"Show what happened out of the usual: breakouts, releases, failed sweeps."`
 	Notify    notifyCommand    `cmd:"" help:"Try the targets that signals are sent to."`
+	Trace     traceCommand     `cmd:"" help:"Show what was done in a sweep, or for one repository, from tick to row: how long each step took."`
 	Digest    digestCommand    `cmd:"" help:"Write what happened in a day or a week: movers, signals, completeness."`
 	Coverage  coverageCommand  `cmd:"" help:"Show how many events GitHub's feeds have lost, by the counters."`
 	MCP       mcpCommand       `cmd:"" name:"mcp" help:"Let an assistant ask the stack's API: a server of the Model Context Protocol on standard input and output."`

@@ -23,6 +23,7 @@ type upCommand struct {
 	Empty     bool          `help:"Start without the recording."`
 	IdleAfter time.Duration `default:"60s" help:"Stop a function that has had no event for this long."`
 	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
+	Trace     bool          `help:"Trace each sweep from tick to row: bin/pulse trace shows it. Builds an OpenTelemetry Collector the first time."`
 	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
 	BellRate  float64       `hidden:"" help:"Most bells a second of one source, for tests; 0: no limit."`
 	Status    string        `hidden:"" help:"File in which to report readiness."`
@@ -68,7 +69,7 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 			}
 			engine.show(done, total)
 		},
-		IdleAfter: u.IdleAfter, DropBells: u.DropBells, BellRate: u.BellRate,
+		Trace: u.Trace, IdleAfter: u.IdleAfter, DropBells: u.DropBells, BellRate: u.BellRate,
 	})
 	engine.close()
 	if err != nil {

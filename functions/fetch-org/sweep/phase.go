@@ -2,7 +2,10 @@ package sweep
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
@@ -64,7 +67,14 @@ func (s *Sweeper) step(ctx, githubCtx context.Context, a *attempt) (more bool, e
 		return false, nil
 	}
 	ctx, span := trace.Start(ctx, trace.Internal, next.String(), attrOwner, a.request.Login, attrSweep, a.request.SweepID)
-	defer func() { span.End(err) }()
+	defer func() {
+		if wait := (*github.RateLimitedError)(nil); errors.As(err, &wait) { // nothing has failed
+			span.Set("m7pulse.waits", time.Until(wait.Until))
+			span.End(nil)
+			return
+		}
+		span.End(err)
+	}()
 	githubCtx = span.In(githubCtx)
 	switch next {
 	case identifying:

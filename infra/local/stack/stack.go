@@ -37,6 +37,7 @@ type Config struct {
 	// engine is fetched.
 	Fetching func(done, total int64)
 
+	Trace     bool // start a Collector, unless the environment names one, and send spans to it
 	IdleAfter time.Duration
 	DropBells float64 // for tests, see knative.Config
 	BellRate  float64 // likewise, its Rate
@@ -116,7 +117,7 @@ func Up(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, start := range []func(context.Context, Config, *ports) error{s.startKafka, s.startRegistry, s.startRedis, s.startClickHouse, s.placeIceberg} {
+	for _, start := range []func(context.Context, Config, *ports) error{s.startKafka, s.startRegistry, s.startRedis, s.startClickHouse, s.startCollector, s.placeIceberg} {
 		if err := start(ctx, cfg, known); err != nil {
 			return nil, err
 		}
@@ -307,7 +308,7 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 	}
 	fixed := map[string]int{}
 	for _, f := range topology.Functions {
-		own[f.Name] = withTelemetry(own[f.Name], cfg.Env)
+		own[f.Name] = withTelemetry(own[f.Name], cfg.Env, s.Env)
 		port, err := ports.get(f.Name)
 		if err != nil {
 			return err
@@ -344,16 +345,16 @@ func (s *Stack) startFunctions(ctx context.Context, cfg Config, topology *knativ
 }
 
 // withTelemetry adds the standard variables of OpenTelemetry to those of a function.
-func withTelemetry(own, env map[string]string) map[string]string {
-	all := maps.Clone(own)
-	for name, value := range env {
-		if strings.HasPrefix(name, "OTEL_") {
-			if all == nil {
-				all = map[string]string{}
+func withTelemetry(own map[string]string, from ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, env := range from {
+		for name, value := range env {
+			if strings.HasPrefix(name, "OTEL_") {
+				all[name] = value
 			}
-			all[name] = value
 		}
 	}
+	maps.Copy(all, own)
 	return all
 }
 
