@@ -30,6 +30,7 @@ type sheet struct {
 	right   []string // columns of numbers
 	plain   [][]string
 	shown   []table.Row
+	remark  string   // under the table that people get
 	fields  []string // that --explain defines, by their names in ClickHouse
 	defined []any    // whose fields --explain defines too, by what the API says of them
 }
@@ -78,6 +79,9 @@ func (s sheet) show() {
 	t.SetColumnConfigs(configs)
 	t.AppendRows(s.shown)
 	t.Render()
+	if s.remark != "" {
+		fmt.Println(s.remark)
+	}
 }
 
 // explain prints the definitions of the fields.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -67,6 +68,15 @@ func (t *topCommand) Run(ctx context.Context, p *place) error {
 			return err
 		}
 		out.shown = append(out.shown, table.Row{m.Company, m.Label(), m.Language, count(m.Stars), signed(m.Delta), rate(m.PerDay), sparkline(days)})
+	}
+	if !slices.ContainsFunc(movers, func(m hot.Mover) bool { return m.Delta != nil }) {
+		from, err := hot.ChangesFrom(ctx, conn, hot.Filter{}, t.Window)
+		if err != nil {
+			return err
+		}
+		if from != nil {
+			out.remark = fmt.Sprintf("Changes over %s are known from %s: the first reading is old enough then.", t.Window, from.Format("2 January 2006 15:04 UTC"))
+		}
 	}
 	return t.print(out, movers)
 }

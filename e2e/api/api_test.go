@@ -43,6 +43,7 @@ func TestAnswersAreThoseOnRecord(t *testing.T) {
 		"signalsof":     "/api/v1/signals?repository=acme/steady&kind=breakout,renamed&severity=notice&from=2026-01-15&to=2026-01-15",
 		"freshness":     "/api/v1/freshness",
 		"overview":      "/api/v1/overview?window=24h&days=4",
+		"notyet":        "/api/v1/overview?window=30d&days=2&limit=1",
 		"ofcompany":     "/api/v1/overview?window=24h&days=3&company=acme&field=stars",
 		"ofowner":       "/api/v1/overview?window=24h&days=2&owner=page&limit=1",
 		"ofnobody":      "/api/v1/overview?company=nobody",

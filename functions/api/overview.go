@@ -63,6 +63,7 @@ type Overview struct {
 	Window       string       `json:"window" enum:"1h,24h,7d,30d"`
 	Repositories int64        `json:"repositories" doc:"All that are known, those that are out of date too."`
 	Current      int64        `json:"current" doc:"Those read in the three days before the newest reading of all."`
+	ChangesFrom  *time.Time   `json:"changes_from" doc:"When changes over the window are first known, if its repositories are read on; null where one is known."`
 	Total        *hot.Group   `json:"total,omitempty" doc:"The company or the owner itself; missing of all, and if all its repositories are out of date."`
 	Groups       []hot.Group  `json:"groups" doc:"The companies; of a company its owners; of an owner none."`
 	Lines        Lines        `json:"lines" doc:"The largest groups; of an owner, and of a company of one owner, its largest repositories."`
@@ -211,23 +212,23 @@ func (f *function) overview(ctx context.Context, in *overviewInput) (*Answer[Ove
 	o := Overview{Window: in.Window}
 	var state hot.State
 	// None waits for another: most of an answer's time is ClickHouse's.
-	all, ctx := errgroup.WithContext(ctx)
+	all, reading := errgroup.WithContext(ctx)
 	all.Go(func() (err error) {
-		state, err = hot.StateOf(ctx, f.conn, filter)
+		state, err = hot.StateOf(reading, f.conn, filter)
 		return err
 	})
 	all.Go(func() (err error) {
-		o.Repositories, o.Current, err = hot.Known(ctx, f.conn, filter)
+		o.Repositories, o.Current, err = hot.Known(reading, f.conn, filter)
 		return err
 	})
-	all.Go(func() error { return f.groupsOf(ctx, in, &o, line) })
+	all.Go(func() error { return f.groupsOf(reading, in, &o, line) })
 	all.Go(func() (err error) {
-		o.Signals, err = hot.Signals(ctx, f.conn, hot.SignalChoice{Scope: hot.Scope{Owner: in.Owner, Company: in.Company}}, nil, in.Limit)
+		o.Signals, err = hot.Signals(reading, f.conn, hot.SignalChoice{Scope: hot.Scope{Owner: in.Owner, Company: in.Company}}, nil, in.Limit)
 		return err
 	})
 	list := func(to *Repositories, filter hot.Filter, order hot.Order, keep func(rate float64) bool) {
 		all.Go(func() error {
-			found, err := hot.Page(ctx, f.conn, filter, order, nil, fields, in.Limit)
+			found, err := hot.Page(reading, f.conn, filter, order, nil, fields, in.Limit)
 			if keep != nil {
 				found.List = slices.DeleteFunc(found.List, func(r hot.Record) bool {
 					v, known := r.Value(perDay).(float64)
@@ -249,6 +250,13 @@ func (f *function) overview(ctx context.Context, in *overviewInput) (*Answer[Ove
 		return nil, huma.Error404NotFound("no company " + in.Company + " has been observed")
 	case state.AsOf == nil && in.Owner != "":
 		return nil, huma.Error404NotFound("no owner " + in.Owner + " has been observed")
+	}
+	if changed := func(g hot.Group) bool { return g.StarsDelta != nil }; !slices.ContainsFunc(o.Groups, changed) && (o.Total == nil || !changed(*o.Total)) {
+		from, err := hot.ChangesFrom(ctx, f.conn, filter, in.Window)
+		if err != nil {
+			return nil, err
+		}
+		o.ChangesFrom = from
 	}
 	definitions := []string{"stars", "forks", stars, perDay}
 	if !slices.Contains(definitions, drawn) {

@@ -32,6 +32,9 @@ type Window struct {
 	slack  time.Duration // how much younger than Length a base may be: sweeps jitter
 }
 
+// Youngest is how old the base of a change at least is: the length less the slack.
+func (w Window) Youngest() time.Duration { return w.Length - w.slack }
+
 // Windows lists the windows by Span.
 func Windows() [spans]Window {
 	return [spans]Window{

@@ -8,6 +8,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
 // State is how fresh and complete an answer about some repositories is.
@@ -43,6 +44,26 @@ func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
 		return State{}, err
 	}
 	return states[0], nil
+}
+
+// ChangesFrom is when changes of the repositories of a filter over a window are first
+// known, if they are read on: their first reading is old enough then to be a base. nil
+// if the first reading of the filter is older than that, or there is none.
+func ChangesFrom(ctx context.Context, conn Reader, f Filter, window string) (*time.Time, error) {
+	where, args := f.where()
+	type ends struct{ first, last *time.Time }
+	found, err := list(ctx, conn, "read when changes are known", func(r driver.Rows, e *ends) error { return r.Scan(&e.first, &e.last) }, `
+		SELECT minOrNull(observed_at), maxOrNull(observed_at) FROM pulse.github_metrics_timeseries
+		WHERE repo_id IN (SELECT repo_id FROM pulse.github_processed_repos FINAL WHERE `+where+`)`, args...)
+	if err != nil || len(found) == 0 || found[0].first == nil {
+		return nil, err
+	}
+	for _, w := range velocity.Windows() {
+		if from := found[0].first.UTC().Add(w.Youngest()); w.Name == window && from.After(*found[0].last) {
+			return &from, nil
+		}
+	}
+	return nil, nil
 }
 
 // Freshness is how fresh and how complete the readings of an owner's repositories are.

@@ -36,6 +36,12 @@ export function indexed(values) {
 export function chart(options) {
   const { lines, unit } = options;
   const first = Date.parse(options.first) / 1000;
+  const caption = h('figcaption', null,
+    h(options.level ?? 'h2', null, h('button', { type: 'button', class: 'term', ...term(options.field, options.text) }, options.title)),
+    h('span', { class: 'unit' }, words(unit)), options.tools, csv(options.source));
+  if (lines.every((l) => l.values.every((v) => v === null))) {
+    return h('figure', { class: 'chart' }, caption, h('p', { class: 'none' }, 'No day has a value.'));
+  }
   const days = (lines[0]?.values ?? []).map((_, i) => first + i * DAY);
   const write = byUnit(unit);
   const marked = new Map();
@@ -103,9 +109,7 @@ export function chart(options) {
   }
 
   const figure = h('figure', { class: 'chart' },
-    h('figcaption', null,
-      h(options.level ?? 'h2', null, h('button', { type: 'button', class: 'term', ...term(options.field, options.text) }, options.title)),
-      h('span', { class: 'unit' }, words(unit)), options.tools, csv(options.source)),
+    caption,
     legend, box, spoken,
     h('details', { ontoggle: (e) => { if (e.target.open && !e.target.querySelector('table')) e.target.append(numbers(options.title, lines, days, write, marked.size > 0 && happened)); } }, h('summary', null, 'Numbers')));
   read();

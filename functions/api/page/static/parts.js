@@ -1,7 +1,7 @@
 // What several views are made of.
 import { key, save } from './api.js';
 import { h } from './dom.js';
-import { change, companyName, count, date, rate, share, UNKNOWN } from './format.js';
+import { change, companyName, count, date, rate, share, time, UNKNOWN } from './format.js';
 import { changed, companyAt, ownerAt, repositoryAt } from './place.js';
 import { term } from './terms.js';
 
@@ -35,6 +35,9 @@ export function choice(label, parameter, options, chosen) {
 export const windows = [['1h', '1 hour'], ['24h', '24 hours'], ['7d', '7 days'], ['30d', '30 days']];
 export const spans = [['30', '30 d'], ['90', '90 d'], ['180', '180 d'], ['365', '1 year']];
 export const windowWords = (w) => windows.find(([value]) => value === w)?.[1] ?? w;
+
+/** changesFrom says when changes over a window are first known; nothing if some are. */
+export const changesFrom = (t, w) => (t ? `Changes over ${windowWords(w)} are known from ${time(t)}: the first reading is old enough then.` : null);
 
 export const chooseWindow = (place) => choice('Over which time changes are counted', 'window', windows, place.window);
 export const chooseDays = (place) => choice('Days shown', 'days', spans, place.days);

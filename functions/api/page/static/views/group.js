@@ -4,7 +4,7 @@ import { badge } from '../badge.js';
 import { chart, colors, colorsOf, indexed, swatch } from '../chart.js';
 import { h } from '../dom.js';
 import { change, companyName, count, rate, share } from '../format.js';
-import { chooseDays, chooseMode, choose, chooseWindow, company as companyLink, moved, owner as ownerLink, readOn, repositoryColumns, signed, tile, windowWords, bar } from '../parts.js';
+import { changesFrom, chooseDays, chooseMode, choose, chooseWindow, company as companyLink, moved, owner as ownerLink, readOn, repositoryColumns, signed, tile, windowWords, bar } from '../parts.js';
 import { address, changed, go } from '../place.js';
 import { signals } from '../signals.js';
 import { table } from '../table.js';
@@ -26,7 +26,7 @@ async function group(kind, place, signal) {
     get('overview', { [kind]: name, window: w, days, field, limit: LIMIT }, signal),
     get('repositories', { [kind]: name, sort: '-stars', limit: MOST, fields: ['name_with_owner', 'company', 'primary_language', 'stars', 'forks', 'open_issues', `stars_delta_${w}`, `stars_per_day_${w}`, 'pushed_at', 'observed_at'].join() }, signal),
   ]);
-  const { total, groups, lines, signals: newest, repositories, current } = answer.data;
+  const { total, groups, lines, signals: newest, repositories, current, changes_from: from } = answer.data;
   const shown = kind === 'company' ? companyName(name) : name;
   const byOwner = lines.kind === 'owner';
   const taken = byOwner ? colors : colorsOf(lines.lines.map((l) => l.name));
@@ -42,6 +42,7 @@ async function group(kind, place, signal) {
     h('div', { class: 'title' }, h('h1', null, shown), chooseWindow(place)),
     kind === 'owner' && h('p', { class: 'lead' }, 'Owner', all.data[0]?.company ? [' of ', companyLink(all.data[0].company)] : ''),
     tiles(total, w, repositories, current),
+    from && h('p', { class: 'lead' }, changesFrom(from, w)),
     one && chart({
       title: (fields().find(([f]) => f === field)?.[1] ?? field) + (byOwner ? ' by owner' : ' by repository'), field: one.definition, unit, first: lines.first_day,
       lines: lines.lines.map((l) => ({ name: l.name, color: color.get(l.name), values: mode === 'indexed' ? indexed(l.values) : l.values })),

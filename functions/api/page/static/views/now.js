@@ -4,7 +4,7 @@ import { get, path } from '../api.js';
 import { chart, colorsOf, indexed, swatch } from '../chart.js';
 import { h } from '../dom.js';
 import { companyName, count, plural, rate } from '../format.js';
-import { bar, chooseDays, chooseMode, chooseWindow, company, moved, readOn, repositoryColumns, signed, windowWords } from '../parts.js';
+import { bar, changesFrom, chooseDays, chooseMode, chooseWindow, company, moved, readOn, repositoryColumns, signed, windowWords } from '../parts.js';
 import { signals } from '../signals.js';
 import { spark } from '../spark.js';
 import { table } from '../table.js';
@@ -14,7 +14,7 @@ const LIMIT = 8; // rows of each list
 export async function now(place, signal) {
   const { window: w, days, mode } = place;
   const answer = await get('overview', { window: w, days, limit: LIMIT }, signal);
-  const { groups, lines, rising, falling, out_of_date: stale, signals: newest, repositories, current } = answer.data;
+  const { groups, lines, rising, falling, out_of_date: stale, signals: newest, repositories, current, changes_from: from } = answer.data;
   const colors = new Map(colorsOf(lines.lines.map((l) => l.name)).map((c, i) => [lines.lines[i].name, c]));
   const values = new Map(lines.lines.map((l) => [l.name, l.values]));
   const [one] = lines.lines;
@@ -22,7 +22,7 @@ export async function now(place, signal) {
   const movers = repositoryColumns(w).filter((c) => c.key !== 'primary_language');
   const content = [
     h('div', { class: 'title' }, h('h1', null, 'Now'), chooseWindow(place)),
-    h('p', { class: 'lead' }, headline(groups, w, current)),
+    h('p', { class: 'lead' }, headline(groups, w, current, from)),
     table({
       id: 'companies', title: 'Companies', rows: groups, sort: '-rate', empty: 'No company has a reading yet.', source: path('companies', { window: w }), remark: windowWords(w),
       columns: [
@@ -45,8 +45,8 @@ export async function now(place, signal) {
     }),
     signals({ list: newest, most: LIMIT, empty: 'Nothing was out of the usual so far.' }),
     h('div', { class: 'two' },
-      table({ id: 'rising', title: 'Rising', rows: rising, sort: '-rate', columns: movers, empty: 'No rate is known over this window: it needs two readings.', source: path('repositories', { sort: '-stars_per_day_' + w, current: true }) }),
-      table({ id: 'falling', title: 'Falling', rows: falling, sort: 'rate', columns: movers, empty: 'No repository lost stars over this window.', source: path('repositories', { sort: 'stars_per_day_' + w, current: true }) })),
+      table({ id: 'rising', title: 'Rising', rows: rising, sort: '-rate', columns: movers, empty: changesFrom(from, w) ?? 'No repository gained stars over this window.', source: path('repositories', { sort: '-stars_per_day_' + w, current: true }) }),
+      table({ id: 'falling', title: 'Falling', rows: falling, sort: 'rate', columns: movers, empty: changesFrom(from, w) ?? 'No repository lost stars over this window.', source: path('repositories', { sort: 'stars_per_day_' + w, current: true }) })),
     table({
       id: 'stale', title: 'Out of date', rows: stale, sort: '-observed_at', columns: [...repositoryColumns(w).slice(0, 4), readOn],
       remark: `${count(repositories - current)} of ${count(repositories)}`,
@@ -56,9 +56,9 @@ export async function now(place, signal) {
   return { title: 'Now', answer, content };
 }
 
-function headline(groups, w, current) {
+function headline(groups, w, current, from) {
   const grown = groups.filter((g) => g.stars_delta !== null);
-  if (!grown.length) return `${plural(current, 'repository', 'repositories')} read. Changes over ${windowWords(w)} need a second reading.`;
+  if (!grown.length) return [`${plural(current, 'repository', 'repositories')} read.`, changesFrom(from, w)].join(' ');
   const net = grown.reduce((sum, g) => sum + g.stars_delta, 0);
   const first = grown.find((g) => g.rank === 1) ?? grown[0];
   const rise = first.rank_change > 0 ? `, up from rank ${first.rank_before}` : '';
