@@ -38,6 +38,13 @@ func (b *bench) wantStarts() {
 		b.wantZero()
 		since := map[string]time.Time{}
 		for _, name := range b.names {
+			pods, err := b.pods()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if slices.ContainsFunc(pods, func(p pod) bool { return p.function() == name }) {
+				continue // a tick has woken it meanwhile
+			}
 			began := time.Now()
 			if status, text := b.wake(name); status/100 != 2 {
 				b.Fatalf("%s answers %d: %s", name, status, text)
@@ -65,7 +72,7 @@ func (b *bench) wantStarts() {
 		hot, both = append(hot, inHot), append(both, inBoth)
 	}
 	for _, name := range b.names {
-		b.Logf("%-16s from zero to its answer %s; from that to zero %s (median and 95th of 100, of %d)", name, answered[name], gone[name], *starts)
+		b.Logf("%-16s from zero to its answer %s; from that to zero %s (median and 95th of 100, of %d)", name, answered[name], gone[name], len(answered[name]))
 	}
 	b.Logf("an observation in Kafka, all at zero: in ClickHouse after %s, in both stores and none has work left after %s", hot, both)
 }
