@@ -3,7 +3,7 @@
 // knows how they are sent.
 //
 // Tracing is off unless a standard variable says where to send to. Then a span costs
-// some nanoseconds, and nothing runs in the background. Where it is on, spans wait in
+// some microseconds, and nothing runs in the background. Where it is on, spans wait in
 // a bounded queue: no work waits for whoever receives them, and none fails with it.
 package trace
 
