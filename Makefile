@@ -12,7 +12,7 @@ PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
 
 # One set of flags for all that is not raced: what build has compiled is not compiled
 # again to be vetted or tested. Without cgo: the embedded ClickHouse is bound at run
@@ -20,7 +20,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # messages of OTLP link: with its templates the linker can drop no method, and a
 # function is 19 MB larger.
 TAGS := grpcnotrace
-UNRACED := build lint long-test api-test quality-test page-test dashboards-test servers-test stage-test cluster-up cluster-down cluster-test bench bench-queries
+UNRACED := build lint long-test api-test quality-test page-test dashboards-test servers-test connect-test stage-test cluster-up cluster-down cluster-test bench bench-queries
 $(UNRACED): export CGO_ENABLED := 0
 $(UNRACED): export GOFLAGS := $(GOFLAGS) -trimpath -tags=$(TAGS)
 
@@ -112,8 +112,11 @@ page-test: build ## Test the page in a real browser, and that it, the API, the c
 page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by digest.
 	$(GO) test -count 1 ./functions/api/page -run Vendored -update
 
-servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it; archive Kafka by Connect and put it back (needs Maven, Java 24, Python).
-	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg|TestConnect' ./e2e
+servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
+
+connect-test: build ## Archive Kafka by Connect with its worker killed twice, delete Kafka and the stores, put Kafka back, audit (needs Maven, Java 24). 15 to 30 min.
+	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestConnect' ./e2e
 
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
 # the all-in-one; all of the others unless one is named.
