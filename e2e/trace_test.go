@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/m7pulse/m7pulse/infra/local/collector"
 	"github.com/m7pulse/m7pulse/infra/local/github"
+	"github.com/m7pulse/m7pulse/shared/download"
 	"github.com/m7pulse/m7pulse/traces"
 )
 
@@ -28,6 +30,14 @@ func TestOneTraceLeadsFromTheTickToTheRowsInBothStores(t *testing.T) {
 	}
 	server := httptest.NewServer(emulator)
 	defer server.Close()
+	cache, err := download.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Built here, it does not count in the time that one command may take.
+	if _, err := collector.Build(t.Context(), collector.Config{Source: "../infra/collector", Cache: cache}); err != nil {
+		t.Fatal(err)
+	}
 	p := newPulse(t, "GITHUB_TOKEN=token-of-a-test", "GITHUB_GRAPHQL_URL="+server.URL, "OWNERS=facebook", "OWNERS_FILE=")
 	p.run("up", "--detach", "--trace")
 	if a := p.audit(); a.Observations != 60 || !a.Clean {

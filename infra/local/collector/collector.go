@@ -52,7 +52,7 @@ type Collector struct {
 
 // Start builds the Collector if need be, and returns once it takes OTLP.
 func Start(ctx context.Context, cfg Config) (*Collector, error) {
-	program, err := build(ctx, cfg)
+	program, err := Build(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("build the collector: %w", err)
 	}
@@ -104,9 +104,9 @@ func (c *Collector) answers(ctx context.Context) bool {
 	return resp.StatusCode == http.StatusMethodNotAllowed
 }
 
-// build returns the program that is made of the source as it is. One process builds it,
+// Build returns the program that is made of the source as it is. One process builds it,
 // the others wait.
-func build(ctx context.Context, cfg Config) (string, error) {
+func Build(ctx context.Context, cfg Config) (string, error) {
 	sum := sha256.New()
 	for _, name := range []string{"main.go", "go.mod", "go.sum"} {
 		b, err := os.ReadFile(filepath.Join(cfg.Source, name))
