@@ -616,7 +616,7 @@ func (b *tab) isText(t *testing.T, reader string) {
 	}
 	for where, v := range map[string]view{
 		"#repositories": repositories,
-		"main h1":       {query: "?view=repository&name=" + url.QueryEscape(name), charts: 3},
+		"main h1":       {query: "?view=repository&name=" + url.QueryEscape(name), charts: 2},
 		".chips":        {query: "?view=compare&names=667,facebook/react", charts: 1},
 	} {
 		b.open(t, v, 1440, "light")
