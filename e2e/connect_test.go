@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -102,7 +101,7 @@ func TestConnectKeepsKafkaAndItIsPutBack(t *testing.T) {
 			if topic == event.TopicSignals { // aggregate's come again, behind them
 				got = got[:min(len(got), len(want))]
 			}
-			if !slices.EqualFunc(got, want, sameRecord) {
+			if !slices.EqualFunc(got, want, kafka.SameContent) {
 				t.Errorf("%s/%d: %d records are not the %d that were there", topic, partition, len(got), len(want))
 			}
 		}
@@ -261,7 +260,7 @@ func waitForArchive(t *testing.T, c catalog.Catalog, log map[string]map[int32][]
 			for partition, want := range partitions {
 				if got := byPartition[partition]; len(got) != len(want) {
 					missing += fmt.Sprintf("%s/%d: %d of %d records; ", topic, partition, len(got), len(want))
-				} else if !slices.EqualFunc(got, want, func(a, b *kgo.Record) bool { return a.Offset == b.Offset && sameRecord(a, b) }) {
+				} else if !slices.EqualFunc(got, want, func(a, b *kgo.Record) bool { return a.Offset == b.Offset && kafka.SameContent(a, b) }) {
 					t.Fatalf("%s/%d: the archive's records are not Kafka's", topic, partition)
 				}
 			}
@@ -272,12 +271,6 @@ func waitForArchive(t *testing.T, c catalog.Catalog, log map[string]map[int32][]
 		}
 	}
 	t.Fatalf("the archive is not complete: %s", missing)
-}
-
-// sameRecord compares all but the place.
-func sameRecord(a, b *kgo.Record) bool {
-	return a.Timestamp.UnixMilli() == b.Timestamp.UnixMilli() && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
-		slices.EqualFunc(a.Headers, b.Headers, func(a, b kgo.RecordHeader) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) })
 }
 
 // reading is the key of an observation.

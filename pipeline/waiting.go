@@ -12,17 +12,23 @@ import (
 	"github.com/m7pulse/m7pulse/shared/kafka"
 )
 
+// KafkaOf is how to reach Kafka, and the codec of its records.
+func KafkaOf(ctx context.Context, env map[string]string) (kafka.Config, *event.Codec, error) {
+	cfg, err := stack.KafkaOf(ctx, env)
+	if err != nil {
+		return kafka.Config{}, nil, err
+	}
+	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	return cfg, codec, err
+}
+
 // Announce writes signals to Kafka and returns once they are acknowledged. It needs
 // Kafka and the schema registry alone.
 func Announce(ctx context.Context, env map[string]string, signals []*event.Signal) error {
 	if len(signals) == 0 {
 		return nil
 	}
-	cfg, err := stack.KafkaOf(ctx, env)
-	if err != nil {
-		return err
-	}
-	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	cfg, codec, err := KafkaOf(ctx, env)
 	if err != nil {
 		return err
 	}

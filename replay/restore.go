@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -65,14 +64,12 @@ func (r Restore) Run(ctx context.Context) error {
 	}
 	// Observations come last: what aggregate makes of them goes behind the signals
 	// that are restored, so that a second run finds them where it looks.
-	topics := slices.SortedFunc(slices.Values(r.Topics), func(a, b string) int {
-		if last := event.TopicBaseRepos; a == last || b == last {
-			return boolean(a == last) - boolean(b == last)
-		}
-		return strings.Compare(a, b)
-	})
+	topics := slices.Compact(slices.Sorted(slices.Values(r.Topics)))
+	if i, ok := slices.BinarySearch(topics, event.TopicBaseRepos); ok {
+		topics = append(slices.Delete(topics, i, i+1), event.TopicBaseRepos)
+	}
 	var parts []*restoring
-	for _, topic := range slices.Compact(topics) {
+	for _, topic := range topics {
 		t, err := r.prepare(ctx, topic, spans)
 		if err != nil {
 			return fmt.Errorf("restore %s: %w", topic, err)
@@ -97,13 +94,6 @@ func (r Restore) Run(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func boolean(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // restoring is one topic.
@@ -173,7 +163,7 @@ func (r Restore) prepare(ctx context.Context, topic string, spans map[kafka.Part
 			if err != nil && !errors.Is(err, kafka.ErrMissing) {
 				return nil, err
 			}
-			if err != nil || !equal(got, last[p.Number]) {
+			if err != nil || !kafka.SameContent(got, last[p.Number]) {
 				return nil, fmt.Errorf("partition %d holds other records than the archive: want an empty topic", p.Number)
 			}
 			t.there[p.Number] = n
@@ -244,10 +234,4 @@ func (r Restore) write(ctx context.Context, producer *kgo.Client, t *restoring) 
 		return nil
 	})
 	return errors.Join(err, producer.Flush(context.WithoutCancel(ctx)))
-}
-
-// equal reports whether two records are the same but for their place.
-func equal(a, b *kgo.Record) bool {
-	return a.Timestamp.UnixMilli() == b.Timestamp.UnixMilli() && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
-		slices.EqualFunc(a.Headers, b.Headers, func(a, b kgo.RecordHeader) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) })
 }

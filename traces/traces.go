@@ -76,7 +76,7 @@ func OfSweep(ctx context.Context, conn driver.Conn, sweep, owner string) ([]*Nod
 	return from(ctx, conn, at.Add(-early), condition, args...)
 }
 
-// newest is the sweep that spans are there of and that was begun last.
+// newest is the sweep that began last, of those that have spans.
 func newest(ctx context.Context, conn driver.Conn) (sweep string, err error) {
 	err = query(ctx, conn, "SELECT max(SpanAttributes['m7pulse.sweep']) FROM "+table+" WHERE SpanName = 'tick sweep'", nil, func(rows driver.Rows) error {
 		return rows.Scan(&sweep)

@@ -11,9 +11,8 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
-	"github.com/m7pulse/m7pulse/infra/local/stack"
+	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/replay"
-	"github.com/m7pulse/m7pulse/shared/event"
 )
 
 type recordCommand struct {
@@ -86,11 +85,7 @@ func (r *recordCommand) topic(ctx context.Context, p *place, sink replay.Sink, r
 	if err != nil {
 		return err
 	}
-	cfg, err := stack.KafkaOf(ctx, env)
-	if err != nil {
-		return err
-	}
-	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	cfg, codec, err := pipeline.KafkaOf(ctx, env)
 	if err != nil {
 		return err
 	}

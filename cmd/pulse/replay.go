@@ -102,11 +102,7 @@ func (r *replayCommand) restore(ctx context.Context, p *place, name string) erro
 	if err != nil {
 		return err
 	}
-	cfg, err := stack.KafkaOf(ctx, env)
-	if err != nil {
-		return err
-	}
-	codec, err := event.NewCodec(env["SCHEMA_REGISTRY_URL"])
+	cfg, codec, err := pipeline.KafkaOf(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -118,8 +118,10 @@ func (f *function) deliverTo(ctx context.Context, name string, began time.Time) 
 		switch {
 		case err != nil:
 			return err
+		case pause > soon: // the target is left alone: a wake goes on
+			return nil
 		case pause > 0:
-			return f.awaited(ctx, name)
+			return fmt.Errorf("target %s is left alone for %s: %w", name, pause, kafka.ErrBehind)
 		}
 	}
 }

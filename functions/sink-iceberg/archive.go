@@ -1,7 +1,6 @@
 package sinkiceberg
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -40,7 +39,7 @@ func OpenArchive(ctx context.Context, c catalog.Catalog, name string) (*Archive,
 	}
 	for _, col := range recordColumns() {
 		if f, ok := t.Schema().FindFieldByName(col.name); !ok || f.Type.Type() != col.typ.Type() {
-			return nil, fmt.Errorf("table %s is no archive of Kafka's records: it has no column %s of type %s", name, col.name, col.typ)
+			return nil, fmt.Errorf("open archive %s: missing column %s of type %s", name, col.name, col.typ)
 		}
 	}
 	return &Archive{t}, nil
@@ -67,8 +66,8 @@ func (a *Archive) Spans(ctx context.Context) (map[kafka.Partition]Span, error) {
 var errArchive = errors.New("two records have one place: the table is of more than one Kafka, each needs one of its own")
 
 // Read returns the records of a topic whose offsets are from first up to but not
-// including next: in order of offset, which across partitions is about that of time, each once. It fails with
-// ErrArchiveSize when they have more than most bytes.
+// including next: in order of offset, which across partitions is about that of time,
+// each once. It fails with ErrArchiveSize when they have more than most bytes.
 func (a *Archive) Read(ctx context.Context, topic string, first, next int64, most int) ([]*kgo.Record, error) {
 	filter := iceberg.NewAnd(
 		iceberg.EqualTo(iceberg.Reference("topic"), topic),
@@ -98,7 +97,7 @@ func (a *Archive) Read(ctx context.Context, topic string, first, next int64, mos
 	once := records[:0]
 	for _, r := range records {
 		if n := len(once); n > 0 && once[n-1].Partition == r.Partition && once[n-1].Offset == r.Offset {
-			if !same(once[n-1], r) {
+			if !kafka.SameContent(once[n-1], r) {
 				return nil, fmt.Errorf("table %v, %s/%d/%d: %w", a.table.Identifier(), topic, r.Partition, r.Offset, errArchive)
 			}
 			continue
@@ -117,14 +116,6 @@ func weight(r *kgo.Record) int {
 		size += len(h.Key) + len(h.Value) + 50
 	}
 	return size
-}
-
-// same reports whether two records have the same content.
-func same(a, b *kgo.Record) bool {
-	return a.Timestamp.Equal(b.Timestamp) && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
-		slices.EqualFunc(a.Headers, b.Headers, func(a, b kgo.RecordHeader) bool {
-			return a.Key == b.Key && bytes.Equal(a.Value, b.Value)
-		})
 }
 
 // placeColumns is how many of recordColumns, from the first on, say where a record was.

@@ -151,7 +151,7 @@ func TestTableThatIsNoArchiveIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.put(base(w.cold, w.letters, w.codec), w.block("github.base_repos", w.record(observed(1, 1))))
 	for name, want := range map[string]string{
-		"github.base_repos": "is no archive of Kafka's records: it has no column topic",
+		"github.base_repos": "missing column topic",
 		"records":           "want namespace.table",
 		"archive.":          "want namespace.table",
 		"archive.records":   "load table archive.records",

@@ -11,8 +11,8 @@ import (
 )
 
 // RingBell writes a bell for a topic, whose new records must be durable already. It
-// returns at once; ctx says where in a trace it is rung. A bell that cannot be written is only logged: the records are
-// read at the next bell or wake.
+// returns at once; ctx says where in a trace it is rung. A bell that cannot be written
+// is only logged: the records are read at the next bell or wake.
 func RingBell(ctx context.Context, client *kgo.Client, topic string) {
 	bell := event.NewBell(topic)
 	if bell == nil {

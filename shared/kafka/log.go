@@ -1,12 +1,14 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -276,4 +278,11 @@ func Newest(cfg Config) event.Newest {
 		}
 		return nil, nil
 	}
+}
+
+// SameContent reports whether two records are the same but for their place: in key,
+// value, headers, and time in milliseconds, which is all that Kafka keeps of it.
+func SameContent(a, b *kgo.Record) bool {
+	return a.Timestamp.UnixMilli() == b.Timestamp.UnixMilli() && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
+		slices.EqualFunc(a.Headers, b.Headers, func(a, b kgo.RecordHeader) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) })
 }

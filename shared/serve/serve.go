@@ -158,8 +158,9 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 }
 
 // Stop refuses new events, cancels the requests that are open after 0.75 s, and
-// closes the function, within 1.3 s, then sends the last spans, within 0.3 s. The first call does so, be it by a signal or
-// by the host; the others wait for it and return its error.
+// closes the function, within 1.3 s, then sends the last spans, within 0.3 s. The first
+// call does so, be it by a signal or by the host; the others wait for it and return its
+// error.
 func (i *Instance) Stop(ctx context.Context) error {
 	i.stop.Do(func() {
 		defer i.cancel()
