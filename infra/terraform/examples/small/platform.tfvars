@@ -1,0 +1,1 @@
+brokers = { count = 3, disk = 20, memory = "1Gi", cpu = "200m" }
