@@ -38,6 +38,7 @@ func TestAnswersAreThoseOnRecord(t *testing.T) {
 		"languages":     "/api/v1/languages?window=24h",
 		"rankings":      "/api/v1/rankings?window=24h&each=1",
 		"compare":       "/api/v1/compare?repos=acme/steady,acme/after&days=2",
+		"compareold":    "/api/v1/compare?repos=acme/steady,gone/gone&days=2", // gone's changes end days ago
 		"sweeps":        "/api/v1/sweeps",
 		"signals":       "/api/v1/signals",
 		"signalsof":     "/api/v1/signals?repository=acme/steady&kind=breakout,renamed&severity=notice&from=2026-01-15&to=2026-01-15",

@@ -84,6 +84,17 @@ func (b *tab) shown(t *testing.T, name string, outOfDate []string) figures {
 	b.open(t, view{query: "?view=company&sort.repositories=-rate&name=" + company, charts: 1}, 1440, "light")
 	var order []string
 	b.run(t, chromedp.Evaluate(`[...document.querySelectorAll("#repositories tbody th")].map(th => th.innerText)`, &order))
+	old, err := json.Marshal(outOfDate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var moving []string
+	b.run(t, chromedp.Evaluate(`[...document.querySelectorAll("#repositories tbody tr")].filter(tr => `+string(old)+`.includes(tr.querySelector("th").innerText)).map(tr => tr.cells[3].innerText + tr.cells[4].innerText)`, &moving))
+	for _, changes := range moving {
+		if changes != "––" {
+			t.Errorf("a repository of %s that is out of date has changes: %s", company, changes)
+		}
+	}
 	for i, other := range slices.DeleteFunc(order, func(other string) bool { return slices.Contains(outOfDate, other) }) {
 		if other == name {
 			out["rank_in_company"] = strconv.Itoa(i + 1)

@@ -14,7 +14,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// Series is the newest state of a repository, with its last days.
+// Series is the newest state of a repository, with its last days. Its changes are
+// nil if it is out of date: their windows ended days ago.
 type Series struct {
 	Name       string     `json:"repository"`
 	RepoID     int64      `json:"repo_id"`
@@ -64,7 +65,8 @@ func Repositories(ctx context.Context, conn Reader, names []string, days int) ([
 	all, err := list(ctx, conn, "read the repositories", func(r driver.Rows, s *Series) error {
 		return r.Scan(&s.Name, &s.Company, &s.Language, &s.Stars, &s.Forks, &s.OpenIssues, &s.Stars7d, &s.Stars30d, &s.PerDay7d, &s.ObservedAt, &s.RepoID, &s.Former)
 	}, `
-		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, stars_delta_7d, stars_delta_30d, stars_per_day_7d, observed_at, repo_id, former
+		WITH `+current+` AS up_to_date
+		SELECT name_with_owner, ifNull(company, owner), ifNull(primary_language, ''), stars, forks, open_issues, if(up_to_date, stars_delta_7d, NULL), if(up_to_date, stars_delta_30d, NULL), if(up_to_date, stars_per_day_7d, NULL), observed_at, repo_id, former
 		FROM `+newestRows+` WHERE lower(name_with_owner) IN ? AND NOT former OR toString(repo_id) IN ?`, lowered(names), lowered(names))
 	if err != nil {
 		return nil, err

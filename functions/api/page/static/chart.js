@@ -152,7 +152,7 @@ function settings({ width, height, days, lines, unit, write, off, bars, marked, 
     }))],
     axes: [
       { stroke: ink, font, grid: { show: false }, ticks: { stroke: grid.stroke, width: 1, size: 4 }, size: 32, gap: 4, space: 64, values: (_, ticks, __, ___, step) => ticks.map((t) => dayLabel(t, step)) },
-      { stroke: ink, font, grid, ticks: { show: false }, size: 52, gap: 6, space: 40, values: (_, ticks) => ticks.map((v) => (Math.abs(v) < 10_000 ? (Number.isInteger(v) ? String(v).replace('-', '−') : write(v)) : ticks[1] - ticks[0] < 1000 && Math.abs(v) < 1e6 ? count(v) : compact(v))) },
+      { stroke: ink, font, grid, ticks: { show: false }, size: (_, ticks) => Math.max(52, ...(ticks ?? []).map((t) => textWidth(t, font) + 12)), gap: 6, space: 40, values: (_, ticks) => ticks.map((v) => (Math.abs(v) < 10_000 ? (Number.isInteger(v) ? String(v).replace('-', '−') : write(v)) : ticks[1] - ticks[0] < 1000 && Math.abs(v) < 1e6 ? count(v) : compact(v))) },
     ],
     hooks: {
       drawClear: [(u) => shadeGaps(u, days, lines)],

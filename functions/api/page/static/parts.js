@@ -67,14 +67,17 @@ export const moved = (v) => (v === null || v === undefined ? UNKNOWN : v === 0 ?
 /** bar is a share with a bar as long as it. */
 export const bar = (v) => (v === null || v === undefined ? UNKNOWN : h('span', { class: 'bar' }, h('progress', { value: Math.max(0, v), max: 1, 'aria-hidden': 'true', tabindex: -1 }), h('span', null, share(v))));
 
+/** moving is a change or a rate of a repository, null for one that is out of date: its window ended long ago. */
+export const moving = (r, field) => (r.is_current === false ? null : r[field]);
+
 /** repositoryColumns are those of tables of repositories over a window. */
 export const repositoryColumns = (w, { withCompany = true } = {}) => [
   { key: 'name_with_owner', label: 'Repository', term: 'name_with_owner', value: (r) => r.label, show: repository, wide: true },
   ...(withCompany ? [{ key: 'company', label: 'Company', term: 'company', less: true, value: (r) => r.company, show: (r) => company(r.company) }] : []),
   { key: 'primary_language', label: 'Language', term: 'primary_language', less: true, value: (r) => r.primary_language, show: (r) => r.primary_language ?? UNKNOWN },
   { key: 'stars', label: 'Stars', term: 'stars', num: true, value: (r) => r.stars, show: (r) => count(r.stars) },
-  { key: 'net', label: 'Net', term: 'stars_delta_' + w, num: true, value: (r) => r['stars_delta_' + w], show: (r) => signed(r['stars_delta_' + w]) },
-  { key: 'rate', label: 'A day', term: 'stars_per_day_' + w, num: true, value: (r) => r['stars_per_day_' + w], show: (r) => signed(r['stars_per_day_' + w], rate) },
+  { key: 'net', label: 'Net', term: 'stars_delta_' + w, num: true, value: (r) => moving(r, 'stars_delta_' + w), show: (r) => signed(moving(r, 'stars_delta_' + w)) },
+  { key: 'rate', label: 'A day', term: 'stars_per_day_' + w, num: true, value: (r) => moving(r, 'stars_per_day_' + w), show: (r) => signed(moving(r, 'stars_per_day_' + w), rate) },
 ];
 
 /** readOn is the column of when a repository was read last. */

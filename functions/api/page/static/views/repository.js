@@ -2,10 +2,10 @@
 // with its definition.
 import { get, path, segment } from '../api.js';
 import { badge } from '../badge.js';
-import { chart, indexed } from '../chart.js';
+import { chart, colorsOf, indexed } from '../chart.js';
 import { github, h } from '../dom.js';
 import { byUnit, change, count, date, rate, time, UNKNOWN } from '../format.js';
-import { choice, chooseDays, chooseMode, chooseWindow, company, owner, readOn, repositoryColumns, signed, stay } from '../parts.js';
+import { choice, chooseDays, chooseMode, chooseWindow, company, moving, owner, readOn, repositoryColumns, signed, stay } from '../parts.js';
 import { address, note } from '../place.js';
 import { marks, signals } from '../signals.js';
 import { spark } from '../spark.js';
@@ -35,7 +35,7 @@ export async function repository(place, signal) {
   const line = lines.get(chosen);
   // A repo_id of recorded data is larger than a number here can be: it comes from the address alone.
   const source = (fields) => path('lines', { kind: 'repository', names: place.repo_id ?? r.name_with_owner, fields, days });
-  const color = r.company ?? 'microsoft';
+  const [color] = colorsOf([r.company]);
   const content = [
     h('div', { class: 'title' }, h('h1', null, r.label),
       h('span', { class: 'actions' },
@@ -44,7 +44,7 @@ export async function repository(place, signal) {
     r.description && h('p', { class: 'lead' }, r.description),
     about(r),
     h('div', { class: 'head tight' }, h('h2', null, 'Counters'), h('span', { class: 'unit' }, 'choose one to draw it'), chooseWindow(place)),
-    h('div', { class: 'tiles pick' }, counters.map(([c, name]) => counter(r, c, name, lines.get(c), place.window, chosen))),
+    h('div', { class: 'tiles pick' }, counters.map(([c, name]) => counter(r, c, name, lines.get(c), place.window, chosen, color))),
     line && chart({
       title: label, field: chosen, unit: place.mode === 'indexed' ? 'first = 100' : line.unit, first: drawn.data.first_day,
       lines: [{ name: label, color, values: place.mode === 'indexed' ? indexed(line.values) : line.values }],
@@ -64,12 +64,12 @@ export async function repository(place, signal) {
 }
 
 /** counter is a tile that draws its counter when it is chosen. */
-function counter(r, field, name, line, w, chosen) {
-  const net = r[`${field}_delta_${w}`];
+function counter(r, field, name, line, w, chosen, color) {
+  const net = moving(r, `${field}_delta_${w}`);
   const known = r[field] !== null && r[field] !== undefined;
-  const under = !known ? 'not read yet' : net === undefined ? '' : [signed(net, change), ` in ${w}`, h('br'), h('small', null, rate(r[`${field}_per_day_${w}`]), ' a day')];
+  const under = !known ? 'not read yet' : net === undefined ? '' : [signed(net, change), ` in ${w}`, h('br'), h('small', null, rate(moving(r, `${field}_per_day_${w}`)), ' a day')];
   return h('a', { class: known ? 'tile' : 'tile unread', ...stay({ field: field === 'stars' ? '' : field }), 'aria-current': field === chosen ? 'true' : null, ...term(field) },
-    h('span', { class: 'label' }, name), h('strong', null, count(r[field])), h('span', { class: 'under' }, under), known && line && spark(line.values, r.company));
+    h('span', { class: 'label' }, name), h('strong', null, count(r[field])), h('span', { class: 'under' }, under), known && line && spark(line.values, color));
 }
 
 function about(r) {
