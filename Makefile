@@ -12,7 +12,7 @@ PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test infra-test
 
 # One set of flags for all that is not raced: what build has compiled is not compiled
 # again to be vetted or tested. Without cgo: the embedded ClickHouse is bound at run
@@ -118,6 +118,10 @@ servers-test: build ## Replay the recording through real servers with functions 
 connect-test: build ## Archive Kafka by Connect with its worker killed twice, delete Kafka and the stores, put Kafka back, audit (needs Maven, Java 24). 15 to 30 min.
 	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestConnect' ./e2e
 
+infra-test: ## Check Terraform's roots and examples by OpenTofu, without a cloud: format, validity, tests (needs npm). 10 min of CPU the first time.
+	cd infra/terraform/test && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./... && GOWORK=off $(GO) mod tidy -diff
+	@infra/terraform/test/test.sh
+
 # func sees one directory: docs/adr/0009-staged-folders.md. FUNCTION=m7pulse is
 # the all-in-one; all of the others unless one is named.
 FUNCTION ?= $(FUNCTIONS)
@@ -171,7 +175,7 @@ lint: ## Check formatting, vet, static analysis, tidiness, scripts and the types
 	$(GO) run $(STATICCHECK) $(PACKAGES)
 	cd infra/check && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./...
 	@for m in $(MODULES) infra/check; do echo "tidy $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff); done
-	$(GO) run ./infra/typecheck darwin/arm64,linux/arm64 ./audit/... ./cmd/... ./deadletters/... ./forecast/... ./infra/... ./infra/local/github/... ./pipeline/... ./rebuild/... ./replay/... ./reprocess/... ./shared/...
+	$(GO) run ./infra/typecheck darwin/arm64,linux/arm64 ./audit/... ./cmd/... ./deadletters/... ./forecast/... ./infra/... ./infra/local/github/... ./pipeline/... ./rebuild/... ./replay/... ./reprocess/... ./retention/... ./shared/...
 	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh' .ci/run); else echo "SHELLCHECK IS NOT ON PATH: the shell scripts were NOT checked" >&2; fi
 	@$(MAKE) --no-print-directory vuln
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/m7pulse/m7pulse/functions/aggregate"
 	"github.com/m7pulse/m7pulse/functions/api"
@@ -169,7 +170,10 @@ func (a *allInOne) Status() serve.Status {
 		for _, g := range s.Gauges {
 			labels := map[string]string{"part": name}
 			maps.Copy(labels, g.Labels)
-			all.Gauges = append(all.Gauges, serve.Gauge{Name: g.Name, Labels: labels, Value: g.Value})
+			all.Gauges = append(all.Gauges, serve.Gauge{Name: g.Name, Help: g.Help, Labels: labels, Value: g.Value})
+		}
+		for _, c := range s.Metrics {
+			all.Metrics = append(all.Metrics, prometheus.WrapCollectorWith(prometheus.Labels{"part": name}, c))
 		}
 		if s.Failing != "" && all.Failing == "" {
 			all.Failing = name + ": " + s.Failing

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/m7pulse/m7pulse/shared/serve"
 	"github.com/m7pulse/m7pulse/shared/signal"
 )
 
@@ -94,7 +95,15 @@ func (d Definition) Fires(figure float64) bool {
 func (d Definition) Severity() string { return signal.New(d.Kind).Severity }
 
 // Metric is the figure's name in Prometheus.
-func (d Definition) Metric() string { return "m7pulse_watch_" + d.Figure }
+func (d Definition) Metric() string { return "m7pulse_" + figures + d.Figure }
+
+// Gauge is the figure as it is shown.
+func (d Definition) Gauge(figure float64) serve.Gauge {
+	return serve.Gauge{Name: figures + d.Figure, Help: d.Help, Value: figure}
+}
+
+// figures is how the names of what is measured begin.
+const figures = "watch_"
 
 // Rule is the expression of Prometheus that fires.
 func (d Definition) Rule() string {

@@ -118,7 +118,7 @@ func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // well is a reading in which nothing fires.
 func well() Reading {
-	r := Reading{map[string]float64{}, map[string]string{}}
+	r := Reading{Figures: map[string]float64{}, Details: map[string]string{}}
 	for _, d := range Definitions() {
 		r.Figures[d.Figure] = d.Threshold
 	}

@@ -14,20 +14,39 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/m7pulse/m7pulse/deadletters"
+	"github.com/m7pulse/m7pulse/functions/fetch-org/github"
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/quota"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
 // Reading is what was measured at one time. A figure that could not be read is missing.
 type Reading struct {
 	Figures map[string]float64
 	Details map[string]string // what a signal says besides, by figure
+	Gauges  []serve.Gauge     // figures that no alert goes by, named like those that one does
 }
+
+// gauge adds a figure that no alert goes by.
+func (r *Reading) gauge(name, help string, value float64, labels map[string]string) {
+	r.Gauges = append(r.Gauges, serve.Gauge{Name: figures + name, Help: help, Labels: labels, Value: value})
+}
+
+// The gauges of a reading: each has one name and one sentence.
+const (
+	lagRecords   = "lag_records"
+	lagRecordsIs = "Records of a topic that a function has not stored."
+	lagOldest    = "lag_oldest_seconds"
+	lagOldestIs  = "Age of the oldest of these records, in seconds; 0 if there is none."
+	rows         = "rows"
+	rowsIs       = "Rows of a table in a store; those that ClickHouse has twice until it merges them count twice."
+)
 
 // Sources are where the figures come from.
 type Sources struct {
@@ -43,14 +62,14 @@ const readLimit = 10 * time.Second
 // Read measures everything, at the time now. It opens what it needs and closes it: a
 // store that was away a minute ago is asked anew.
 func (s Sources) Read(ctx context.Context, now time.Time) Reading {
-	r := Reading{map[string]float64{}, map[string]string{}}
+	r := Reading{Figures: map[string]float64{}, Details: map[string]string{}}
 	var down []string
 	for _, source := range []struct {
 		name string
-		read func(context.Context, time.Time, Reading) error
+		read func(context.Context, time.Time, *Reading) error
 	}{{"Kafka", s.readKafka}, {"Redis", s.readRedis}, {"ClickHouse", s.readClickHouse}, {"Iceberg", s.readIceberg}} {
 		limited, cancel := context.WithTimeout(ctx, readLimit)
-		if err := source.read(limited, now, r); err != nil {
+		if err := source.read(limited, now, &r); err != nil {
 			down = append(down, source.name) // the error may quote an address: pulse doctor says it
 		}
 		cancel()
@@ -63,13 +82,13 @@ func (s Sources) Read(ctx context.Context, now time.Time) Reading {
 	if len(down) == 0 {
 		limited, cancel := context.WithTimeout(ctx, 2*readLimit)
 		defer cancel()
-		s.readLag(limited, now, r)
+		s.readLag(limited, now, &r)
 	}
-	s.readHome(r)
+	s.readHome(&r)
 	return r
 }
 
-func (s Sources) readKafka(ctx context.Context, _ time.Time, r Reading) error {
+func (s Sources) readKafka(ctx context.Context, _ time.Time, r *Reading) error {
 	cfg, err := stack.KafkaOf(ctx, s.Env)
 	if err != nil {
 		return err
@@ -86,17 +105,24 @@ func (s Sources) readKafka(ctx context.Context, _ time.Time, r Reading) error {
 // pointsOfAnHour are what GitHub gives a user.
 const pointsOfAnHour = 5000
 
-// readRedis finds the user with the fewest points left of an hour that is not over.
-func (s Sources) readRedis(ctx context.Context, now time.Time, r Reading) error {
+// readRedis finds the user with the fewest points left of an hour that is not over, and
+// what each has left of the minute's work.
+func (s Sources) readRedis(ctx context.Context, now time.Time, r *Reading) error {
 	client, err := redisclient.New(s.Env["REDIS_URL"])
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	var one sync.Mutex // the masters of a cluster answer beside each other
-	left, of := 1.0, ""
+	left, of, memory := 1.0, "", 0.0
+	work := map[string]time.Duration{}
 	err = redisclient.EachMaster(ctx, client, func(ctx context.Context, server redis.UniversalClient) error {
-		keys := server.Scan(ctx, 0, "github:pipeline:budget:{*}*", 500).Iterator()
+		if used, err := redisclient.Memory(ctx, server); err == nil { // else the user may not ask for it
+			one.Lock()
+			memory += used
+			one.Unlock()
+		}
+		keys := server.Scan(ctx, 0, quota.Prefix+"{*}*", 500).Iterator()
 		for keys.Next(ctx) {
 			key := keys.Val()
 			if strings.HasSuffix(key, ":log") {
@@ -108,9 +134,16 @@ func (s Sources) readRedis(ctx context.Context, now time.Time, r Reading) error 
 			}
 			remaining, err1 := strconv.ParseFloat(fmt.Sprint(budget[0]), 64)
 			reset, err2 := strconv.ParseInt(fmt.Sprint(budget[1]), 10, 64)
+			taken, err := quota.Work(ctx, server, key, now)
+			if err != nil {
+				return err
+			}
 			one.Lock()
+			if user := strings.TrimPrefix(key, quota.Prefix); !strings.HasSuffix(key, "}:rest") { // REST has no limit of work
+				work[strings.Trim(user, "{}")] = taken
+			}
 			if err1 == nil && err2 == nil && time.UnixMilli(reset).After(now) && remaining/pointsOfAnHour < left {
-				left, of = remaining/pointsOfAnHour, strings.TrimPrefix(key, "github:pipeline:budget:")
+				left, of = remaining/pointsOfAnHour, strings.TrimPrefix(key, quota.Prefix)
 			}
 			one.Unlock()
 		}
@@ -120,11 +153,17 @@ func (s Sources) readRedis(ctx context.Context, now time.Time, r Reading) error 
 		return err
 	}
 	r.Figures["quota_left_ratio"], r.Details["quota_left_ratio"] = left, " It is "+of
+	if memory > 0 {
+		r.gauge("redis_memory_bytes", "Memory that Redis uses for data, of all its masters.", memory, nil)
+	}
+	for user, taken := range work {
+		r.gauge("github_work_seconds_left", "Seconds of work of the minute that a user of GitHub has left.", max(0, github.WorkOfAMinute-taken).Seconds(), map[string]string{"user": user})
+	}
 	return nil
 }
 
 // readClickHouse asks one query. A store without our schema yet has none of its figures.
-func (s Sources) readClickHouse(ctx context.Context, now time.Time, r Reading) error {
+func (s Sources) readClickHouse(ctx context.Context, now time.Time, r *Reading) error {
 	conn, err := sinkclickhouse.Open(s.Env["CLICKHOUSE_URL"])
 	if err != nil {
 		return err
@@ -137,7 +176,7 @@ func (s Sources) readClickHouse(ctx context.Context, now time.Time, r Reading) e
 	return s.readFigures(ctx, conn, now, r)
 }
 
-func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Time, r Reading) error {
+func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Time, r *Reading) error {
 	kind := s.Kind
 	if kind == "" {
 		noted, err := sinkclickhouse.Origin{Conn: conn}.Kind(ctx)
@@ -164,10 +203,16 @@ func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Tim
 	}
 	r.Figures["hot_cold_differences"], r.Figures["quality_failures"], r.Figures["event_coverage_failures"] = float64(f.HotCold), float64(f.Critical), float64(f.Coverage)
 	r.Figures["disk_free_ratio"] = f.Free
+	if f.Swept.Unix() > 0 {
+		r.gauge("sweep_age_seconds", "Seconds since the last sweep of an owner has ended, of those of the last 3 days.", now.Sub(f.Swept).Seconds(), nil)
+	}
+	for table, n := range f.Rows {
+		r.gauge(rows, rowsIs, float64(n), map[string]string{"store": "hot", "table": table})
+	}
 	return nil
 }
 
-func (s Sources) readIceberg(ctx context.Context, _ time.Time, _ Reading) error {
+func (s Sources) readIceberg(ctx context.Context, _ time.Time, r *Reading) error {
 	at, err := pipeline.IcebergLocation(ctx, s.Env)
 	if err != nil {
 		return err
@@ -176,28 +221,43 @@ func (s Sources) readIceberg(ctx context.Context, _ time.Time, _ Reading) error 
 	if err != nil {
 		return err
 	}
-	_, err = sinkiceberg.LoadSnapshot(ctx, c, sinkiceberg.TableSweeps)
-	return errors.Join(err, closeCatalog())
+	for _, table := range sinkiceberg.Tables() {
+		at, err := sinkiceberg.LoadSnapshot(ctx, c, table)
+		if err != nil {
+			return errors.Join(err, closeCatalog())
+		}
+		if n, err := at.Rows(); err == nil { // else the summary is not ours, and the store is there all the same
+			r.gauge(rows, rowsIs, float64(n), map[string]string{"store": "cold", "table": table})
+		}
+	}
+	return closeCatalog()
 }
 
-func (s Sources) readLag(ctx context.Context, now time.Time, r Reading) {
+func (s Sources) readLag(ctx context.Context, now time.Time, r *Reading) {
 	p, err := pipeline.Open(ctx, s.Env)
 	if err != nil {
 		return // a store has gone since: the next reading says so
 	}
 	defer p.Close()
-	oldest, function, err := p.Oldest(ctx)
+	lags, err := p.Lags(ctx)
 	if err != nil {
 		return
 	}
 	r.Figures["lag_seconds"] = 0
-	if function != "" {
-		r.Figures["lag_seconds"] = max(0, now.Sub(oldest).Seconds())
-		r.Details["lag_seconds"] = " It is " + function
+	for _, lag := range lags {
+		r.gauge(lagRecords, lagRecordsIs, float64(lag.Records), map[string]string{"reader": lag.Function, "topic": lag.Topic})
+		age := 0.0
+		if !lag.Oldest.IsZero() {
+			age = max(0, now.Sub(lag.Oldest).Seconds())
+		}
+		r.gauge(lagOldest, lagOldestIs, age, map[string]string{"reader": lag.Function, "topic": lag.Topic})
+		if age > r.Figures["lag_seconds"] {
+			r.Figures["lag_seconds"], r.Details["lag_seconds"] = age, " It is "+lag.Function
+		}
 	}
 }
 
-func (s Sources) readHome(r Reading) {
+func (s Sources) readHome(r *Reading) {
 	var stat unix.Statfs_t
 	if s.Home == "" || unix.Statfs(s.Home, &stat) != nil || stat.Blocks == 0 {
 		return

@@ -63,7 +63,9 @@ func (k *ToKafka) Note(ctx context.Context, line *feed.Reading) error {
 
 func (k *ToKafka) produce(ctx context.Context, r *kgo.Record) {
 	k.sent++
-	k.producer.Produce(ctx, r, func(_ *kgo.Record, err error) {
+	// The reading of an hour ends, and with it its ctx, before all of it is acknowledged:
+	// Flush waits for that. The producer bounds each record.
+	k.producer.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
 		if err != nil {
 			k.mu.Lock()
 			defer k.mu.Unlock()

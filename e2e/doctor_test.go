@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/m7pulse/m7pulse/doctor"
+	"github.com/m7pulse/m7pulse/retention"
 	"github.com/m7pulse/m7pulse/shared/freeport"
 	"github.com/m7pulse/m7pulse/shared/redisclient/redistest"
 )
@@ -26,6 +27,43 @@ type plant struct {
 	subject string
 	verdict doctor.Verdict
 	seen    string // a part of it
+}
+
+// TestWhatHasOutlivedItsTimeIsDue makes a result of the quality checks older than
+// ClickHouse keeps it, and asks what maintenance would do.
+func TestWhatHasOutlivedItsTimeIsDue(t *testing.T) {
+	long(t)
+	t.Parallel()
+	p := newPulse(t)
+	p.run("up", "--detach", "--empty")
+	p.run("wake", "sink-clickhouse") // its first event makes the schema
+	p.until(time.Minute, "the schema to be made", func() bool {
+		return p.query("SELECT count() FROM system.tables WHERE database = 'pulse' AND name = 'quality_results'") == "1"
+	})
+	p.exec("SYSTEM STOP TTL MERGES pulse.quality_results")
+	p.exec("INSERT INTO pulse.quality_results (expectation, checked_at) SELECT toString(number), now() - INTERVAL if(number = 0, 401, 399) DAY FROM numbers(3)")
+	var said struct {
+		Iceberg []struct{ Table string }
+		Stores  []retention.Kept
+	}
+	if err := json.Unmarshal([]byte(p.run("maintain", "--dry-run", "--json")), &said); err != nil {
+		t.Fatal(err)
+	}
+	stores := map[string]int{}
+	for _, k := range said.Stores {
+		stores[k.Store]++
+		if k.What == "pulse.quality_results" && (k.Due != 1 || k.Count != 3 || *k.Days != 400 || k.Oldest == nil || time.Since(*k.Oldest) < 400*24*time.Hour) {
+			t.Errorf("%+v, want one of three rows due", k)
+		} else if k.What != "pulse.quality_results" && k.Due != 0 {
+			t.Errorf("%+v is due", k)
+		}
+	}
+	if stores["Kafka"] < 15 || stores["ClickHouse"] < 10 || len(said.Iceberg) != 6 {
+		t.Errorf("%v, %d tables of Iceberg", stores, len(said.Iceberg))
+	}
+	if text := p.run("maintain", "--dry-run"); !strings.Contains(text, "400 days") || !strings.Contains(text, "nothing has been done") {
+		t.Error(text)
+	}
 }
 
 // TestDoctorNamesWhatIsWrong plants one fault at a time in an installation that is well.

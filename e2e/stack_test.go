@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,9 +23,11 @@ type pulse struct {
 	t    *testing.T
 	home string
 	env  []string
+
+	within time.Duration // a command ends; 0: limit
 }
 
-// limit bounds one command.
+// limit bounds one command of a stack that has no limit of its own.
 const limit = 3 * time.Minute
 
 func newPulse(t *testing.T, env ...string) *pulse {
@@ -60,7 +63,7 @@ func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func (p *pulse) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(p.within, limit))
 	defer cancel()
 	var out bytes.Buffer
 	cmd := p.command(ctx, args...)

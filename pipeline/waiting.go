@@ -49,41 +49,50 @@ func Announce(ctx context.Context, env map[string]string, signals []*event.Signa
 	return nil
 }
 
-// Oldest is when the oldest record was written that a function has not stored, and that
-// function; "" if nothing waits.
-func (p *Pipeline) Oldest(ctx context.Context) (at time.Time, function string, err error) {
+// Lag is what of a topic a function has not stored.
+type Lag struct {
+	Function, Topic string
+	Records         int64
+	Oldest          time.Time // when the oldest of them was written; zero if there is none
+}
+
+// Lags are those of each function and topic that it reads, in the order of the stages.
+func (p *Pipeline) Lags(ctx context.Context) (all []Lag, err error) {
 	for _, s := range p.stages {
 		progress, err := s.Look(ctx)
 		if err != nil {
-			return at, "", err
+			return nil, err
 		}
 		for topic, next := range progress.Next {
+			lag := Lag{Function: progress.Function, Topic: topic}
 			ends, err := kafka.Ends(ctx, p.Log.Kafka, topic)
 			if err != nil {
-				return at, "", err
+				return nil, err
 			}
 			starts, err := kafka.Starts(ctx, p.Log.Kafka, topic)
 			if err != nil {
-				return at, "", err
+				return nil, err
 			}
 			for partition, end := range ends {
 				from := max(next[partition.Number], starts[partition])
 				if from >= end {
 					continue
 				}
+				lag.Records += end - from
 				err := kafka.ReadRange(ctx, p.Log.Kafka, partition, from, from+1, func(records []*kgo.Record, _ int64) error {
 					for _, r := range records {
-						if function == "" || r.Timestamp.Before(at) {
-							at, function = r.Timestamp, progress.Function
+						if lag.Oldest.IsZero() || r.Timestamp.Before(lag.Oldest) {
+							lag.Oldest = r.Timestamp
 						}
 					}
 					return nil
 				})
 				if err != nil {
-					return at, "", fmt.Errorf("read the oldest record of %s that waits: %w", topic, err)
+					return nil, fmt.Errorf("read the oldest record of %s that waits: %w", topic, err)
 				}
 			}
+			all = append(all, lag)
 		}
 	}
-	return at, function, nil
+	return all, nil
 }

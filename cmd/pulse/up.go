@@ -23,7 +23,7 @@ type upCommand struct {
 	Empty     bool          `help:"Start without the recording."`
 	IdleAfter time.Duration `default:"60s" help:"Stop a function that has had no event for this long."`
 	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
-	Trace     bool          `help:"Trace each sweep from tick to row: bin/pulse trace shows it. Builds an OpenTelemetry Collector the first time."`
+	Trace     bool          `help:"Trace each sweep from tick to row, which bin/pulse trace shows, and keep metrics. Builds an OpenTelemetry Collector the first time."`
 	DropBells float64       `hidden:"" help:"Share of bells to lose, for tests."`
 	BellRate  float64       `hidden:"" help:"Most bells a second of one source, for tests; 0: no limit."`
 	Status    string        `hidden:"" help:"File in which to report readiness."`
@@ -82,8 +82,9 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 			dashboardsEnded = dashboards(ctx, p, s)
 		}
 		checksEnded, watchEnded := u.checkHourly(ctx, p, s), func() {}
-		if kind != stack.Recorded && kind != stack.Emulated { // of a recording nothing is due
-			if watchEnded, err = watchStack(ctx, p, s); err != nil {
+		reads := kind != stack.Recorded && kind != stack.Emulated // of a recording nothing is due
+		if reads || u.Trace {
+			if watchEnded, err = watchStack(ctx, p, s, reads); err != nil {
 				fmt.Printf("Nothing is watched: %v\n", err)
 				watchEnded, err = func() {}, nil
 			}

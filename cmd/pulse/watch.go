@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -11,12 +12,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/m7pulse/m7pulse/alert"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
+	"github.com/m7pulse/m7pulse/shared/serve"
+	"github.com/m7pulse/m7pulse/shared/telemetry"
 )
 
 type watchCommand struct {
@@ -43,11 +47,12 @@ func (w *watchCommand) Run(ctx context.Context, p *place) error {
 			return err
 		}
 	}
-	watch, err := newWatch(sources)
+	watch, err := newWatch(ctx, sources, p.env)
 	if err != nil {
 		return err
 	}
-	defer watch.close()
+	watch.announces = true
+	defer watch.close(ctx)
 	if w.Listen != "" {
 		stop, err := watch.serve(w.Listen)
 		if err != nil {
@@ -67,19 +72,51 @@ func (w *watchCommand) Run(ctx context.Context, p *place) error {
 
 // watch looks at an installation.
 type watch struct {
-	sources  alert.Sources
-	episodes *alert.Episodes
-	firing   map[string]bool
-	shown    atomic.Pointer[prometheus.Registry] // the last reading
-	close    func() error
+	sources   alert.Sources
+	announces bool // it says which alerts fire, and raises their signals
+	redis     redis.UniversalClient
+	episodes  *alert.Episodes
+	firing    map[string]bool
+	shown     atomic.Pointer[serve.Gauges] // the last reading
+	metrics   *prometheus.Registry         // of it
+	sender    *telemetry.Sender
 }
 
-func newWatch(s alert.Sources) (*watch, error) {
+// newWatch returns one that only measures. It sends its figures by OTLP too, if the
+// environment says where to.
+func newWatch(ctx context.Context, s alert.Sources, environ map[string]string) (*watch, error) {
 	client, err := redisclient.New(s.Env["REDIS_URL"])
 	if err != nil {
 		return nil, err
 	}
-	return &watch{sources: s, episodes: alert.NewEpisodes(client), firing: map[string]bool{}, close: client.Close}, nil
+	w := &watch{sources: s, redis: client, episodes: alert.NewEpisodes(client), firing: map[string]bool{}, metrics: prometheus.NewRegistry()}
+	w.metrics.MustRegister(w)
+	environ = maps.Clone(environ)
+	environ["OTEL_TRACES_EXPORTER"] = "none" // there is nothing to trace
+	w.sender, err = telemetry.Open(ctx, "watch", w.metrics, environ)
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return w, nil
+}
+
+// close sends the last figures and ends the connection.
+func (w *watch) close(ctx context.Context) {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	w.sender.Close(ending)
+	_ = w.redis.Close() // all has been written
+}
+
+// Describe implements prometheus.Collector: which figures are known is seen when they
+// are asked for.
+func (w *watch) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the last reading, nothing before the first.
+func (w *watch) Collect(to chan<- prometheus.Metric) {
+	if last := w.shown.Load(); last != nil {
+		last.Collect(to)
+	}
 }
 
 // run looks until ctx ends. What fails is said, and tried again.
@@ -105,6 +142,11 @@ func (w *watch) look(ctx context.Context) (firing int, err error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
+	w.show(r)
+	w.sender.Push()
+	if !w.announces {
+		return 0, nil
+	}
 	for _, d := range alert.Definitions() {
 		figure, known := r.Figures[d.Figure]
 		if !known {
@@ -123,7 +165,6 @@ func (w *watch) look(ctx context.Context) (firing int, err error) {
 		}
 		w.firing[d.Kind] = fires
 	}
-	w.show(r)
 	return firing, w.episodes.Settle(ctx, now, r, func(ctx context.Context, signals []*event.Signal) error {
 		return pipeline.Announce(ctx, w.sources.Env, signals)
 	})
@@ -131,15 +172,13 @@ func (w *watch) look(ctx context.Context) (firing int, err error) {
 
 // show puts a reading in the place of the one before: a figure that is not known is gone.
 func (w *watch) show(r alert.Reading) {
-	registry := prometheus.NewRegistry()
+	all := serve.Gauges(r.Gauges)
 	for _, d := range alert.Definitions() {
 		if figure, known := r.Figures[d.Figure]; known {
-			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: d.Metric(), Help: d.Help})
-			g.Set(figure)
-			registry.MustRegister(g)
+			all = append(all, d.Gauge(figure))
 		}
 	}
-	w.shown.Store(registry)
+	w.shown.Store(&all)
 }
 
 // serve answers GET /metrics.
@@ -150,12 +189,11 @@ func (w *watch) serve(address string) (stop func(), err error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(to http.ResponseWriter, r *http.Request) {
-		registry := w.shown.Load()
-		if registry == nil {
+		if w.shown.Load() == nil {
 			http.Error(to, "nothing was read yet", http.StatusServiceUnavailable)
 			return
 		}
-		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(to, r)
+		promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{}).ServeHTTP(to, r)
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
 	go func() {
@@ -166,18 +204,21 @@ func (w *watch) serve(address string) (stop func(), err error) {
 	return func() { _ = server.Close() }, nil
 }
 
-// watchStack watches a stack that reads GitHub, beside it. wait returns once it has
-// stopped.
-func watchStack(ctx context.Context, p *place, s *stack.Stack) (wait func(), err error) {
-	w, err := newWatch(alert.Sources{Env: s.Env, Home: string(p.home), Kind: stack.KindOf(p.env), Period: time.Hour})
+// watchStack watches a stack, beside it; announces says whether it raises signals too.
+// wait returns once it has stopped.
+func watchStack(ctx context.Context, p *place, s *stack.Stack, announces bool) (wait func(), err error) {
+	environ := maps.Clone(p.env)
+	maps.Copy(environ, s.Env) // where the Collector is, if the stack has its own
+	w, err := newWatch(ctx, alert.Sources{Env: s.Env, Home: string(p.home), Kind: stack.KindOf(p.env), Period: time.Hour}, environ)
 	if err != nil {
 		return nil, err
 	}
+	w.announces = announces
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = w.run(ctx, time.Minute) // it says itself what it could not do
-		_ = w.close()               // all has been written
+		w.close(ctx)
 	}()
 	return func() { <-done }, nil
 }

@@ -215,7 +215,7 @@ func (f *function) setback(ctx context.Context, d *due, err error) error {
 
 // Status says how many feeds are being read, and whether GitHub can be asked.
 func (f *function) Status() serve.Status {
-	status := serve.Status{Detail: map[string]int64{"reading": f.reading.Load()}}
+	status := serve.Status{Detail: map[string]int64{"reading": f.reading.Load()}, Metrics: f.github.Metrics()}
 	if err := f.github.Err(); err != nil {
 		status.Failing = err.Error()
 	}

@@ -87,7 +87,7 @@ func (f *function) Receive(ctx context.Context, e cloudevents.Event) error {
 
 // Status says how many owners are being fetched, and whether GitHub can be asked.
 func (f *function) Status() serve.Status {
-	status := serve.Status{Detail: map[string]int{"fetching": f.sweeper.Fetching()}}
+	status := serve.Status{Detail: map[string]int{"fetching": f.sweeper.Fetching()}, Metrics: f.github.Metrics()}
 	if err := f.github.Err(); err != nil {
 		status.Failing = err.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -30,6 +31,20 @@ func LoadSnapshot(ctx context.Context, c catalog.Catalog, name string) (*Snapsho
 		return nil, err
 	}
 	return &Snapshot{name, t}, nil
+}
+
+// Rows is how many rows the table has, by the summary of its newest snapshot; 0 of one
+// that is empty or does not exist.
+func (s *Snapshot) Rows() (int64, error) {
+	if s.table == nil || s.table.CurrentSnapshot() == nil || s.table.CurrentSnapshot().Summary == nil {
+		return 0, nil
+	}
+	text := s.table.CurrentSnapshot().Summary.Properties["total-records"]
+	rows, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the number of rows of %s: %w", s.name, err)
+	}
+	return rows, nil
 }
 
 // Marks returns how far the table's topic was stored.

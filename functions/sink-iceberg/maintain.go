@@ -71,7 +71,7 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 		return errs
 	}
 	defer serve.Memory{Garbage: maintainGC}.Set()()
-	for _, name := range tables() {
+	for _, name := range Tables() {
 		m := Maintenance{Table: name}
 		if err := compact(ctx, c, &m, &deadline{}, progress); err != nil {
 			return fmt.Errorf("maintain %s: %w", name, err)
@@ -84,7 +84,52 @@ func Maintain(ctx context.Context, c catalog.Catalog, keep Keep, progress func(M
 	return nil
 }
 
-func tables() []string {
+// Preview returns what Maintain would do now, and does nothing: of a table's small files
+// how many would be replaced by about how many, of its snapshots how many expire. Orphans
+// are those that are there now; what only the expired snapshots have goes with these.
+func Preview(ctx context.Context, c catalog.Catalog, keep Keep) (all []Maintenance, err error) {
+	if errs := keep.Validate(); errs != nil {
+		return nil, errs
+	}
+	for _, name := range Tables() {
+		m := Maintenance{Table: name}
+		if err := preview(ctx, c, keep, &m); err != nil {
+			return all, fmt.Errorf("preview the maintenance of %s: %w", name, err)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func preview(ctx context.Context, c catalog.Catalog, keep Keep, m *Maintenance) error {
+	t, err := loadTable(ctx, c, m.Table)
+	if err != nil || t == nil {
+		return err
+	}
+	plan, err := compaction.Analyze(ctx, t, compactionConfig())
+	if err != nil {
+		return fmt.Errorf("look for small files: %w", err)
+	}
+	m.Files = plan.TotalInputFiles
+	for _, g := range plan.Groups {
+		m.Compacted += len(g.Tasks)
+	}
+	m.Written = plan.EstOutputFiles
+	if t.Properties()["gc.enabled"] == "false" {
+		m.Kept = leftToCatalog
+		return nil
+	}
+	m.Snapshots = outlived(t, keep.Snapshots)
+	orphans, err := t.DeleteOrphanFiles(ctx, table.WithFilesOlderThan(keep.Orphans), table.WithDryRun(true))
+	if err != nil {
+		return fmt.Errorf("look for orphans: %w", err)
+	}
+	m.Orphans, m.OrphanBytes = len(orphans.OrphanFiles), orphans.TotalSizeBytes
+	return nil
+}
+
+// Tables are the names of all tables of the namespace.
+func Tables() []string {
 	return []string{TableBase, TableProcessed, TableSweeps, TableEvents, TableFeedReads, TableSignals}
 }
 
@@ -96,7 +141,7 @@ func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.D
 	defer serve.Memory{Garbage: maintainGC}.Set()()
 	ends := time.Now().Add(limit)
 	var all []Maintenance
-	names := tables()
+	names := Tables()
 	turn := int(time.Now().Unix()/3600) % len(names) // the last of them may have most of the time
 	for _, name := range slices.Concat(names[turn:], names[:turn]) {
 		all = append(all, Maintenance{Table: name})
@@ -130,6 +175,9 @@ func maintainFor(ctx context.Context, c catalog.Catalog, keep Keep, limit time.D
 	return all, errors.Join(errs...)
 }
 
+// leftToCatalog is why a table's snapshots and orphans are left alone.
+const leftToCatalog = "gc.enabled=false: the catalog's own collector expires snapshots and deletes files"
+
 // clean expires the old snapshots of a table and deletes its orphans.
 func clean(ctx context.Context, c catalog.Catalog, keep Keep, m *Maintenance) error {
 	t, err := loadTable(ctx, c, m.Table)
@@ -137,7 +185,7 @@ func clean(ctx context.Context, c catalog.Catalog, keep Keep, m *Maintenance) er
 		return err
 	}
 	if t.Properties()["gc.enabled"] == "false" {
-		m.Kept = "gc.enabled=false: the catalog's own collector expires snapshots and deletes files"
+		m.Kept = leftToCatalog
 		return nil
 	}
 	if err := expire(ctx, c, keep.Snapshots, m); err != nil {
@@ -166,6 +214,12 @@ const (
 	maintainGC = 40
 )
 
+func compactionConfig() compaction.Config {
+	cfg := compaction.DefaultConfig()
+	cfg.TargetFileSizeBytes, cfg.MinFileSizeBytes, cfg.MaxFileSizeBytes = fileSize, fileSize*3/4, fileSize*9/5
+	return cfg
+}
+
 // compact rewrites days that have five small files or more. A file is written once,
 // before its commit is tried: what another writer adds meanwhile does not affect it.
 func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *deadline, progress func(Maintenance)) error {
@@ -180,9 +234,7 @@ func compact(ctx context.Context, c catalog.Catalog, m *Maintenance, p *deadline
 }
 
 func compactAsOf(ctx context.Context, c catalog.Catalog, t *table.Table, m *Maintenance, p *deadline, progress func(Maintenance)) error {
-	cfg := compaction.DefaultConfig()
-	cfg.TargetFileSizeBytes, cfg.MinFileSizeBytes, cfg.MaxFileSizeBytes = fileSize, fileSize*3/4, fileSize*9/5
-	plan, err := compaction.Analyze(ctx, t, cfg)
+	plan, err := compaction.Analyze(ctx, t, compactionConfig())
 	if err != nil {
 		return err
 	}
@@ -417,18 +469,22 @@ func replace(ctx context.Context, c catalog.Catalog, m *Maintenance, batch []tab
 // the files that only they refer to.
 func expire(ctx context.Context, c catalog.Catalog, age time.Duration, m *Maintenance) error {
 	return amend(ctx, c, m.Table, func(t *table.Table, tx *table.Transaction, _ iceberg.Properties) error {
-		m.Snapshots = 0
-		before := time.Now().Add(-age).UnixMilli()
-		for _, s := range t.Metadata().Snapshots() {
-			if s.TimestampMs < before && s.SnapshotID != t.CurrentSnapshot().SnapshotID {
-				m.Snapshots++
-			}
-		}
-		if m.Snapshots == 0 {
+		if m.Snapshots = outlived(t, age); m.Snapshots == 0 {
 			return errNoChange
 		}
 		return tx.ExpireSnapshots(table.WithOlderThan(age), table.WithRetainLast(1))
 	})
+}
+
+// outlived counts the snapshots of a certain age, without the current one.
+func outlived(t *table.Table, age time.Duration) (snapshots int) {
+	before := time.Now().Add(-age).UnixMilli()
+	for _, s := range t.Metadata().Snapshots() {
+		if s.TimestampMs < before && s.SnapshotID != t.CurrentSnapshot().SnapshotID {
+			snapshots++
+		}
+	}
+	return snapshots
 }
 
 // tickTime is how long a tick's maintenance may take: a request is cut off at 20 s,

@@ -297,6 +297,61 @@ func TestOrphansAreDeletedOnceTheyAreOld(t *testing.T) {
 	}
 }
 
+// A preview says what maintenance then does, as time passes, and changes nothing.
+func TestAPreviewSaysWhatMaintenanceDoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(base(w.cold, w.letters, w.codec), 12, 2)
+	orphan := filepath.Join(filepath.Dir(w.onDisk(".parquet")[0]), "orphan.parquet")
+	if err := os.WriteFile(orphan, []byte("of a commit that was given up"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := func(by time.Duration) { // the store, so much later: its snapshots and files are older
+		t.Helper()
+		at := time.Now().Add(-by)
+		if err := os.Chtimes(orphan, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		passed    time.Duration
+		keep      Keep
+		snapshots int
+		orphans   int
+	}{
+		{time.Minute, Keep{Snapshots: time.Hour, Orphans: 3 * time.Hour}, 0, 0},
+		{4 * time.Hour, Keep{Snapshots: time.Hour, Orphans: 3 * time.Hour}, 0, 1},
+		{4 * time.Hour, Keep{Snapshots: 0, Orphans: 3 * time.Hour}, 11, 1},
+	} {
+		later(test.passed)
+		before, files := w.account(TableBase), len(w.onDisk(""))
+		said, err := Preview(t.Context(), w.open(), test.keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := said[slices.IndexFunc(said, func(m Maintenance) bool { return m.Table == TableBase })]
+		if want := (Maintenance{Table: TableBase, Files: 12, Compacted: 12, Written: 2, Snapshots: test.snapshots, Orphans: test.orphans, OrphanBytes: int64(29 * test.orphans)}); got != want {
+			t.Errorf("after %s, keeping %+v: %+v, want %+v", test.passed, test.keep, got, want)
+		}
+		if w.account(TableBase) != before || len(w.onDisk("")) != files {
+			t.Errorf("the preview after %s changed something", test.passed)
+		}
+	}
+	done := w.maintain(Keep{Snapshots: 0, Orphans: 3 * time.Hour})[TableBase]
+	if done.Compacted != 12 || done.Written != 2 || done.Orphans != 1 || done.Snapshots < 11 {
+		t.Errorf("done %+v", done)
+	}
+	said, err := Preview(t.Context(), w.open(), Keep{Snapshots: 0, Orphans: 3 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range said {
+		if m.Compacted+m.Snapshots+m.Orphans != 0 {
+			t.Errorf("after maintenance there is more to do: %+v", m)
+		}
+	}
+}
+
 func TestACatalogThatKeepsThePastItselfIsLeftToDoSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -17,7 +17,7 @@ func Purge(ctx context.Context, c catalog.Catalog, spelt []string) error {
 		return nil
 	}
 	filter := iceberg.IsIn(iceberg.Reference("owner"), spelt...)
-	for _, name := range tables() {
+	for _, name := range Tables() {
 		if err := purge(ctx, c, name, filter); err != nil {
 			return fmt.Errorf("delete %v from %s: %w", spelt, name, err)
 		}

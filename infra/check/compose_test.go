@@ -112,6 +112,28 @@ func TestComposeTakesTheFile(t *testing.T) {
 }
 
 // What the runner's image copies is all that the runner reads.
+// A server that infra/servers runs in tests is of the same version in compose, and so in
+// kind: TestComposeAndKindRunTheSameImages. Kafka in kind is what Strimzi has.
+func TestComposeRunsTheVersionsThatAreTested(t *testing.T) {
+	text, err := os.ReadFile(root + "/infra/compose/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile(root + "/infra/servers/servers.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, image := range map[string]string{"KAFKA": "apache/kafka", "REGISTRY": "apicurio/apicurio-registry", "NESSIE": "ghcr.io/projectnessie/nessie", "TRINO": "trinodb/trino"} {
+		tested := regexp.MustCompile(`(?m)\b` + name + `=([0-9.]+) ` + name + `_SUM=`).FindSubmatch(script)
+		if tested == nil {
+			t.Fatalf("servers.sh pins no %s", name)
+		}
+		if want := "image: " + image + ":" + string(tested[1]) + "\n"; !strings.Contains(string(text), want) {
+			t.Errorf("compose.yaml has no %q", want)
+		}
+	}
+}
+
 func TestDockerfileCopiesWhatIsThere(t *testing.T) {
 	text, err := os.ReadFile(root + "/infra/compose/Dockerfile")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The image's worker is what infra/servers runs and make servers-test tries.
+// The image's worker is what infra/servers runs and make connect-test tries.
 func TestConnectIsTheSameEverywhere(t *testing.T) {
 	read := func(path string) string {
 		t.Helper()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -615,4 +616,77 @@ func TestNetworkLetsFunctionsSpeakOnlyToWhatTheyUse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The component for traces and metrics: every function sends to the Collector, may reach
+// it and no more than before, and the Collector reads the configuration that was tried.
+func TestFunctionsSendToTheCollectorWhereAnOverlayTakesItIn(t *testing.T) {
+	dir := t.TempDir()
+	for _, overlay := range []string{"production", "all-in-one"} {
+		text := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - " + pathFrom(t, dir, root+"/infra/deploy/"+overlay) + "\ncomponents:\n  - " + pathFrom(t, dir, root+"/infra/deploy/telemetry") + "\n"
+		if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all := built(t, pathFrom(t, root, dir))
+		var config, mounted, address string
+		each(all, func(_ string, c *corev1.ConfigMap) {
+			if text := c.Data["collector.yaml"]; text != "" {
+				config, mounted = text, c.Name
+			}
+		})
+		tried, err := os.ReadFile(root + "/infra/collector/collector.yaml")
+		if err != nil || config != string(tried) {
+			t.Errorf("%s: the Collector's configuration is not that of infra/collector: %v", overlay, err)
+		}
+		if n := each(all, func(_ string, d *appsv1.Deployment) {
+			spec := d.Spec.Template.Spec
+			if d.Name != "collector" || spec.Volumes[0].ConfigMap.Name != mounted || !strings.HasSuffix(env(spec.Containers[0], "OTLP_ADDRESS").Value, ":4318") {
+				t.Errorf("%s: the Collector: %+v", overlay, spec)
+			}
+		}); n != 1 {
+			t.Errorf("%s: %d Deployments", overlay, n)
+		}
+		each(all, func(name string, s *corev1.Service) {
+			if name == "collector" {
+				address = fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", s.Name, s.Namespace, s.Spec.Ports[0].Port)
+			}
+		})
+		if n := each(all, func(name string, s *serving.Service) {
+			if v := env(s.Spec.Template.Spec.Containers[0], "OTEL_EXPORTER_OTLP_ENDPOINT"); v == nil || v.Value != address {
+				t.Errorf("%s: %s sends to %v, the Collector is at %s", overlay, name, v, address)
+			}
+		}); n == 0 {
+			t.Errorf("%s: no functions", overlay)
+		}
+		reach := false
+		each(all, func(name string, p *networkingv1.NetworkPolicy) {
+			for _, r := range p.Spec.Egress {
+				for _, to := range r.To {
+					if to.PodSelector != nil && to.PodSelector.MatchLabels["app.kubernetes.io/name"] == "collector" {
+						reach = name == "functions-send-telemetry" && len(r.Ports) == 1 && r.Ports[0].Port.IntValue() == 4318
+					}
+				}
+			}
+		})
+		if !reach {
+			t.Errorf("%s: no policy lets the functions reach the Collector", overlay)
+		}
+		for _, d := range all {
+			if err := validate(d); err != nil {
+				t.Errorf("%s: %v", overlay, err)
+			}
+		}
+	}
+}
+
+// pathFrom is the path of a folder as seen from another.
+func pathFrom(t *testing.T, from, to string) string {
+	t.Helper()
+	here, err1 := filepath.Abs(from)
+	there, err2 := filepath.Abs(to)
+	path, err3 := filepath.Rel(here, there)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

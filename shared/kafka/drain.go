@@ -93,6 +93,7 @@ type Drain struct {
 	loop    func(session) error
 	taken   func(context.Context) bool // whether another process has this one's member name; nil: names are not shared
 	size    *blockSize
+	blocks  *blockMetrics
 
 	breaker     *breaker
 	covered     *coverage
@@ -116,7 +117,7 @@ func newDrain(name string, cfg Config, topics []string, bounds Bounds) (*Drain, 
 		return nil, err
 	}
 	return &Drain{
-		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, size: newBlockSize(bounds.Records), pause: firstPause,
+		Name: name, client: client, admin: kadm.NewClient(client), topics: topics, size: newBlockSize(bounds.Records), blocks: newBlockMetrics(), pause: firstPause,
 		breaker: newBreaker(name), covered: newCoverage(), heard: newCoverage(), answered: newCoverage(), retryNow: make(chan struct{}, 1), unassigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }

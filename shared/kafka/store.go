@@ -72,7 +72,7 @@ func NewStoreDrain(name string, cfg Config, bounds Bounds, share Share, stores m
 		return nil, err
 	}
 	d.share, d.loop = share, s.run
-	s.admin, s.breaker = d.admin, d.breaker
+	s.admin, s.breaker, s.blocks = d.admin, d.breaker, d.blocks
 	return d, nil
 }
 
@@ -87,6 +87,7 @@ type storing struct {
 	admin  *kadm.Client
 
 	breaker *breaker
+	blocks  *blockMetrics
 }
 
 func (s *storing) run(in session) error {
@@ -176,6 +177,7 @@ type prepared struct {
 	records int
 	put     Put
 	span    trace.Span
+	began   time.Time
 }
 
 // prepare gathers and prepares blocks, and sends them to out, until ctx ends.
@@ -186,16 +188,18 @@ func (s *storing) prepare(in session, ctx context.Context, gather *gatherer, ids
 			return err
 		}
 		for topic, b := range blocks {
+			began := time.Now()
 			within, span := startBlock(in.working, s.name, topic, b.Records)
 			preparing, cancel := context.WithTimeout(within, s.bounds.limit())
 			put, err := s.stores[topic].Prepare(preparing, ids[topic], *b)
 			cancel()
 			if err != nil {
 				span.End(err)
+				s.blocks.failed(topic)
 				in.size.failed(len(b.Records))
 				return fmt.Errorf("prepare a block of %s: %w", topic, err)
 			}
-			if !send(ctx, out, prepared{topic, len(b.Records), put, span}) {
+			if !send(ctx, out, prepared{topic, len(b.Records), put, span, began}) {
 				span.End(ctx.Err())
 				break
 			}
@@ -238,11 +242,13 @@ func (s *storing) store(in session, p prepared) (stored Offsets, err error) {
 	})
 	if err != nil {
 		if !errors.Is(err, ErrOpen) && in.working.Err() == nil {
+			s.blocks.failed(p.topic)
 			in.size.failed(p.records)
 		}
 		return nil, fmt.Errorf("store a block of %s: %w", p.topic, err)
 	}
 	in.size.done(time.Since(began), limit)
+	s.blocks.committed(p.topic, p.records, time.Since(p.began))
 	return stored, nil
 }
 

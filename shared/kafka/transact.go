@@ -49,7 +49,7 @@ func NewTransactDrain(name string, cfg Config, bounds Bounds, topic string, grou
 	if err != nil {
 		return nil, err
 	}
-	d.loop, d.outputs, d.taken, s.admin = s.run, outputs, s.taken, d.admin
+	d.loop, d.outputs, d.taken, s.admin, s.blocks = s.run, outputs, s.taken, d.admin, d.blocks
 	return d, nil
 }
 
@@ -63,6 +63,7 @@ type transacting struct {
 	group     Group
 	transform Transform
 	admin     *kadm.Client
+	blocks    *blockMetrics
 	memberID  string // in the group, of the last session
 	// rejected are the records whose transaction failed although it had no other
 	// record, and why: they become dead letters when they are read again.
@@ -205,8 +206,11 @@ func (t *transacting) transact(in session, session *kgo.GroupTransactSession, ou
 	all := len(b.Records)
 	committed, afterCommit, err := t.commit(ctx, in, session, outputs, &b)
 	if err != nil {
+		if in.working.Err() == nil { // else it was cancelled
+			t.blocks.failed(t.topic)
+		}
 		switch {
-		case in.working.Err() != nil: // it was cancelled
+		case in.working.Err() != nil:
 		case causedByRecord(err) && all == 1:
 			t.rejected[positionOf(b.Records[0])] = err
 		case causedByRecord(err) || timedOut(err) || ctx.Err() != nil:
@@ -218,6 +222,7 @@ func (t *transacting) transact(in session, session *kgo.GroupTransactSession, ou
 		span.Set("m7pulse.rebalanced", true)
 		return nil
 	}
+	t.blocks.committed(t.topic, all, time.Since(began)) // first: whoever waits for the block sends the metrics
 	in.durable(b.Next)
 	if err := afterCommit(ctx); err != nil {
 		if ctx.Err() != nil && in.working.Err() == nil {

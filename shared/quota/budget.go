@@ -3,12 +3,15 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -45,6 +48,7 @@ type Budgets struct {
 	rdb    redis.UniversalClient
 	api    string
 	limits Limits
+	left   *prometheus.GaugeVec // points, by user
 }
 
 // New returns the budgets of an API: "" for GraphQL, "rest" for REST, whose points
@@ -53,11 +57,19 @@ func New(rdb redis.UniversalClient, api string, limits Limits) *Budgets {
 	if limits.Work == 0 {
 		limits.Work, limits.Rate = unlimitedWork, 1
 	}
-	return &Budgets{rdb, api, limits}
+	return &Budgets{rdb, api, limits, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "m7pulse_github_points_left", Help: "Points of the hour that a user of GitHub had left at the last answer, by API.",
+	}, []string{"user", "api"})}
 }
 
+// Metrics are what is known of the budgets in this process.
+func (b *Budgets) Metrics() []prometheus.Collector { return []prometheus.Collector{b.left} }
+
+// Prefix is how the keys of budgets begin; the user follows in braces.
+const Prefix = "github:pipeline:budget:"
+
 func (b *Budgets) keys(user string) []string {
-	key := "github:pipeline:budget:{" + user + "}"
+	key := Prefix + "{" + user + "}"
 	if b.api != "" {
 		key += ":" + b.api
 	}
@@ -112,6 +124,7 @@ func (b *Budgets) Charge(ctx context.Context, p Permit, c Cost) (time.Time, erro
 	var remaining, reset, rest, first int64 = -1, 0, 0, 0
 	if c.Known {
 		remaining, reset = c.Remaining, c.Reset.UnixMilli()
+		b.left.WithLabelValues(p.User, cmp.Or(b.api, "graphql")).Set(float64(remaining))
 	}
 	if !c.Rest.IsZero() {
 		rest = c.Rest.UnixMilli()
@@ -132,6 +145,22 @@ func (b *Budgets) Charge(ctx context.Context, p Permit, c Cost) (time.Time, erro
 		return time.Time{}, nil
 	}
 	return time.UnixMilli(until), nil
+}
+
+// Work is what the queries of the minute before now have taken of GitHub's work, those
+// in flight as is expected of them, by the key of a user's budget.
+func Work(ctx context.Context, rdb redis.Cmdable, key string, now time.Time) (all time.Duration, err error) {
+	lines, err := rdb.ZRangeByScore(ctx, key+":log", &redis.ZRangeBy{Min: strconv.FormatInt(now.Add(-time.Minute).UnixMilli(), 10), Max: "+inf"}).Result()
+	if err != nil {
+		return 0, fmt.Errorf("read the log of %s: %w", key, err)
+	}
+	for _, line := range lines {
+		if parts := strings.Split(line, "|"); len(parts) == 4 {
+			ms, _ := strconv.ParseInt(parts[2], 10, 64) // as Permit.line writes it
+			all += time.Duration(ms) * time.Millisecond
+		}
+	}
+	return all, nil
 }
 
 // UserOf is the name under which a user's budgets are kept.

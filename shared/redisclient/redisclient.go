@@ -5,7 +5,9 @@ package redisclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -84,4 +86,19 @@ func EachMaster(ctx context.Context, rdb redis.UniversalClient, f func(context.C
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return f(ctx, master) })
 	}
 	return f(ctx, rdb)
+}
+
+// Memory is what a server uses for data, in bytes.
+func Memory(ctx context.Context, server redis.UniversalClient) (float64, error) {
+	text, err := server.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, fmt.Errorf("ask Redis for its memory: %w", err)
+	}
+	_, rest, _ := strings.Cut(text, "used_memory:")
+	number, _, _ := strings.Cut(rest, "\r")
+	used, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of Redis: %w", err)
+	}
+	return used, nil
 }

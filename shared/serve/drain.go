@@ -136,7 +136,7 @@ func (d *Draining) Status() Status {
 	for p, next := range d.Drain.Covered() {
 		covered[p.Topic+"/"+strconv.Itoa(int(p.Number))] = next
 	}
-	s := Status{Detail: map[string]any{"covered": covered, "breaker": d.Drain.Breaker()}}
+	s := Status{Detail: map[string]any{"covered": covered, "breaker": d.Drain.Breaker()}, Metrics: d.Drain.Metrics()}
 	for _, state := range []string{"closed", "half-open", "open"} {
 		is := 0.0
 		if state == d.Drain.Breaker() {

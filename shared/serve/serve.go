@@ -12,15 +12,19 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
+	"github.com/m7pulse/m7pulse/shared/telemetry"
 	"github.com/m7pulse/m7pulse/shared/trace"
 )
 
@@ -42,7 +46,8 @@ type Web interface {
 
 // Part is what every function has, a Function, a Web, or both.
 type Part interface {
-	// Status tells how the function fares, for health checks and people.
+	// Status tells how the function fares, for health checks and people. It waits for
+	// no server, and may be asked after Close.
 	Status() Status
 	// Close ends all work within ctx and leaves nothing half done.
 	Close(ctx context.Context) error
@@ -52,9 +57,11 @@ type Part interface {
 type Status struct {
 	Failing string `json:"failing,omitempty"` // its last error, while it has not succeeded since
 	Detail  any    `json:"detail,omitempty"`
-	// Gauges are what GET /metrics shows besides whether the function is failing and
-	// what its process uses.
-	Gauges []Gauge `json:"-"`
+	// Gauges and Metrics are what GET /metrics shows, and what is sent by OTLP, besides
+	// what is known of every function and what its process uses. Each gets the label
+	// function.
+	Gauges  []Gauge                `json:"-"`
+	Metrics []prometheus.Collector `json:"-"`
 }
 
 // Limits of one request.
@@ -73,7 +80,7 @@ const (
 	stopLimit    = killedAfter - 700*time.Millisecond
 	shutdownPoll = 550 * time.Millisecond   // of http.Server.Shutdown: 500 ms and a tenth
 	requestGrace = stopLimit - shutdownPoll // then the requests that are still open are cancelled
-	sendLimit    = 300 * time.Millisecond   // for the last spans, after stopLimit at the latest
+	sendLimit    = 300 * time.Millisecond   // for the last spans and metrics, after stopLimit at the latest
 )
 
 // Instance is a function as func-go hosts it: Handle, and the hooks Start,
@@ -84,9 +91,9 @@ type Instance struct {
 	fn   atomic.Pointer[Part]
 
 	log     sync.Once
-	traces  atomic.Pointer[func(context.Context)] // sends what is left
-	warm    atomic.Bool                           // a request was answered before
-	metrics http.Handler
+	sender  atomic.Pointer[telemetry.Sender]
+	warm    atomic.Bool // a request was answered before
+	metrics *metrics
 
 	requests    context.Context // ends when no request may be open any more
 	cancel      context.CancelFunc
@@ -109,7 +116,7 @@ func NewWeb(name string, open func(ctx context.Context, env map[string]string) (
 func newInstance(name string, open func(ctx context.Context, env map[string]string) (Part, error)) *Instance {
 	requests, cancel := context.WithCancel(context.Background())
 	i := &Instance{name: name, open: open, requests: requests, cancel: cancel}
-	i.metrics = metrics(i)
+	i.metrics = newMetrics(name)
 	return i
 }
 
@@ -140,16 +147,17 @@ func openAs[F Part](ctx context.Context, i *Instance, env map[string]string) (f 
 // process is the function's from then on, and logs as Knative's components do.
 func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 	i.StartLog(env)
-	traces, err := trace.Open(ctx, i.name, env)
+	sender, err := telemetry.Open(ctx, i.name, i.metrics.registry, env)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", i.name, err)
 	}
 	fn, err := openAs[Part](ctx, i, env)
 	if err != nil {
-		traces(ctx)
+		sender.Close(ctx)
 		return err
 	}
-	i.traces.Store(&traces)
+	i.sender.Store(sender)
+	i.metrics.of.Store(&fn)
 	i.fn.Store(&fn)
 	signals, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	i.stopSignals.Store(&stop)
@@ -158,7 +166,7 @@ func (i *Instance) Start(ctx context.Context, env map[string]string) error {
 }
 
 // Stop refuses new events, cancels the requests that are open after 0.75 s, and
-// closes the function, within 1.3 s, then sends the last spans, within 0.3 s. The first
+// closes the function, within 1.3 s, then sends the last spans and metrics, within 0.3 s. The first
 // call does so, be it by a signal or by the host; the others wait for it and return its
 // error.
 func (i *Instance) Stop(ctx context.Context) error {
@@ -175,30 +183,29 @@ func (i *Instance) Stop(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, stopLimit)
 		defer cancel()
 		i.stopped = (*fn).Close(ctx)
-		if traces := i.traces.Load(); traces != nil {
-			sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendLimit)
-			defer cancel()
-			(*traces)(sending)
-		}
+		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendLimit)
+		defer cancel()
+		i.sender.Load().Close(sending)
 	})
 	return i.stopped
 }
 
-// Do does a job of the function once, as its process: with its log and its traces.
+// Do does a job of the function once, as its process: with its log, its spans, and what
+// its process uses.
 func (i *Instance) Do(ctx context.Context, env map[string]string, job func(context.Context, map[string]string) error) error {
-	traces, err := trace.Open(ctx, i.name, env)
+	sender, err := telemetry.Open(ctx, i.name, i.metrics.registry, env)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", i.name, err)
 	}
 	defer func() {
 		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobSendLimit)
 		defer cancel()
-		traces(sending)
+		sender.Close(sending)
 	}()
 	return job(ctx, env)
 }
 
-// jobSendLimit bounds the sending of the last spans of a job.
+// jobSendLimit bounds the sending of the last spans and metrics of a job.
 const jobSendLimit = 2 * time.Second
 
 // Ready says whether events are taken.
@@ -216,7 +223,7 @@ func (i *Instance) Alive(context.Context) (bool, error) { return true, nil }
 func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	fn := i.fn.Load()
 	if fn == nil {
-		refuse(w, http.StatusServiceUnavailable, i.name+" is starting or stopping")
+		http.Error(w, i.name+" is starting or stopping", http.StatusServiceUnavailable)
 		return
 	}
 	switch {
@@ -227,7 +234,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	case r.Method == http.MethodGet && r.URL.Path == "/metrics":
-		i.metrics.ServeHTTP(w, r)
+		i.metrics.handler.ServeHTTP(w, r)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -235,15 +242,28 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(i.requests, cancel)()
 	receiver, receives := (*fn).(Function)
+	defer i.sender.Load().Push() // a handler's end is that of the blocks it was rung for
+	cold := !i.warm.Swap(true)
+	if cold {
+		i.metrics.coldStarts.Inc()
+	}
 	if web, ok := (*fn).(Web); ok && (!receives || r.Method != http.MethodPost || r.URL.Path != "/") {
-		ctx, span := trace.Receive(ctx, event.PlaceOfRequest(r.Header), "answer "+r.Method, "url.path", r.URL.Path)
+		ctx, span := trace.Receive(ctx, event.PlaceOfRequest(r.Header), "answer "+r.Method, "url.path", r.URL.Path, "faas.coldstart", cold)
 		defer span.End(nil)
-		web.ServeHTTP(w, r.WithContext(ctx))
+		promhttp.InstrumentHandlerDuration(i.metrics.requests, web).ServeHTTP(w, r.WithContext(ctx))
 		return
 	}
+	began, status, kind := time.Now(), http.StatusNoContent, kindOther
+	refuse := func(code int, reason string) {
+		status = code
+		http.Error(w, reason, code)
+	}
+	defer func() {
+		i.metrics.events.WithLabelValues(kind, strconv.Itoa(status)).Observe(time.Since(began).Seconds())
+	}()
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
-		refuse(w, http.StatusMethodNotAllowed, "post a CloudEvent")
+		refuse(http.StatusMethodNotAllowed, "post a CloudEvent")
 		return
 	}
 	e, err := event.FromHTTP(r)
@@ -253,18 +273,19 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
+		refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
 		return
 	case err != nil:
-		refuse(w, http.StatusUnsupportedMediaType, "not a CloudEvent: "+err.Error())
+		refuse(http.StatusUnsupportedMediaType, "not a CloudEvent: "+err.Error())
 		return
 	}
 	ctx, span := trace.Receive(ctx, event.PlaceOfEvent(e, r.Header), spanName(e), "cloudevents.event_id", e.ID(), "cloudevents.event_type", e.Type(),
-		"cloudevents.event_source", e.Source(), "faas.coldstart", !i.warm.Swap(true))
+		"cloudevents.event_source", e.Source(), "faas.coldstart", cold)
+	kind = kindOf(e)
 	err = receiver.Receive(ctx, e)
 	span.End(err)
 	if err != nil {
-		status := statusOf(err)
+		status = statusOf(err)
 		if status >= 500 {
 			w.Header().Set("Retry-After", retryAfter(err))
 		}
@@ -273,7 +294,7 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 		} else {
 			slog.WarnContext(ctx, "event refused", "function", i.name, "id", e.ID(), "type", e.Type(), "status", status, "error", err)
 		}
-		refuse(w, status, err.Error())
+		refuse(status, err.Error())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -310,8 +331,4 @@ func retryAfter(err error) string {
 		return "1"
 	}
 	return "5"
-}
-
-func refuse(w http.ResponseWriter, status int, reason string) {
-	http.Error(w, reason, status)
 }

@@ -204,6 +204,9 @@ func TestMetricsAreInPrometheusForm(t *testing.T) {
 # TYPE m7pulse_breaker gauge
 m7pulse_breaker{function="test",state="a\"b\nc"} 0
 m7pulse_breaker{function="test",state="open"} 1
+# HELP m7pulse_cold_starts_total Requests that were the first of their process.
+# TYPE m7pulse_cold_starts_total counter
+m7pulse_cold_starts_total{function="test"} 0
 # HELP m7pulse_failing 1 while the function's last attempt failed.
 # TYPE m7pulse_failing gauge
 m7pulse_failing{function="test"} 1

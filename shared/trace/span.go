@@ -1,3 +1,6 @@
+// Package trace is how a process of M7 Pulse takes part in traces of OpenTelemetry:
+// spans, each a piece of work. Package telemetry sends them, unless it is off; then a
+// span costs some nanoseconds.
 package trace
 
 import (

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"knative.dev/pkg/apis"
 
@@ -96,6 +97,9 @@ func New(cfg Config, rdb redis.UniversalClient, transport http.RoundTripper) *Cl
 		tokens: quota.NewTokens(string(cfg.Tokens)), budgets: quota.New(rdb, "rest", limits()),
 	}
 }
+
+// Metrics are what the client knows of the budgets.
+func (c *Client) Metrics() []prometheus.Collector { return c.budgets.Metrics() }
 
 // Err says why GitHub cannot be asked at present: ErrNoToken, or that it has refused
 // every token. It is nil otherwise.

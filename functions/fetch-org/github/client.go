@@ -35,6 +35,7 @@ type Client struct {
 	tokens    *quota.Tokens
 	budgets   *quota.Budgets
 	widths    *widths
+	measured  *queryMetrics
 
 	mu    sync.Mutex
 	asked map[string]time.Time // when each question of the last second was answered
@@ -45,7 +46,7 @@ func New(cfg Config, rdb redis.UniversalClient, transport http.RoundTripper) *Cl
 	at, _ := url.Parse(cfg.URL) // checked with the configuration
 	return &Client{
 		url: cfg.URL, host: at.Host, transport: transport, tokens: quota.NewTokens(string(cfg.Tokens)),
-		budgets: quota.New(rdb, "", limits()), widths: &widths{rdb, cfg.PageSize}, asked: map[string]time.Time{},
+		budgets: quota.New(rdb, "", limits()), widths: &widths{rdb, cfg.PageSize}, measured: newQueryMetrics(), asked: map[string]time.Time{},
 	}
 }
 
@@ -248,14 +249,16 @@ const (
 	// burst is begun ahead of it, so that the minute's work does not come at once
 	// and leave every handler waiting for the rest of the minute.
 	workRate = 0.975
-	burst    = time.Second
+	// WorkOfAMinute is what a user may have GitHub work in a minute.
+	WorkOfAMinute = 58_500 * time.Millisecond
+	burst         = time.Second
 	// historyBurst is the same for the query of histories, without which the
 	// query before it would be wasted.
 	historyBurst = 15 * time.Second
 )
 
 func limits() quota.Limits {
-	return quota.Limits{Reserve: reservePoints, Queries: 1_800, Work: 58_500 * time.Millisecond, Rate: workRate, InFlight: 20, Timeout: pageTimeout}
+	return quota.Limits{Reserve: reservePoints, Queries: 1_800, Work: WorkOfAMinute, Rate: workRate, InFlight: 20, Timeout: pageTimeout}
 }
 
 // MinInterval is the least time between two equal questions.
@@ -502,6 +505,7 @@ func (g *Client) once(ctx context.Context, t *quota.Token, p quota.Permit, key s
 	}
 	span.Set("http.response.status_code", x.status, "m7pulse.points", (*q.limit).points(), "m7pulse.killed", killed)
 	q.usage.add((*q.limit).points(), killed)
+	g.measured.asked(q, took, (*q.limit).points())
 	return x, err
 }
 

@@ -145,7 +145,13 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if err != nil {
 		return err
 	}
-	state, err := digest(cfg.Source, python, clickHouse, trino)
+	measured := ""
+	if has, err := hasTelemetry(ctx, cfg.ClickHouse); err != nil {
+		return failed(cfg, "ask ClickHouse for metrics", err)
+	} else if has {
+		measured = "1"
+	}
+	state, err := digest(cfg.Source, python, clickHouse, trino, measured)
 	if err != nil {
 		return err
 	}
@@ -155,7 +161,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	}
 	steps, stdout := io.Pipe()
 	cmd := exec.Command(python, filepath.Join(cfg.Source, "install.py"), AdminUser)
-	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino)
+	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "OPERATIONS="+measured)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), stdout, log
 	ended := make(chan error, 1)
 	go func() {
@@ -182,6 +188,30 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 		return nil
 	}
 	return os.WriteFile(marker, []byte(state), 0o600)
+}
+
+// hasTelemetry says whether ClickHouse has traces and metrics, which the dashboard of operations shows.
+func hasTelemetry(ctx context.Context, address string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	const tables = "SELECT count() = 4 FROM system.tables WHERE database = 'otel' AND name IN ('otel_traces', 'otel_metrics_gauge', 'otel_metrics_sum', 'otel_metrics_histogram')"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(tables))
+	if err != nil {
+		return false, errors.New("CLICKHOUSE_READER_URL is no address") // the error would quote the password
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false, err // a password is left out of it
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 512))
+	if err != nil {
+		return false, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return false, fmt.Errorf("it answers %s: %s", resp.Status, bytes.TrimSpace(body))
+	}
+	return bytes.Equal(bytes.TrimSpace(body), []byte("1")), nil
 }
 
 // clickHouseURI writes the address of ClickHouse as Superset wants it. Without sessions: Superset would leave one behind for each query.
