@@ -12,7 +12,7 @@ PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image property-test cluster-up cluster-down cluster-test infra-test
+.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image release release-test property-test cluster-up cluster-down cluster-test infra-test
 
 # One set of flags for all that is not raced: what build has compiled is not compiled
 # again to be vetted or tested. Without cgo: the embedded ClickHouse is bound at run
@@ -139,10 +139,20 @@ deploy: stage ## Deploy with func to the current cluster: make deploy REGISTRY=g
 	@test -n "$(REGISTRY)" || { echo "make deploy REGISTRY=ghcr.io/you: where images go"; exit 2; }
 	@for f in $(FUNCTION); do $(FUNC_FLAGS) func deploy --path .build/stage/$$f --builder host --registry $(REGISTRY) --namespace m7pulse; done
 
-image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TAG=v0.1.0.
+image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TAG=v0.1.0. Their digests: .build/images.
 	@test -n "$(REGISTRY)" || { echo "make image REGISTRY=ghcr.io/you TAG=v0.1.0: where images go"; exit 2; }
-	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) ./cmd/pulse $(addprefix ./cmd/functions/,$(FUNCTIONS))
-	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) ./cmd/all-in-one
+	@mkdir -p .build
+	KO_DOCKER_REPO=$(REGISTRY) $(KO) build --base-import-paths --tags $(or $(TAG),dev) --image-refs .build/images ./cmd/pulse $(addprefix ./cmd/functions/,$(FUNCTIONS))
+	KO_DOCKER_REPO=$(REGISTRY)/m7pulse $(KO) build --bare --tags $(or $(TAG),dev) --image-refs .build/image-all-in-one ./cmd/all-in-one
+	@{ echo; cat .build/image-all-in-one; } >> .build/images && rm .build/image-all-in-one
+
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
+release: ## Publish the release of the tag that is checked out as a draft; .github/workflows/release.yaml runs it (docs/releases.md).
+	$(GO) run $(GORELEASER) release --clean
+
+release-test: ## Make a release without publishing it, in .build/dist. 40 min of CPU the first time.
+	$(GO) run $(GORELEASER) check
+	$(GO) run $(GORELEASER) release --snapshot --clean
 
 cluster-up: build ## Start a real Kubernetes node with a real Knative on this machine, and the functions on it (root, Linux; no Docker). 25 min of CPU the first time.
 	@$(GO) build -o bin/ ./infra/cluster

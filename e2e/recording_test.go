@@ -9,13 +9,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 const recording = "data/m7-2025.jsonl.gz"
 
-func TestUpShowsTheRecording(t *testing.T) {
+// What a person has who installed a release: the files of an archive in a folder,
+// a link to its pulse on PATH, and the repository nowhere near.
+func TestReleaseShowsTheRecording(t *testing.T) {
 	t.Parallel()
 	p := newPulse(t, "TZ=Asia/Kolkata") // days are UTC whatever the machine's zone
+	p.program = installed(t)
 	out := p.run("up", "--detach")
 	for _, want := range []string{"google-gemini/gemini-cli", "+773", "facebook/react", "Audit clean", "42,664"} {
 		if !strings.Contains(out, want) {
@@ -33,6 +38,62 @@ func TestUpShowsTheRecording(t *testing.T) {
 	p.json(&top, "top", "--window", "30d", "--each", "1")
 	if len(top) == 0 || top[0].Delta == 0 {
 		t.Errorf("top: %+v", top)
+	}
+}
+
+// installed lays out the files that .goreleaser.yaml puts into an archive and the
+// programs of this run, and links to pulse from elsewhere.
+func installed(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../.goreleaser.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var release struct {
+		Builds   []struct{ Binary string }
+		Archives []struct{ Files []struct{ Src string } }
+	}
+	if err := yaml.Unmarshal(text, &release); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for _, b := range release.Builds {
+		copyFile(t, filepath.Join("../bin/e2e", filepath.Base(b.Binary)), filepath.Join(folder, b.Binary))
+	}
+	for _, f := range release.Archives[0].Files {
+		paths, err := filepath.Glob(filepath.Join("..", f.Src))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("%s of .goreleaser.yaml: %d files, %v", f.Src, len(paths), err)
+		}
+		for _, path := range paths {
+			to := filepath.Join(folder, strings.TrimPrefix(path, "../"))
+			if info, err := os.Stat(path); err != nil {
+				t.Fatal(err)
+			} else if !info.IsDir() {
+				copyFile(t, path, to)
+			} else if err := os.CopyFS(to, os.DirFS(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	link := filepath.Join(t.TempDir(), "pulse")
+	if err := os.Symlink(filepath.Join(folder, "bin", "pulse"), link); err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(to), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(to, content, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

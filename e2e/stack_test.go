@@ -24,7 +24,8 @@ type pulse struct {
 	home string
 	env  []string
 
-	within time.Duration // a command ends; 0: limit
+	program string        // "": binary, in the repository
+	within  time.Duration // a command ends; 0: limit
 }
 
 // limit bounds one command of a stack that has no limit of its own.
@@ -44,7 +45,7 @@ func newPulse(t *testing.T, env ...string) *pulse {
 }
 
 func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
-	path, err := filepath.Abs(binary)
+	path, err := filepath.Abs(cmp.Or(p.program, binary))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -59,6 +60,9 @@ func (p *pulse) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	cmd.Env = append(cmd.Env, p.env...)
 	cmd.Dir = ".."
+	if p.program != "" {
+		cmd.Dir = p.t.TempDir()
+	}
 	return cmd
 }
 

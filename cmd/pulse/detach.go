@@ -38,9 +38,9 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 		return fmt.Errorf("start the stack: %w", err)
 	}
 	defer log.Close()
-	self, err := os.Executable()
+	self, err := stack.Self()
 	if err != nil {
-		return fmt.Errorf("find the path of pulse: %w", err)
+		return err
 	}
 	args := []string{"up", "--idle-after", u.IdleAfter.String(), "--status", ready, fmt.Sprintf("--drop-bells=%g", u.DropBells), fmt.Sprintf("--bell-rate=%g", u.BellRate)}
 	if u.Empty {

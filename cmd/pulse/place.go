@@ -90,9 +90,9 @@ func findRoot() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the working directory: %w", err)
 	}
-	self, err := os.Executable()
+	self, err := stack.Self()
 	if err != nil {
-		return "", fmt.Errorf("find the path of pulse: %w", err)
+		return "", err
 	}
 	for _, from := range []string{wd, filepath.Dir(self)} {
 		for dir := from; ; dir = filepath.Dir(dir) {

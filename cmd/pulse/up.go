@@ -40,9 +40,9 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	if u.Detach {
 		return u.detach(ctx, p)
 	}
-	self, err := os.Executable()
+	self, err := stack.Self()
 	if err != nil {
-		return fmt.Errorf("find the path of pulse: %w", err)
+		return err
 	}
 	home, err := filepath.Abs(string(p.home))
 	if err != nil {

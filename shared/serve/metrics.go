@@ -71,7 +71,7 @@ func newMetrics(name string) *metrics {
 			Name: "m7pulse_request_seconds", Help: "Seconds until a request that is no event was answered, by its method and the status of the answer.", ConstLabels: of, Buckets: seconds,
 		}, []string{"method", "code"}),
 	}
-	m.registry.MustRegister(m, m.coldStarts, m.events, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m, m.coldStarts, m.events, m.requests, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }

@@ -214,7 +214,7 @@ m7pulse_failing{function="test"} 1
 # TYPE m7pulse_failing_since gauge
 m7pulse_failing_since{function="test"} 2
 `
-	if w.Code != 200 || !strings.Contains(w.Body.String(), want) || !strings.Contains(w.Body.String(), "go_goroutines ") {
+	if w.Code != 200 || !strings.Contains(w.Body.String(), want) || !strings.Contains(w.Body.String(), "go_goroutines ") || !strings.Contains(w.Body.String(), "go_build_info{") {
 		t.Errorf("%d\n%s\nwant\n%s", w.Code, w.Body, want)
 	}
 }

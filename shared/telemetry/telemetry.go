@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,8 +138,13 @@ func Open(ctx context.Context, service string, of prometheus.Gatherer, environ m
 	if !traced && !measured {
 		return s, nil
 	}
+	var version string
+	if built, ok := debug.ReadBuildInfo(); ok {
+		version = built.Main.Version
+	}
 	about, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.namespace", "m7pulse"), attribute.String("service.instance.id", uuid.NewString())),
+		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.namespace", "m7pulse"),
+			attribute.String("service.version", version), attribute.String("service.instance.id", uuid.NewString())),
 		resource.WithProcessPID(), resource.WithTelemetrySDK(), resource.WithFromEnv(),
 	)
 	if err != nil {

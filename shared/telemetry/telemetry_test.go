@@ -123,6 +123,8 @@ func TestSpansAndMetricsAreSentWhenTheProcessEnds(t *testing.T) {
 	}
 	if a, b := r.from[0], r.from[1]; a["service.name"] != "test" || a["service.instance.id"] == "" || a["service.instance.id"] != b["service.instance.id"] {
 		t.Errorf("spans and metrics are of %v and %v", a, b)
+	} else if version, ok := a["service.version"]; !ok || version != b["service.version"] {
+		t.Errorf("spans and metrics are of versions %q and %q", version, b["service.version"])
 	}
 	in, out := r.spans[0], r.spans[1]
 	if in.Name != "inner" || !bytes.Equal(in.ParentSpanId, out.SpanId) || in.Status.Code != otlp.Status_STATUS_CODE_ERROR || in.Status.Message != "unexpected EOF" {

@@ -361,11 +361,25 @@ func withTelemetry(own map[string]string, from ...map[string]string) map[string]
 // Kafka is how to reach the stack's Kafka.
 func (s *Stack) Kafka(ctx context.Context) (sharedkafka.Config, error) { return KafkaOf(ctx, s.Env) }
 
-// Program is the path of a function's own program: beside this one.
-func Program(function string) (string, error) {
+// Self is the path of this program, not of a link that it was started by, as package
+// managers make them: what belongs to it is beside the program. os.Executable follows a
+// link on Linux, and does not on macOS.
+func Self() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("own path: %w", err)
+		return "", fmt.Errorf("find the path of pulse: %w", err)
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", fmt.Errorf("follow the path of pulse: %w", err)
+	}
+	return self, nil
+}
+
+// Program is the path of a function's own program: beside this one.
+func Program(function string) (string, error) {
+	self, err := Self()
+	if err != nil {
+		return "", err
 	}
 	path := filepath.Join(filepath.Dir(self), function)
 	if _, err := os.Stat(path); err != nil {
