@@ -57,6 +57,11 @@ func Definitions() []Definition {
 			Means: "A store does not answer. The breaker of its sink opens after three failures, and bells are answered 503; nothing is lost.", Check: "`pulse doctor`.", Cure: "the store. All goes on by itself.",
 		},
 		{
+			Kind: signal.ConnectFailed, Figure: "connect_failures", Help: "Connectors of Kafka Connect and tasks that have failed, 1 if the worker does not answer; where CONNECT_URL names one.", Threshold: 0,
+			Means: "Kafka Connect has stopped to archive. A task that has failed stays so until somebody restarts it; what it has not archived waits in Kafka for as long as its topics keep it.",
+			Check: "`curl $CONNECT_URL/connectors/archive/status`, which has the stack trace.", Cure: "what the trace names, then `curl -X POST \"$CONNECT_URL/connectors/archive/restart?includeTasks=true&onlyFailed=true\"`.",
+		},
+		{
 			Kind: signal.DeadLettersWaiting, Figure: "dead_letters", Help: "Dead letters that wait.", Threshold: 0,
 			Means: "A record could not be processed.", Check: "`pulse dlq list`, which says why.", Cure: "the cause, then `pulse dlq retry`; or `pulse dlq drop`.",
 		},

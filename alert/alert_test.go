@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -227,4 +230,39 @@ func TestAnAlertWhoseAcknowledgementIsLostKeepsItsID(t *testing.T) {
 	w.refuse = false
 	w.settle(well())
 	w.want(signal.DeadLettersWaiting, signal.AlertCleared)
+}
+
+// What a worker of Kafka Connect 4.2 says of its connectors.
+func TestFailedConnectorsAndTasksAreCounted(t *testing.T) {
+	for name, of := range map[string]struct {
+		status   int
+		body     string
+		failures float64
+		detail   string
+	}{
+		"works":             {200, `{"archive":{"status":{"name":"archive","connector":{"state":"RUNNING"},"tasks":[{"id":0,"state":"RUNNING"}],"type":"sink"}}}`, 0, " It is "},
+		"paused":            {200, `{"archive":{"status":{"connector":{"state":"PAUSED"},"tasks":[{"id":0,"state":"PAUSED"}]}}}`, 0, " It is "},
+		"has none":          {200, `{}`, 0, " It is "},
+		"a task has failed": {200, `{"archive":{"status":{"connector":{"state":"RUNNING"},"tasks":[{"id":0,"state":"RUNNING"},{"id":1,"state":"FAILED","trace":"java.lang…"}]}}}`, 1, " It is task 1 of archive"},
+		"all have failed":   {200, `{"b":{"status":{"connector":{"state":"FAILED"},"tasks":[]}},"a":{"status":{"connector":{"state":"RUNNING"},"tasks":[{"id":0,"state":"FAILED"}]}}}`, 2, " It is task 0 of a, b"},
+		"is starting":       {404, `{"error_code":404}`, 1, " The worker does not answer"},
+		"something else":    {200, `<html>`, 1, " The worker does not answer"},
+		"more than is read": {200, `{"archive":{"status":{"connector":{"state":"` + strings.Repeat("R", connectorsLimit) + `"}}}}`, 1, " The worker does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.String() != "/connectors?expand=status" {
+					t.Errorf("asked for %s", r.URL)
+				}
+				w.WriteHeader(of.status)
+				_, _ = io.WriteString(w, of.body)
+			}))
+			defer worker.Close()
+			r := Reading{Figures: map[string]float64{}, Details: map[string]string{}}
+			Sources{Env: map[string]string{"CONNECT_URL": worker.URL + "/"}}.readConnect(t.Context(), &r)
+			if got, known := r.Figures["connect_failures"]; !known || got != of.failures || r.Details["connect_failures"] != of.detail {
+				t.Errorf("%v %v, %q; want %v, %q", got, known, r.Details["connect_failures"], of.failures, of.detail)
+			}
+		})
+	}
 }

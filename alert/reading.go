@@ -2,8 +2,13 @@ package alert
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +89,7 @@ func (s Sources) Read(ctx context.Context, now time.Time) Reading {
 		defer cancel()
 		s.readLag(limited, now, &r)
 	}
+	s.readConnect(ctx, &r)
 	s.readHome(&r)
 	return r
 }
@@ -255,6 +261,76 @@ func (s Sources) readLag(ctx context.Context, now time.Time, r *Reading) {
 			r.Figures["lag_seconds"], r.Details["lag_seconds"] = age, " It is "+lag.Function
 		}
 	}
+}
+
+// readConnect asks the worker of Kafka Connect, if there is one, how its connectors are.
+func (s Sources) readConnect(ctx context.Context, r *Reading) {
+	worker := s.Env["CONNECT_URL"]
+	if worker == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	connectors, err := readConnectors(ctx, worker)
+	if err != nil {
+		if ctx.Err() != nil && ctx.Err() != context.DeadlineExceeded {
+			return // the watch is stopped
+		}
+		r.Figures["connect_failures"], r.Details["connect_failures"] = 1, " The worker does not answer"
+		return
+	}
+	var failed []string
+	for _, name := range slices.Sorted(maps.Keys(connectors)) {
+		c := connectors[name].Status
+		if c.Connector.State == stateFailed {
+			failed = append(failed, name)
+		}
+		for _, task := range c.Tasks {
+			if task.State == stateFailed {
+				failed = append(failed, fmt.Sprintf("task %d of %s", task.ID, name))
+			}
+		}
+	}
+	r.Figures["connect_failures"] = float64(len(failed))
+	r.Details["connect_failures"] = " It is " + strings.Join(failed, ", ")
+}
+
+// stateFailed is that of a connector or a task that has ended by an error. Other states
+// are those of work, of a start, and of a pause that somebody asked for.
+const stateFailed = "FAILED"
+
+// connector is what a worker says of one, at GET /connectors?expand=status.
+type connector struct {
+	Status struct {
+		Connector struct{ State string }
+		Tasks     []struct {
+			ID    int
+			State string
+		}
+	}
+}
+
+// connectorsLimit bounds what a worker may say of its connectors: a failed task has its
+// stack trace in it.
+const connectorsLimit = 4 << 20
+
+func readConnectors(ctx context.Context, worker string) (all map[string]connector, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(worker, "/")+"/connectors?expand=status", nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask Kafka Connect for its connectors: %w", err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask Kafka Connect for its connectors: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask Kafka Connect for its connectors: %s", answer.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, connectorsLimit)).Decode(&all); err != nil {
+		return nil, fmt.Errorf("read the connectors of Kafka Connect: %w", err)
+	}
+	return all, nil
 }
 
 func (s Sources) readHome(r *Reading) {

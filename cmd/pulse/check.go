@@ -64,6 +64,7 @@ func checkStart(ctx context.Context, p *place) error {
 			return nil // a bucket, or a name that the catalog knows
 		}},
 		{"S3_ENDPOINT", func(given string) error { return address.URL(given, "http", "https") }},
+		{"CONNECT_URL", func(given string) error { return address.URL(given, "http", "https") }},
 		{"TRINO_URL", func(given string) error {
 			if err := address.URL(given, "http", "https"); err != nil {
 				return err

@@ -20,6 +20,7 @@ func TestUpNamesEachAddressThatCannotBeRight(t *testing.T) {
 		"ICEBERG_CATALOG_URI":   {"/tmp/catalog.db", "sqlite://relative/catalog.db", "sqlite:///tmp/a#b/catalog.db", "http:/host"},
 		"ICEBERG_WAREHOUSE":     {"file:///tmp/a%20b", "file:///tmp/a?b"},
 		"S3_ENDPOINT":           {"minio:9000"},
+		"CONNECT_URL":           {"connect:8083"},
 		"TRINO_URL":             {"http://host:8080", "trino://user@host"},
 		"GITHUB_GRAPHQL_URL":    {"api.github.com/graphql"},
 		"OWNERS":                {"a b!"},

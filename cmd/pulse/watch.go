@@ -17,6 +17,7 @@ import (
 	"github.com/m7pulse/m7pulse/alert"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/pipeline"
+	"github.com/m7pulse/m7pulse/shared/address"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/redisclient"
 	"github.com/m7pulse/m7pulse/shared/serve"
@@ -85,6 +86,11 @@ type watch struct {
 // newWatch returns one that only measures. It sends its figures by OTLP too, if the
 // environment says where to.
 func newWatch(ctx context.Context, s alert.Sources, environ map[string]string) (*watch, error) {
+	if worker := s.Env["CONNECT_URL"]; worker != "" {
+		if err := address.URL(worker, "http", "https"); err != nil {
+			return nil, fmt.Errorf("CONNECT_URL: %w", err)
+		}
+	}
 	client, err := redisclient.New(s.Env["REDIS_URL"])
 	if err != nil {
 		return nil, err
@@ -209,7 +215,7 @@ func (w *watch) serve(address string) (stop func(), err error) {
 func watchStack(ctx context.Context, p *place, s *stack.Stack, announces bool) (wait func(), err error) {
 	environ := maps.Clone(p.env)
 	maps.Copy(environ, s.Env) // where the Collector is, if the stack has its own
-	w, err := newWatch(ctx, alert.Sources{Env: s.Env, Home: string(p.home), Kind: stack.KindOf(p.env), Period: time.Hour}, environ)
+	w, err := newWatch(ctx, alert.Sources{Env: environ, Home: string(p.home), Kind: stack.KindOf(p.env), Period: time.Hour}, environ)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ const (
 	CompletenessLow    = "completeness_low"
 	LagGrowing         = "lag_growing"
 	StoreDown          = "store_down"
+	ConnectFailed      = "connect_failed"
 	DeadLettersWaiting = "dead_letters_waiting"
 	EventCoverageLow   = "event_coverage_low"
 	DiskLow            = "disk_low"
@@ -84,6 +85,7 @@ func Kinds() []Definition {
 		{CompletenessLow, Warning, "watch", "The newest sweeps saw less than 99 of 100 repositories that GitHub counts."},
 		{LagGrowing, Warning, "watch", "A record waits for longer than 5 minutes for a function to store it."},
 		{StoreDown, Critical, "watch", "Kafka, Redis, ClickHouse or Iceberg's catalog does not answer. While it is Kafka, no signal can be written."},
+		{ConnectFailed, Critical, "watch", "A connector of Kafka Connect or one of its tasks has failed, or the worker does not answer: nothing more is archived."},
 		{DeadLettersWaiting, Warning, "watch", "Records that could not be processed wait."},
 		{EventCoverageLow, Warning, "watch", "Less than half of the events that the counters say there were are stored."},
 		{DiskLow, Warning, "watch", "A disk has less than a twentieth of its room left."},
