@@ -118,13 +118,16 @@ func coverage(ctx context.Context, conn Reader, scope Scope, s Span, day string)
 	where, args := scope.where()
 	return list(ctx, conn, "read how many events were lost", func(r driver.Rows, c *Covered) error {
 		return r.Scan(&c.Day, &c.Kind, &c.Events, &c.Change, &c.Coverage, &c.Verdict, &c.Days, &c.Unknown, &c.Gaps, &c.Repositories)
-	}, `
-		SELECT `+day+` AS at, kind, sumIf(events, is_known) AS stored, sumIf(change, is_known) AS moved,
-			if(moved > 0 AND NOT (kind = 'stars' AND stored >= moved), stored / moved, NULL) AS share,
-			CAST(multiIf(isNull(share), NULL, share >= 0.95, 'complete', 'incomplete'), 'Nullable(String)'),
-			toInt64(countIf(is_known)), toInt64(countIf(NOT is_known)), toInt64(countIf(has_gap)), toInt64(uniqExact(repo_id))
-		FROM pulse.event_coverage WHERE `+where+` AND day BETWEEN toDate(?) AND toDate(?)
-		GROUP BY at, kind
-		ORDER BY at, indexOf(['all', 'forks', 'merged_prs', 'closed_prs', 'closed_issues', 'releases', 'stars'], kind)`,
-		append(args, s.From.Format(time.DateOnly), s.To.Format(time.DateOnly))...)
+	}, CoverageQuery(Terms{By: day, Where: where}, "toDate(?)", "toDate(?)"), append(args, s.From.Format(time.DateOnly), s.To.Format(time.DateOnly))...)
+}
+
+// CoverageQuery reads how many events were lost, by kind, over days from one to another.
+func CoverageQuery(t Terms, from, to string) string {
+	return `SELECT ` + t.By + ` AS part, kind, sumIf(events, is_known) AS stored, sumIf(change, is_known) AS moved,
+  if(moved > 0 AND NOT (kind = 'stars' AND stored >= moved), stored / moved, NULL) AS share,
+  CAST(multiIf(isNull(share), NULL, share >= 0.95, 'complete', 'incomplete'), 'Nullable(String)') AS verdict,
+  toInt64(countIf(is_known)) AS days, toInt64(countIf(NOT is_known)) AS unknown_days, toInt64(countIf(has_gap)) AS gap_days, toInt64(uniqExact(repo_id)) AS repositories
+FROM pulse.event_coverage WHERE ` + t.Where + ` AND day BETWEEN ` + from + ` AND ` + to + `
+GROUP BY part, kind
+ORDER BY part, indexOf(['all', 'forks', 'merged_prs', 'closed_prs', 'closed_issues', 'releases', 'stars'], kind)`
 }

@@ -68,41 +68,29 @@ func FlowOf(ctx context.Context, conn Reader, scope Scope, days int) (f Flow, er
 	if f.AsOf, err = EventsAsOf(ctx, conn); err != nil || f.AsOf == nil {
 		return f, err
 	}
-	newest := f.AsOf.UnixMilli()
-	if f.Times, err = waitingTimes(ctx, conn, scope, newest, days); err != nil {
-		return f, err
-	}
-	chosen, args := scope.where()
-	args = append([]any{newest, days}, args...)
-	where := `created_at > fromUnixTimestamp64Milli(toInt64(?)) - toIntervalDay(?) AND ` + chosen
-	f.Items, err = list(ctx, conn, "count what was done", func(r driver.Rows, t *Throughput) error {
-		return r.Scan(&t.Kind, &t.Opened, &t.Closed, &t.Merged, &t.Reopened)
-	}, `
-		SELECT if(event_type = 'IssuesEvent', 'issue', 'pull_request') AS kind, toInt64(countIf(action = 'opened')), toInt64(countIf(action = 'closed')),
-			toInt64(countIf(action = 'merged')), toInt64(countIf(action = 'reopened'))
-		FROM pulse.github_events WHERE event_type IN ('IssuesEvent', 'PullRequestEvent') AND `+where+` GROUP BY kind ORDER BY kind`, args...)
+	t, args := scope.terms(*f.AsOf, days)
+	f.Times, err = list(ctx, conn, "read how long work waits", func(r driver.Rows, w *WaitingTime) error {
+		var part string
+		return r.Scan(&part, &w.Measure, &w.Items, &w.Ended, &w.UnknownBegin, &w.MedianSeconds, &w.P90Seconds)
+	}, WaitingTimesQuery(t), args...)
 	if err != nil {
 		return f, err
 	}
-	f.Gross, err = list(ctx, conn, "read what was gained", func(r driver.Rows, g *Gross) error { return r.Scan(&g.Counter, &g.Gained, &g.Net) }, `
-		SELECT counter, e.gained, n.net FROM (
-			SELECT counter, toInt64(countIf(event_type = event)) AS gained FROM pulse.github_events
-			ARRAY JOIN ['stars', 'forks'] AS counter, ['WatchEvent', 'ForkEvent'] AS event WHERE event_type IN ('WatchEvent', 'ForkEvent') AND `+where+` GROUP BY counter
-		) AS e LEFT JOIN (
-			SELECT counter, sum(change) AS net FROM (
-				SELECT repo_id, [toNullable(argMax(stars, day) - argMin(stars, day)), argMax(tuple(forks), day).1 - argMin(tuple(forks), day).1] AS changes FROM pulse.github_daily FINAL
-				WHERE observed_at > fromUnixTimestamp64Milli(toInt64(?)) - toIntervalDay(?) AND `+chosen+` GROUP BY repo_id HAVING count() > 1
-			) ARRAY JOIN ['stars', 'forks'] AS counter, changes AS change GROUP BY counter
-		) AS n ON n.counter = e.counter ORDER BY counter DESC`, append(args, args...)...)
+	f.Items, err = list(ctx, conn, "count what was done", func(r driver.Rows, p *Throughput) error {
+		var part string
+		return r.Scan(&part, &p.Kind, &p.Opened, &p.Closed, &p.Merged, &p.Reopened)
+	}, ThroughputQuery(t), args...)
+	if err != nil {
+		return f, err
+	}
+	f.Gross, err = list(ctx, conn, "read what was gained", func(r driver.Rows, g *Gross) error { return r.Scan(&g.Counter, &g.Gained, &g.Net) },
+		GrossQuery(t), append(args, args...)...)
 	if err != nil {
 		return f, err
 	}
 	f.Hours, err = list(ctx, conn, "read the hours of the week", func(r driver.Rows, h *WeekHour) error {
 		return r.Scan(&h.Weekday, &h.Hour, &h.Pushes, &h.Releases)
-	}, `
-		SELECT toInt64(toDayOfWeek(created_at)) AS weekday, toInt64(toHour(created_at)) AS hour, toInt64(countIf(event_type = 'PushEvent')), toInt64(countIf(event_type = 'ReleaseEvent'))
-		FROM pulse.github_events WHERE (event_type = 'PushEvent' OR event_type = 'ReleaseEvent' AND action = 'published') AND `+where+`
-		GROUP BY weekday, hour ORDER BY weekday, hour`, args...)
+	}, WeekHoursQuery(t), args...)
 	if err != nil {
 		return f, err
 	}
@@ -110,37 +98,62 @@ func FlowOf(ctx context.Context, conn Reader, scope Scope, days int) (f Flow, er
 	return f, err
 }
 
-// waitingTimes reads the times of Flow. Survival is the share that still waits after
-// each time at which a wait ended.
-func waitingTimes(ctx context.Context, conn Reader, scope Scope, newest int64, days int) ([]WaitingTime, error) {
-	where, args := scope.where()
-	return list(ctx, conn, "read how long work waits", func(r driver.Rows, w *WaitingTime) error {
-		return r.Scan(&w.Measure, &w.Items, &w.Ended, &w.UnknownBegin, &w.MedianSeconds, &w.P90Seconds)
-	}, `
-		WITH fromUnixTimestamp64Milli(toInt64(?)) AS newest, newest - toIntervalDay(?) AS since
-		SELECT measure, toInt64(sum(waits)), toInt64(sum(ends)), toInt64(sum(unknown)),
-			minOrNullIf(seconds, waits > 0 AND left <= 0.5 + 1e-9), minOrNullIf(seconds, waits > 0 AND left <= 0.1 + 1e-9)
-		FROM (
-			SELECT *, exp(sum(if(at_risk > 0, log(1 - ends / at_risk), 0)) OVER (PARTITION BY measure ORDER BY seconds)) AS left
-			FROM (
-				SELECT *, sum(waits) OVER (PARTITION BY measure ORDER BY seconds DESC) AS at_risk
-				FROM (
-					SELECT m.1 AS measure, toFloat64(greatest(0, dateDiff('millisecond', opened_at, coalesce(m.2, m.3, newest)) / 1000)) AS seconds,
-						countIf(known) AS waits, countIf(known AND isNotNull(m.2)) AS ends, countIf(NOT known) AS unknown
-					FROM (
-						SELECT *, ifNull(opened_at > since AND isNotNull(author_id) AND NOT author_is_bot, false) AS known
-						FROM pulse.items WHERE `+where+`
-							AND (opened_at > since AND NOT ifNull(author_is_bot, false) OR isNull(opened_at) AND last_event_at > since)
-					)
-					ARRAY JOIN if(kind = 'issue', [
-						('issue_first_response', first_response_at, closed_at), ('issue_close', closed_at, CAST(NULL, 'Nullable(DateTime64(3))'))
-					], [
-						('pull_request_first_response', first_response_at, closed_at), ('pull_request_first_review', first_review_at, closed_at),
-						('pull_request_merge', merged_at, CAST(NULL, 'Nullable(DateTime64(3))')), ('pull_request_close', closed_at, CAST(NULL, 'Nullable(DateTime64(3))'))
-					]) AS m
-					GROUP BY measure, seconds
-				)
-			)
-		)
-		GROUP BY measure ORDER BY measure`, append([]any{newest, days}, args...)...)
+// ThroughputQuery counts what was done to issues and pull requests in the window.
+func ThroughputQuery(t Terms) string {
+	return `SELECT ` + t.By + ` AS part, if(event_type = 'IssuesEvent', 'issue', 'pull_request') AS kind, toInt64(countIf(action = 'opened')) AS opened, toInt64(countIf(action = 'closed')) AS closed,
+  toInt64(countIf(action = 'merged')) AS merged, toInt64(countIf(action = 'reopened')) AS reopened
+FROM pulse.github_events WHERE event_type IN ('IssuesEvent', 'PullRequestEvent') AND created_at > ` + t.since() + ` AND ` + t.Where + `
+GROUP BY part, kind ORDER BY part, kind`
+}
+
+// GrossQuery reads what stars and forks were given in the window, beside the change of
+// their counters. It has Where twice.
+func GrossQuery(t Terms) string {
+	return `SELECT e.counter AS counter, e.gained AS gained, n.net AS net FROM (
+  SELECT counter, toInt64(countIf(event_type = event)) AS gained FROM pulse.github_events
+  ARRAY JOIN ['stars', 'forks'] AS counter, ['WatchEvent', 'ForkEvent'] AS event WHERE event_type IN ('WatchEvent', 'ForkEvent') AND created_at > ` + t.since() + ` AND ` + t.Where + ` GROUP BY counter
+) AS e LEFT JOIN (
+  SELECT counter, sum(change) AS net FROM (
+    SELECT repo_id, [toNullable(argMax(stars, day) - argMin(stars, day)), argMax(tuple(forks), day).1 - argMin(tuple(forks), day).1] AS changes FROM pulse.github_daily FINAL
+    WHERE observed_at > ` + t.since() + ` AND ` + t.Where + ` GROUP BY repo_id HAVING count() > 1
+  ) ARRAY JOIN ['stars', 'forks'] AS counter, changes AS change GROUP BY counter
+) AS n ON n.counter = e.counter ORDER BY counter DESC`
+}
+
+// WeekHoursQuery counts the pushes and releases of the window by hour of the week.
+func WeekHoursQuery(t Terms) string {
+	return `SELECT toInt64(toDayOfWeek(created_at)) AS weekday, toInt64(toHour(created_at)) AS hour, toInt64(countIf(event_type = 'PushEvent')) AS pushes, toInt64(countIf(event_type = 'ReleaseEvent')) AS releases
+FROM pulse.github_events WHERE (event_type = 'PushEvent' OR event_type = 'ReleaseEvent' AND action = 'published') AND created_at > ` + t.since() + ` AND ` + t.Where + `
+GROUP BY weekday, hour ORDER BY weekday, hour`
+}
+
+// WaitingTimesQuery reads how long what was opened in the window waited. Survival is the
+// share that still waits after each time at which a wait ended.
+func WaitingTimesQuery(t Terms) string {
+	return `WITH ` + t.Newest + ` AS newest, ` + t.since() + ` AS since
+SELECT part, measure, toInt64(sum(waits)) AS items, toInt64(sum(ends)) AS ended, toInt64(sum(unknown)) AS unknown_begin,
+  minOrNullIf(seconds, waits > 0 AND left <= 0.5 + 1e-9) AS median_seconds, minOrNullIf(seconds, waits > 0 AND left <= 0.1 + 1e-9) AS p90_seconds
+FROM (
+  SELECT *, exp(sum(if(at_risk > 0, log(1 - ends / at_risk), 0)) OVER (PARTITION BY part, measure ORDER BY seconds)) AS left
+  FROM (
+    SELECT *, sum(waits) OVER (PARTITION BY part, measure ORDER BY seconds DESC) AS at_risk
+    FROM (
+      SELECT part, m.1 AS measure, toFloat64(greatest(0, dateDiff('millisecond', opened_at, coalesce(m.2, m.3, newest)) / 1000)) AS seconds,
+        countIf(known) AS waits, countIf(known AND isNotNull(m.2)) AS ends, countIf(NOT known) AS unknown
+      FROM (
+        SELECT *, ` + t.By + ` AS part, ifNull(opened_at > since AND isNotNull(author_id) AND NOT author_is_bot, false) AS known
+        FROM pulse.items WHERE ` + t.Where + `
+          AND (opened_at > since AND NOT ifNull(author_is_bot, false) OR isNull(opened_at) AND last_event_at > since)
+      )
+      ARRAY JOIN if(kind = 'issue', [
+        ('issue_first_response', first_response_at, closed_at), ('issue_close', closed_at, CAST(NULL, 'Nullable(DateTime64(3))'))
+      ], [
+        ('pull_request_first_response', first_response_at, closed_at), ('pull_request_first_review', first_review_at, closed_at),
+        ('pull_request_merge', merged_at, CAST(NULL, 'Nullable(DateTime64(3))')), ('pull_request_close', closed_at, CAST(NULL, 'Nullable(DateTime64(3))'))
+      ]) AS m
+      GROUP BY part, measure, seconds
+    )
+  )
+)
+GROUP BY part, measure ORDER BY part, measure`
 }

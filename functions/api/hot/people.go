@@ -54,13 +54,13 @@ type Contributor struct {
 	LastAt        time.Time `json:"last_at" doc:"Their newest contribution in the window, or when their newest pull request was merged."`
 }
 
-// eventsAsOf is where the windows of events end: at the newest event, or at the newest
-// reading of a feed.
-const eventsAsOf = `arrayReduce('maxOrNull', [(SELECT maxOrNull(created_at) FROM pulse.github_events), (SELECT maxOrNull(read_at) FROM pulse.github_feed_reads)])`
+// NewestEvent is where the windows of events end: at the newest event, or at the newest
+// reading of a feed; null if there is neither.
+const NewestEvent = `arrayReduce('maxOrNull', [(SELECT maxOrNull(created_at) FROM pulse.github_events), (SELECT maxOrNull(read_at) FROM pulse.github_feed_reads)])`
 
 // EventsAsOf reads where the windows of events end, nil if there are no events.
 func EventsAsOf(ctx context.Context, conn Reader) (*time.Time, error) {
-	return one[*time.Time](ctx, conn, "read the time of the newest event", `SELECT `+eventsAsOf)
+	return one[*time.Time](ctx, conn, "read the time of the newest event", `SELECT `+NewestEvent)
 }
 
 // PeopleOf reads who works in the repositories of a scope; concentration and top are
@@ -70,45 +70,47 @@ func PeopleOf(ctx context.Context, conn Reader, scope Scope, days int) (p People
 	if p.AsOf, err = EventsAsOf(ctx, conn); err != nil || p.AsOf == nil {
 		return p, err
 	}
-	newest := p.AsOf.UnixMilli()
 	where, args := scope.where()
 	if p.KnownFrom, err = one[*time.Time](ctx, conn, "read the time of the oldest event", `SELECT minOrNull(created_at) FROM pulse.github_events WHERE `+where, args...); err != nil {
 		return p, err
 	}
-	if p.Contributors, err = contributors(ctx, conn, scope, newest, p.KnownFrom); err != nil {
+	if p.Contributors, err = contributors(ctx, conn, scope, *p.AsOf); err != nil {
 		return p, err
 	}
-	if p.Concentration, err = concentration(ctx, conn, scope, newest, days); err != nil {
+	if p.Concentration, err = concentration(ctx, conn, scope, *p.AsOf, days); err != nil {
 		return p, err
 	}
-	if p.Top, err = top(ctx, conn, scope, newest, days); err != nil {
+	if p.Top, err = top(ctx, conn, scope, *p.AsOf, days); err != nil {
 		return p, err
 	}
 	p.Coverage, err = coverageOf(ctx, conn, scope, *p.AsOf, days)
 	return p, err
 }
 
-func contributors(ctx context.Context, conn Reader, scope Scope, newest int64, from *time.Time) ([]Contributors, error) {
-	where, args := scope.where()
+func contributors(ctx context.Context, conn Reader, scope Scope, newest time.Time) ([]Contributors, error) {
+	t, args := scope.terms(newest, 0)
 	return list(ctx, conn, "count the contributors", func(r driver.Rows, c *Contributors) error {
-		var fresh, back int64
-		if err := r.Scan(&c.Days, &c.Kind, &c.Active, &fresh, &c.Continuing, &back, &c.Left); err != nil {
-			return err
-		}
-		if from != nil && !from.After(time.UnixMilli(newest).AddDate(0, 0, -2*int(c.Days))) {
-			c.New, c.Returning = &fresh, &back
-		}
-		return nil
-	}, `
-		SELECT toInt64(w.1) AS days, if(bot, 'bots', 'people') AS kind, toInt64(countIf(w.2)), toInt64(countIf(w.2 AND first > w.4)), toInt64(countIf(w.2 AND w.3)),
-			toInt64(countIf(w.2 AND first <= w.4 AND NOT w.3)), toInt64(countIf(w.3 AND NOT w.2))
-		FROM (
-			SELECT actor, max(actor_is_bot) AS bot, min(created_at) AS first, fromUnixTimestamp64Milli(toInt64(?)) AS newest, [`+
-		window("7")+`, `+window("30")+`, `+window("90")+`] AS windows
-			FROM pulse.contributions WHERE `+where+` GROUP BY actor
-		)
-		ARRAY JOIN windows AS w
-		GROUP BY days, kind ORDER BY days, kind DESC`, append([]any{newest}, args...)...)
+		var part string
+		return r.Scan(&part, &c.Days, &c.Kind, &c.Active, &c.New, &c.Continuing, &c.Returning, &c.Left)
+	}, ContributorsQuery(t), append(args, args...)...)
+}
+
+// ContributorsQuery counts who contributed in each window, and in the one before. It
+// has Where twice.
+func ContributorsQuery(t Terms) string {
+	return `WITH ` + t.Newest + ` AS newest, (SELECT minOrNull(created_at) FROM pulse.github_events WHERE ` + t.Where + `) AS known_from
+SELECT part, toInt64(w.1) AS days, if(bot, 'bots', 'people') AS kind, toInt64(countIf(w.2)) AS active,
+  if(known_from <= newest - toIntervalDay(2 * days), toNullable(toInt64(countIf(w.2 AND first > w.4))), NULL) AS new, toInt64(countIf(w.2 AND w.3)) AS continuing,
+  if(known_from <= newest - toIntervalDay(2 * days), toNullable(toInt64(countIf(w.2 AND first <= w.4 AND NOT w.3))), NULL) AS returning, toInt64(countIf(w.3 AND NOT w.2)) AS left
+FROM (
+  SELECT ` + t.By + ` AS part, actor, max(actor_is_bot) AS bot, min(created_at) AS first, [
+    ` + window("7") + `,
+    ` + window("30") + `,
+    ` + window("90") + `] AS windows
+  FROM pulse.contributions WHERE ` + t.Where + ` GROUP BY part, actor
+)
+ARRAY JOIN windows AS w
+GROUP BY part, days, kind ORDER BY part, days, kind DESC`
 }
 
 // window is what an account did in a window of days and in the one before: the days,
@@ -118,44 +120,60 @@ func window(days string) string {
 	return `(` + days + `, countIf(created_at > ` + begin + `) > 0, countIf(created_at > ` + before + ` AND created_at <= ` + begin + `) > 0, ` + begin + `)`
 }
 
-// mergedBy counts the pull requests that were merged in a window, by their author.
-const mergedBy = `SELECT author_id, any(author_login) AS login, max(ifNull(author_is_bot, false)) AS bot, count() AS merged, assumeNotNull(max(merged_at)) AS at
-	FROM pulse.items WHERE kind = 'pull_request' AND merged_at > fromUnixTimestamp64Milli(toInt64(?)) - toIntervalDay(?) AND `
+// mergedBy counts the pull requests that were merged in the window, by their author.
+func mergedBy(t Terms) string {
+	return `SELECT ` + t.By + ` AS part, author_id, any(author_login) AS login, max(ifNull(author_is_bot, false)) AS bot, count() AS merged, assumeNotNull(max(merged_at)) AS at
+    FROM pulse.items WHERE kind = 'pull_request' AND merged_at > ` + t.since() + ` AND ` + t.Where + ` GROUP BY part, author_id`
+}
 
-func concentration(ctx context.Context, conn Reader, scope Scope, newest int64, days int) (Concentration, error) {
-	where, args := scope.where()
+func concentration(ctx context.Context, conn Reader, scope Scope, newest time.Time, days int) (Concentration, error) {
+	t, args := scope.terms(newest, days)
 	found, err := list(ctx, conn, "read who merged how much", func(r driver.Rows, c *Concentration) error {
+		var part string
 		c.Days = int64(days)
-		return r.Scan(&c.Merged, &c.MergedByBots, &c.AuthorUnknown, &c.People, &c.Top1, &c.Top3, &c.Top10, &c.BusFactor)
-	}, `
-		WITH arrayReverseSort(groupArrayIf(merged, isNotNull(author_id) AND NOT bot)) AS each, arraySum(each) AS people
-		SELECT toInt64(people), toInt64(sumIf(merged, isNotNull(author_id) AND bot)), toInt64(sumIf(merged, isNull(author_id))), toInt64(length(each)),
-			if(people = 0, NULL, arraySum(arraySlice(each, 1, 1)) / people), if(people = 0, NULL, arraySum(arraySlice(each, 1, 3)) / people),
-			if(people = 0, NULL, arraySum(arraySlice(each, 1, 10)) / people),
-			if(people = 0, NULL, toNullable(toInt64(arrayFirstIndex(sum -> 2 * sum >= people, arrayCumSum(each)))))
-		FROM (`+mergedBy+where+` GROUP BY author_id)`, append([]any{newest, days}, args...)...)
-	if err != nil || len(found) == 0 {
+		return r.Scan(&part, &c.Merged, &c.MergedByBots, &c.AuthorUnknown, &c.People, &c.Top1, &c.Top3, &c.Top10, &c.BusFactor)
+	}, ConcentrationQuery(t), args...)
+	if err != nil || len(found) == 0 { // nothing was merged
 		return Concentration{Days: int64(days)}, err
 	}
 	return found[0], nil
 }
 
-func top(ctx context.Context, conn Reader, scope Scope, newest int64, days int) ([]Contributor, error) {
-	where, args := scope.where()
-	args = append([]any{newest, days}, args...)
+// ConcentrationQuery says on how few people the merged work of the window hangs.
+func ConcentrationQuery(t Terms) string {
+	return `WITH arrayReverseSort(groupArrayIf(merged, isNotNull(author_id) AND NOT bot)) AS each, arraySum(each) AS by_people
+SELECT part, toInt64(by_people) AS merged_by_people, toInt64(sumIf(merged, isNotNull(author_id) AND bot)) AS merged_by_bots, toInt64(sumIf(merged, isNull(author_id))) AS author_unknown, toInt64(length(each)) AS people,
+  if(by_people = 0, NULL, arraySum(arraySlice(each, 1, 1)) / by_people) AS top_1, if(by_people = 0, NULL, arraySum(arraySlice(each, 1, 3)) / by_people) AS top_3,
+  if(by_people = 0, NULL, arraySum(arraySlice(each, 1, 10)) / by_people) AS top_10,
+  if(by_people = 0, NULL, toNullable(toInt64(arrayFirstIndex(sum -> 2 * sum >= by_people, arrayCumSum(each))))) AS bus_factor
+FROM (
+  ` + mergedBy(t) + `
+)
+GROUP BY part ORDER BY part`
+}
+
+func top(ctx context.Context, conn Reader, scope Scope, newest time.Time, days int) ([]Contributor, error) {
+	t, args := scope.terms(newest, days)
 	return list(ctx, conn, "read who contributed most", func(r driver.Rows, c *Contributor) error {
 		err := r.Scan(&c.Login, &c.Merged, &c.Contributions, &c.LastAt)
 		c.LastAt = c.LastAt.UTC()
 		return err
-	}, `
-		SELECT ifNull(argMax(login, at), ''), toInt64(sum(merged)) AS all_merged, toInt64(sum(contributions)) AS all_contributions, max(at)
-		FROM (
-			SELECT actor, argMax(actor_login, created_at) AS login, 0 AS merged, count() AS contributions, max(created_at) AS at
-			FROM pulse.contributions WHERE created_at > fromUnixTimestamp64Milli(toInt64(?)) - toIntervalDay(?) AND `+where+` AND NOT actor_is_bot GROUP BY actor
-			UNION ALL
-			SELECT assumeNotNull(author_id), login, merged, 0, at FROM (`+mergedBy+where+` GROUP BY author_id) WHERE isNotNull(author_id) AND NOT bot
-		)
-		GROUP BY actor ORDER BY all_merged DESC, all_contributions DESC, actor LIMIT 10`, append(args, args...)...)
+	}, TopQuery(t), append(args, args...)...)
+}
+
+// TopQuery lists the ten people who merged most in the window, then those who
+// contributed most. It has Where twice.
+func TopQuery(t Terms) string {
+	return `SELECT ifNull(argMax(login, at), '') AS account, toInt64(sum(merged)) AS all_merged, toInt64(sum(contributions)) AS all_contributions, max(at) AS last_at
+FROM (
+  SELECT actor, argMax(actor_login, created_at) AS login, 0 AS merged, count() AS contributions, max(created_at) AS at
+    FROM pulse.contributions WHERE created_at > ` + t.since() + ` AND ` + t.Where + ` AND NOT actor_is_bot GROUP BY actor
+  UNION ALL
+  SELECT assumeNotNull(author_id), login, merged, 0, at FROM (
+    ` + mergedBy(t) + `
+  ) WHERE isNotNull(author_id) AND NOT bot
+)
+GROUP BY actor ORDER BY all_merged DESC, all_contributions DESC, actor LIMIT 10`
 }
 
 // coverageOf is how much of the events of a window is stored, nil where no counter was
