@@ -196,7 +196,7 @@ start_connect() {
   cd "$at"
   set --
   for connector in ${CONNECTORS:-archive}; do set -- "$@" "$in/$connector.properties"; done
-  launch "$(java 17)" "$mark" -Xmx768m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Daws.region="$S3_REGION" -cp "$at/worker/*" \
+  launch "$(java 17)" "$mark" -Xmx768m -XX:+ExitOnOutOfMemoryError -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Daws.region="$S3_REGION" -cp "$at/worker/*" \
     org.apache.kafka.connect.cli.ConnectStandalone "$in/worker.properties" "$@"
 }
 ready_connect() {
