@@ -5,9 +5,9 @@
 The admin's password is read from the first line of standard input. In the
 environment is where the dashboards read: CLICKHOUSE_URI for those in bundle/,
 clickhousedb://user:password@host:port/pulse; TRINO_URI for those in trino/,
-trino://user@host:port/iceberg/pulse, which are there only if it is set;
-OPERATIONS, not empty where ClickHouse has traces and metrics too, for those in
-operations/. Each step is announced on standard output; the first that fails ends the program with
+trino://user@host:port/iceberg/pulse, which are there only if it is set; FOLDERS,
+those beside bundle/ that ClickHouse has data for too, separated by commas. Each
+step is announced on standard output; the first that fails ends the program with
 its error. A line that begins with "later:" says what another run may still do.
 
 What the bundles hold replaces what Superset has of it, and what earlier ones
@@ -114,8 +114,8 @@ def main(name):
     with app.test_request_context():
         step("dashboards")
         bundles = [contents(HERE / "bundle", os.environ["CLICKHOUSE_URI"])]
-        if os.environ.get("OPERATIONS"):  # over the same database, so in one import
-            bundles[0] |= contents(HERE / "operations", "")
+        for folder in filter(None, os.environ.get("FOLDERS", "").split(",")):  # over the same database, so in one import
+            bundles[0] |= contents(HERE / folder, "")
         if uri := os.environ.get("TRINO_URI"):
             bundles.append(contents(HERE / "trino", uri))
         replace(bundles, app.appbuilder.sm.find_user(name))

@@ -145,13 +145,11 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if err != nil {
 		return err
 	}
-	measured := ""
-	if has, err := hasTelemetry(ctx, cfg.ClickHouse); err != nil {
-		return failed(cfg, "ask ClickHouse for metrics", err)
-	} else if has {
-		measured = "1"
+	folders, err := offered(ctx, cfg.ClickHouse)
+	if err != nil {
+		return failed(cfg, "ask ClickHouse what it has", err)
 	}
-	state, err := digest(cfg.Source, python, clickHouse, trino, measured)
+	state, err := digest(cfg.Source, python, clickHouse, trino, folders)
 	if err != nil {
 		return err
 	}
@@ -161,7 +159,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	}
 	steps, stdout := io.Pipe()
 	cmd := exec.Command(python, filepath.Join(cfg.Source, "install.py"), AdminUser)
-	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "OPERATIONS="+measured)
+	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "FOLDERS="+folders)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), stdout, log
 	ended := make(chan error, 1)
 	go func() {
@@ -190,12 +188,27 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	return os.WriteFile(marker, []byte(state), 0o600)
 }
 
-// hasTelemetry says whether ClickHouse has traces and metrics, which the dashboard of operations shows.
-func hasTelemetry(ctx context.Context, address string) (bool, error) {
+// offered names the folders whose dashboards ClickHouse has data for, separated by commas. Those of bundle are always there.
+func offered(ctx context.Context, address string) (string, error) {
+	var all []string
+	for _, f := range []struct{ folder, has string }{
+		{"operations", "SELECT count() = 4 FROM system.tables WHERE database = 'otel' AND name IN ('otel_traces', 'otel_metrics_gauge', 'otel_metrics_sum', 'otel_metrics_histogram')"},
+		{"flow", "SELECT sum(total_rows) > 0 FROM system.tables WHERE database = 'pulse' AND name = 'github_events'"},
+	} {
+		if has, err := ask(ctx, address, f.has); err != nil {
+			return "", err
+		} else if has {
+			all = append(all, f.folder)
+		}
+	}
+	return strings.Join(all, ","), nil
+}
+
+// ask has ClickHouse answer a question whose answer is 1 for yes.
+func ask(ctx context.Context, address, question string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	const tables = "SELECT count() = 4 FROM system.tables WHERE database = 'otel' AND name IN ('otel_traces', 'otel_metrics_gauge', 'otel_metrics_sum', 'otel_metrics_histogram')"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(tables))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(question))
 	if err != nil {
 		return false, errors.New("CLICKHOUSE_READER_URL is no address") // the error would quote the password
 	}
