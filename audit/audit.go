@@ -77,7 +77,7 @@ func compare(ctx context.Context, log Log, at Moment) (*Report, error) {
 	}
 	r := newReport(accounts)
 	var differences []string
-	if r.Events, differences, err = events(ctx, log, at.Ends, at.Events); err != nil {
+	if r.Events, differences, err = Events(ctx, log, at); err != nil {
 		return nil, err
 	}
 	var more []string

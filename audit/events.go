@@ -29,12 +29,13 @@ type Keyed struct {
 	Tables  map[string]int64 `json:"tables"`        // distinct, by store
 }
 
-// events compares the events of feeds: see keyed.
-func events(ctx context.Context, log Log, ends kafka.Offsets, tables []KeyedTable) (*Keyed, []string, error) {
+// Events compares the events of feeds at a moment, and says where Kafka and the stores
+// differ: see keyed.
+func Events(ctx context.Context, log Log, at Moment) (*Keyed, []string, error) {
 	sums := account.NewSummer()
-	return keyed(ctx, log, ends, event.TopicEvents, "events", tables, func(r *kgo.Record, to account.Counter) error {
+	return keyed(ctx, log, at.Ends, event.TopicEvents, "events", at.Events, func(r *kgo.Record, to account.Counter) error {
 		e, err := log.Codec.GitHubEvent(ctx, r)
-		if err == nil && !log.Purged.has(e.Owner, e.ObservedAt) {
+		if err == nil && !log.Purged.has(e.Owner, e.ObservedAt) && !log.Forgotten.In(e) {
 			key, sum := sums.Event(e)
 			to.Add(key, "", sum)
 		}

@@ -28,6 +28,8 @@ type Log struct {
 	Kafka  kafka.Config
 	Codec  *event.Codec
 	Purged Purged // is left out of all that is read
+	// Accounts whose events were deleted from all stores but Kafka; left out too.
+	Forgotten Accounts
 }
 
 // readBase passes the observations, up to some ends of the topic's partitions, to a
@@ -66,12 +68,16 @@ func (l Log) readProcessed(ctx context.Context, ends kafka.Offsets, to account.C
 // skipped. One whose schema the registry does not know is read again after all others:
 // if one of those could be read, the record is invalid, else the registry is at fault.
 func (l Log) read(ctx context.Context, topic string, ends kafka.Offsets, each func(*kgo.Record) error) error {
+	starts, err := kafka.Starts(ctx, l.Kafka, topic)
+	if err != nil {
+		return err
+	}
 	var unsure *kgo.Record // the first of those whose schema was unknown
 	for _, p := range slices.SortedFunc(maps.Keys(ends), func(a, b kafka.Partition) int { return cmp.Compare(a.Number, b.Number) }) {
 		if p.Topic != topic {
 			continue
 		}
-		err := kafka.ReadRange(ctx, l.Kafka, p, 0, ends[p], func(records []*kgo.Record, _ int64) error {
+		err := kafka.ReadRange(ctx, l.Kafka, p, starts[p], ends[p], func(records []*kgo.Record, _ int64) error {
 			for _, r := range records {
 				err := each(r)
 				switch {
@@ -93,6 +99,6 @@ func (l Log) read(ctx context.Context, topic string, ends kafka.Offsets, each fu
 	if unsure == nil {
 		return nil
 	}
-	_, err := kafka.InvalidReason(unsure, each(unsure))
+	_, err = kafka.InvalidReason(unsure, each(unsure))
 	return err
 }

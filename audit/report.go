@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 )
@@ -20,8 +21,9 @@ type Report struct {
 	KafkaRecords int64 // with repeats
 	Processed    int64 // distinct, in github.processed_repos
 	Tables       []Held
-	Events       *Keyed // of feeds; nil if nobody looked
-	Signals      *Keyed // likewise
+	Events       *Keyed                   // of feeds; nil if nobody looked
+	Signals      *Keyed                   // likewise
+	FeedGaps     *sinkclickhouse.FeedGaps // likewise; what GitHub lost before it was read is no difference
 	Repos        int64
 	Duplicates   int64 // surplus rows, in any table
 	DeadLetters  int64 // that wait
@@ -251,7 +253,7 @@ func withLedger(g Group, lines []event.OwnerSwept) Sweep {
 func (r Report) MarshalJSON() ([]byte, error) {
 	return object(
 		entry{"observations", r.Observations}, entry{"kafka", r.Kafka}, entry{"kafka_records", r.KafkaRecords}, entry{"processed", r.Processed},
-		r.Tables, entry{"events", r.Events}, entry{"signals", r.Signals}, entry{"repos", r.Repos}, entry{"duplicates", r.Duplicates}, entry{"dead_letters", r.DeadLetters}, entry{"expired", r.Expired}, entry{"clean", r.Clean},
+		r.Tables, entry{"events", r.Events}, entry{"signals", r.Signals}, entry{"feed_gaps", r.FeedGaps}, entry{"repos", r.Repos}, entry{"duplicates", r.Duplicates}, entry{"dead_letters", r.DeadLetters}, entry{"expired", r.Expired}, entry{"clean", r.Clean},
 		entry{"differences", r.Differences}, entry{"rows", r.Rows}, entry{"sweeps", r.Sweeps}, entry{"failed_sweeps", r.FailedSweeps}, entry{"days", r.Days},
 	)
 }

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/shared/account"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/repo"
@@ -97,10 +99,11 @@ func TestAReportInJSONHasAFieldForEachTable(t *testing.T) {
 	r := newReport(a)
 	r.Events = &Keyed{Kafka: 5, Records: 7, Tables: map[string]int64{"ClickHouse": 5, "Iceberg": 5}}
 	r.Signals = &Keyed{Kafka: 3, Records: 3, Tables: map[string]int64{"ClickHouse": 3, "Iceberg": 3}}
+	r.FeedGaps = &sinkclickhouse.FeedGaps{Gaps: 2, Repositories: 1, Newest: &sinkclickhouse.FeedGap{Repository: "acme/tool", To: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	text, err := json.Marshal(r)
 	group := `"kafka":2,"clickhouse":2,"iceberg_raw":2,"iceberg_processed":2,"equal":true`
 	want := `{"observations":2,"kafka":2,"kafka_records":3,"processed":2,"clickhouse":2,"iceberg_raw":2,"iceberg_processed":2,` +
-		`"events":{"kafka":5,"kafka_records":7,"tables":{"ClickHouse":5,"Iceberg":5}},"signals":{"kafka":3,"kafka_records":3,"tables":{"ClickHouse":3,"Iceberg":3}},"repos":2,"duplicates":0,"dead_letters":4,"expired":0,"clean":true,"differences":[],"rows":[],` +
+		`"events":{"kafka":5,"kafka_records":7,"tables":{"ClickHouse":5,"Iceberg":5}},"signals":{"kafka":3,"kafka_records":3,"tables":{"ClickHouse":3,"Iceberg":3}},"feed_gaps":{"gaps":2,"repositories":1,"newest":{"repository":"acme/tool","from":null,"to":"2026-01-01T00:00:00Z","reason":null}},"repos":2,"duplicates":0,"dead_letters":4,"expired":0,"clean":true,"differences":[],"rows":[],` +
 		`"sweeps":[{"name":"s",` + group + `,"status":"incomplete","expected":3,"seen":2}],"failed_sweeps":[],"days":[{"name":"2026-01-01",` + group + `}]}`
 	if err != nil || string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)

@@ -76,6 +76,14 @@ func TestLiveStackSweepsGitHubAndProvesHowComplete(t *testing.T) {
 	}
 	p.run("rebuild", "hot", "--from", "cold")
 	p.wantEvents(130)
+	// What GitHub has lost is said, and is no fault of ours.
+	p.exec(`INSERT INTO pulse.github_feed_reads (repo_id, name_with_owner, owner, status, since, read_at, gap_from, gap_to)
+		VALUES (9001, 'facebook/r1', 'facebook', 'gap', '2026-01-02 03:00:00', '2026-01-02 04:00:00', '2026-01-02 03:05:00', '2026-01-02 03:55:00')`)
+	for _, command := range []string{"status", "audit"} {
+		if out := p.run(command); !strings.Contains(out, "gaps of feeds: 1 in 1 repositories; the newest: facebook/r1, from 2026-01-02 03:05:00 to 2026-01-02 03:55:00 UTC") {
+			t.Errorf("%s:\n%s", command, out)
+		}
+	}
 	// Whom to sweep changes while all runs; what was read of one can be deleted.
 	if out := p.run("owners", "forecast", "jane"); !strings.Contains(out, "jane") || !strings.Contains(out, "listed already") {
 		t.Errorf("forecast:\n%s", out)

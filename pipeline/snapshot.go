@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/m7pulse/m7pulse/audit"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -82,7 +83,16 @@ func (p *Pipeline) Audit(ctx context.Context, at *Snapshot) (*audit.Report, erro
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	return audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Events: at.events, Signals: at.signals, Reprocessed: reprocessed})
+	report, err := audit.Compare(ctx, p.Log, audit.Moment{Ends: at.ends, Tables: at.tables, Events: at.events, Signals: at.signals, Reprocessed: reprocessed})
+	if err != nil {
+		return nil, err
+	}
+	gaps, err := sinkclickhouse.ReadFeedGaps(ctx, p.Hot)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	report.FeedGaps = &gaps
+	return report, nil
 }
 
 // wakeAfter is how long a stage may be behind before it is woken: a bell may

@@ -80,6 +80,7 @@ func printReport(r *audit.Report) {
 	t.Render()
 	printKeyed("Events of feeds", r.Events)
 	printKeyed("Signals", r.Signals)
+	printGaps(r.FeedGaps)
 	if r.Expired > 0 {
 		fmt.Printf("Kafka's retention has deleted %s observations; those are compared between the stores only.\n", count(r.Expired))
 	}

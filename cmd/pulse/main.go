@@ -42,7 +42,7 @@ type commands struct {
 	Trends    trendsCommand    `cmd:"" help:"Rank companies, owners or languages by stars a day."`
 	People    peopleCommand    `cmd:"" help:"Show who works in repositories, and on how few people the merged work hangs."`
 	Flow      flowCommand      `cmd:"" help:"Show how long issues and pull requests wait, and how much is done."`
-	Forget    forgetCommand    `cmd:"" help:"Delete a person's events from both stores."`
+	Forget    forgetCommand    `cmd:"" help:"Delete a person's events from Kafka and both stores."`
 	Signals   signalsCommand   `cmd:"" help:"Show what happened out of the usual: breakouts, releases, failed sweeps."`
 	Notify    notifyCommand    `cmd:"" help:"Try the targets that signals are sent to."`
 	Trace     traceCommand     `cmd:"" help:"Show what was done in a sweep, or for one repository, from tick to row: how long each step took."`

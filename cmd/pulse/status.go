@@ -12,6 +12,7 @@ import (
 
 	"github.com/m7pulse/m7pulse/deadletters"
 	"github.com/m7pulse/m7pulse/functions/fetch-org/sweep"
+	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/knative"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
 )
@@ -25,8 +26,9 @@ type statusCommand struct {
 // statusReport is what the command prints as JSON.
 type statusReport struct {
 	stack.Status
-	DeadLetters  int64           `json:"dead_letters"`
-	FailedSweeps []sweep.Failure `json:"failed_sweeps"` // of owners whose last one failed
+	DeadLetters  int64                   `json:"dead_letters"`
+	FailedSweeps []sweep.Failure         `json:"failed_sweeps"` // of owners whose last one failed
+	FeedGaps     sinkclickhouse.FeedGaps `json:"feed_gaps"`
 }
 
 // Run asks the running stack for its status, once or until it is interrupted. A stack
@@ -77,15 +79,47 @@ func (s *statusCommand) show(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
+	gaps, err := s.gaps(ctx, env)
+	if err != nil {
+		return err
+	}
+	report := statusReport{status, letters, failed, gaps}
 	if s.JSON && s.Watch {
-		return json.NewEncoder(os.Stdout).Encode(statusReport{status, letters, failed})
+		return json.NewEncoder(os.Stdout).Encode(report)
 	}
 	if s.JSON {
-		return printJSON(statusReport{status, letters, failed})
+		return printJSON(report)
 	}
 	printStatus(status, letters)
+	printGaps(&gaps)
 	printFailed(failed)
 	return nil
+}
+
+// gaps asks ClickHouse what feeds have lost.
+func (s *statusCommand) gaps(ctx context.Context, env map[string]string) (sinkclickhouse.FeedGaps, error) {
+	conn, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
+	if err != nil {
+		return sinkclickhouse.FeedGaps{}, err
+	}
+	defer conn.Close()
+	return sinkclickhouse.ReadFeedGaps(ctx, conn)
+}
+
+// printGaps says what feeds have lost, if they have.
+func printGaps(g *sinkclickhouse.FeedGaps) {
+	if g == nil || g.Newest == nil {
+		return
+	}
+	from := "their begin"
+	if g.Newest.From != nil {
+		from = g.Newest.From.UTC().Format(time.DateTime)
+	}
+	fmt.Printf("gaps of feeds: %s in %s repositories; the newest: %s, from %s to %s UTC", count(g.Gaps), count(g.Repositories), visible(g.Newest.Repository), from, g.Newest.To.UTC().Format(time.DateTime))
+	if g.Newest.Reason != nil {
+		fmt.Printf(", %s", visible(*g.Newest.Reason))
+	}
+	fmt.Println(" (`pulse coverage` says how much was lost)")
 }
 
 func printStatus(s stack.Status, letters int64) {

@@ -83,6 +83,65 @@ func startsOf(ctx context.Context, admin *kadm.Client, topics ...string) (Offset
 	return starts, nil
 }
 
+// DeleteBefore deletes the records of partitions before some offsets, which must not be
+// beyond their ends, and returns how many offsets that were. Nobody can read them from
+// then on; the broker deletes their files when all of a segment is deleted and another
+// has been begun. It is safe to repeat.
+func DeleteBefore(ctx context.Context, cfg Config, offsets Offsets) (deleted int64, err error) {
+	client, err := kgo.NewClient(cfg.Options()...)
+	if err != nil {
+		return 0, fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for p, before := range offsets {
+		starts, err := startsOf(ctx, admin, p.Topic)
+		if err != nil {
+			return deleted, err
+		}
+		ends, err := endsOf(ctx, admin, p.Topic)
+		if err != nil {
+			return deleted, err
+		}
+		if before >= ends[p] {
+			if err := holdEnd(ctx, cfg, p); err != nil {
+				return deleted, err
+			}
+		}
+		if starts[p] >= before {
+			continue // by retention, or by a call before this one
+		}
+		done, err := admin.DeleteRecords(ctx, kadm.Offsets{p.Topic: {p.Number: {Topic: p.Topic, Partition: p.Number, At: before}}})
+		if err == nil {
+			err = done.Error()
+		}
+		if err != nil {
+			return deleted, fmt.Errorf("delete the records of %s/%d before %d: %w", p.Topic, p.Number, before, err)
+		}
+		deleted += before - starts[p]
+	}
+	return deleted, nil
+}
+
+// holdEnd writes into a partition that is about to be emptied what no reader sees: a
+// transaction that is aborted. The broker of a local stack forgets where a partition
+// without a single batch had ended, and every reader would be beyond its end.
+func holdEnd(ctx context.Context, cfg Config, p Partition) error {
+	client, err := NewProducer(cfg, kgo.TransactionalID("pulse-hold-"+p.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	err = client.BeginTransaction()
+	if err == nil {
+		err = errors.Join(client.ProduceSync(ctx, &kgo.Record{Topic: p.Topic, Partition: p.Number}).FirstErr(), client.EndTransaction(ctx, kgo.TryAbort))
+	}
+	if err != nil {
+		return fmt.Errorf("hold the end of %s/%d: %w", p.Topic, p.Number, err)
+	}
+	return nil
+}
+
 // Remaining returns the last stable offsets of those partitions that hold records. One
 // whose records have all been deleted has nothing left to read.
 func Remaining(ctx context.Context, cfg Config, topics ...string) (Offsets, error) {
