@@ -26,9 +26,9 @@ type statusCommand struct {
 // statusReport is what the command prints as JSON.
 type statusReport struct {
 	stack.Status
-	DeadLetters  int64                   `json:"dead_letters"`
-	FailedSweeps []sweep.Failure         `json:"failed_sweeps"` // of owners whose last one failed
-	FeedGaps     sinkclickhouse.FeedGaps `json:"feed_gaps"`
+	DeadLetters  int64                    `json:"dead_letters"`
+	FailedSweeps []sweep.Failure          `json:"failed_sweeps"` // of owners whose last one failed
+	FeedGaps     *sinkclickhouse.FeedGaps `json:"feed_gaps"`     // nil: ClickHouse does not say
 }
 
 // Run asks the running stack for its status, once or until it is interrupted. A stack
@@ -79,10 +79,7 @@ func (s *statusCommand) show(ctx context.Context, p *place) error {
 	if err != nil {
 		return err
 	}
-	gaps, err := s.gaps(ctx, env)
-	if err != nil {
-		return err
-	}
+	gaps, unknown := s.gaps(ctx, env)
 	report := statusReport{status, letters, failed, gaps}
 	if s.JSON && s.Watch {
 		return json.NewEncoder(os.Stdout).Encode(report)
@@ -91,19 +88,31 @@ func (s *statusCommand) show(ctx context.Context, p *place) error {
 		return printJSON(report)
 	}
 	printStatus(status, letters)
-	printGaps(&gaps)
+	if unknown != nil {
+		fmt.Printf("gaps of feeds: unknown: %v\n", unknown)
+	}
+	printGaps(gaps)
 	printFailed(failed)
 	return nil
 }
 
+// gapsWithin bounds the question to ClickHouse: it may be what is at fault.
+const gapsWithin = 5 * time.Second
+
 // gaps asks ClickHouse what feeds have lost.
-func (s *statusCommand) gaps(ctx context.Context, env map[string]string) (sinkclickhouse.FeedGaps, error) {
+func (s *statusCommand) gaps(ctx context.Context, env map[string]string) (*sinkclickhouse.FeedGaps, error) {
+	ctx, cancel := context.WithTimeout(ctx, gapsWithin)
+	defer cancel()
 	conn, err := sinkclickhouse.Open(env["CLICKHOUSE_URL"])
 	if err != nil {
-		return sinkclickhouse.FeedGaps{}, err
+		return nil, err
 	}
 	defer conn.Close()
-	return sinkclickhouse.ReadFeedGaps(ctx, conn)
+	gaps, err := sinkclickhouse.ReadFeedGaps(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return &gaps, nil
 }
 
 // printGaps says what feeds have lost, if they have.

@@ -28,8 +28,13 @@ type FeedGap struct {
 // hour that a backfill could read in the end is none. Only repositories that have a
 // gap are read whole.
 func ReadFeedGaps(ctx context.Context, conn driver.Conn) (g FeedGaps, err error) {
-	if made, err := made(ctx, conn); err != nil || !made {
-		return g, err
+	var there uint64 // a store to which nothing was written yet holds nothing
+	err = conn.QueryRow(ctx, "SELECT count() FROM system.tables WHERE database = 'pulse' AND name = 'github_feed_reads'").Scan(&there)
+	if err != nil {
+		return g, fmt.Errorf("look for the ledger of feeds: %w", err)
+	}
+	if there == 0 {
+		return g, nil
 	}
 	rows, err := conn.Query(ctx, `
 SELECT count() OVER () AS gaps, toInt64(uniqExact(repo_id) OVER ()) AS repositories, toString(name_with_owner), gap_from, assumeNotNull(gap_to) AS until, reason
