@@ -12,7 +12,7 @@ PACKAGES := $(patsubst %,./%/...,$(filter-out .,$(MODULES))) ./...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: long-test bench bench-queries help build up down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image release release-test property-test cluster-up cluster-down cluster-test infra-test
+.PHONY: long-test bench bench-queries help build up demo down test integration chaos lint vuln sbom clean api-test dashboards-test page-test page-vendor quality-test fields servers-test connect-test stage stage-test deploy image release release-test property-test cluster-up cluster-down cluster-test infra-test
 
 # One set of flags for all that is not raced: what build has compiled is not compiled
 # again to be vetted or tested. Without cgo: the embedded ClickHouse is bound at run
@@ -38,6 +38,9 @@ COUNT_DOWNLOADS := awk -v live="$$([ -t 1 ] && echo yes)" \
 
 up: build ## Start everything on this machine (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
 	@exec bin/pulse up $(if $(filter 0,$(SUPERSET)),,--superset)
+
+demo: build ## Start everything with two simulated months of the seven companies: every counter, events, signals. In a home of its own.
+	@exec bin/pulse up --demo $(if $(filter 0,$(SUPERSET)),,--superset)
 
 down: build ## Stop what `make up` started; nothing is lost.
 	@bin/pulse down

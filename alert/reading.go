@@ -195,7 +195,7 @@ func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Tim
 	if err != nil {
 		return err
 	}
-	if kind != stack.Recorded { // nothing is due in a recording
+	if !kind.Ends() { // else nothing is due
 		r.Figures["late_seconds"] = 0
 		if due := now.UTC().Truncate(s.Period); f.Newest.Before(due) {
 			r.Figures["late_seconds"] = now.Sub(due).Seconds()

@@ -46,6 +46,9 @@ func (u *upCommand) detach(ctx context.Context, p *place) error {
 	if u.Empty {
 		args = append(args, "--empty")
 	}
+	if u.Demo {
+		args = append(args, "--demo")
+	}
 	if u.Trace {
 		args = append(args, "--trace")
 	}

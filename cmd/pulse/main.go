@@ -87,6 +87,7 @@ func main() {
 	if err == nil {
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(p)
+		p.mark(os.Args[1:])
 	}
 	written := finish()
 	var silent exitStatus

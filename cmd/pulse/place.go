@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -55,6 +56,7 @@ const (
 	recordedHome = ".pulse"
 	liveHome     = ".pulse-live"
 	emulatedHome = ".pulse-emulated"
+	demoHome     = ".pulse-demo"
 )
 
 func defaultHome(env map[string]string) stack.Home {
@@ -66,7 +68,7 @@ func defaultHome(env map[string]string) stack.Home {
 	case stack.Home(recordedHome).Running() != 0:
 		return recordedHome
 	}
-	for _, home := range []stack.Home{liveHome, emulatedHome} {
+	for _, home := range []stack.Home{liveHome, emulatedHome, demoHome} {
 		if home.Running() != 0 {
 			return home
 		}
@@ -164,5 +166,19 @@ func (p *place) ownersEnv() (map[string]string, error) {
 func closeStores(c io.Closer) {
 	if err := c.Close(); err != nil {
 		fmt.Println(err)
+	}
+}
+
+// mark says of what a command has shown to a person that it never was, if so. What
+// programs read is not touched.
+func (p *place) mark(args []string) {
+	if len(args) == 0 || slices.Contains(args, "--json") || slices.Contains(args, "--csv") {
+		return
+	}
+	switch args[0] {
+	case "status", "audit", "top", "repo", "compare", "trends", "people", "flow", "signals", "digest", "coverage":
+		if kind, err := p.home.Kind(); err == nil && kind == stack.Simulated {
+			fmt.Fprintln(os.Stderr, "ALL OF IT IS SIMULATED: these repositories never were.")
+		}
 	}
 }

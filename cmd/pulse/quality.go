@@ -133,7 +133,7 @@ func (p *place) qualityOrder(ctx context.Context, s *pipeline.Pipeline, env map[
 		return o, err
 	}
 	o.FreshSince = now.Add(-2 * time.Hour)
-	if kind == stack.Recorded {
+	if kind.Ends() {
 		o.FreshSince = newest.Add(-2 * time.Hour)
 	}
 	o.Since = newest.AddDate(0, 0, -days).Truncate(24 * time.Hour)

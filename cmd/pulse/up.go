@@ -21,6 +21,7 @@ import (
 type upCommand struct {
 	Detach    bool          `help:"Return once the stack is ready and its replay, if any, is done."`
 	Empty     bool          `help:"Start without the recording."`
+	Demo      bool          `help:"Show two simulated months of the seven companies instead of the recording, with every counter, events and ledgers, in a home of their own (.pulse-demo)."`
 	IdleAfter time.Duration `default:"60s" help:"Stop a function that has had no event for this long."`
 	Superset  bool          `help:"Bring up the dashboards too, in the background (make up does)."`
 	Trace     bool          `help:"Trace each sweep from tick to row, which bin/pulse trace shows, and keep metrics. Builds an OpenTelemetry Collector the first time."`
@@ -36,6 +37,12 @@ const recording = "data/m7-2025.jsonl.gz"
 func (u *upCommand) Run(ctx context.Context, p *place) error {
 	if math.IsNaN(u.DropBells) || u.DropBells < 0 || u.DropBells > 1 {
 		return fmt.Errorf("--drop-bells %g: want 0 to 1", u.DropBells)
+	}
+	if u.Demo {
+		stack.Simulate(p.env)
+		if p.env["PULSE_HOME"] == "" {
+			p.home = demoHome
+		}
 	}
 	if u.Detach {
 		return u.detach(ctx, p)
@@ -82,7 +89,7 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 			dashboardsEnded = dashboards(ctx, p, s)
 		}
 		checksEnded, watchEnded := u.checkHourly(ctx, p, s), func() {}
-		reads := kind != stack.Recorded && kind != stack.Emulated // of a recording nothing is due
+		reads := !kind.Ends() && kind != stack.Emulated
 		if reads || u.Trace {
 			if watchEnded, err = watchStack(ctx, p, s, reads); err != nil {
 				fmt.Printf("Nothing is watched: %v\n", err)
@@ -126,7 +133,11 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 	replayed := false
 	if !live && !u.Empty {
 		var err error
-		if replayed, err = u.fill(ctx, p, s); err != nil {
+		fill := u.fill
+		if u.Demo {
+			fill = u.demonstrate
+		}
+		if replayed, err = fill(ctx, p, s); err != nil {
 			return err
 		}
 	}

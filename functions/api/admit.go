@@ -48,7 +48,7 @@ func (f *function) admit(cfg Config, mux *http.ServeMux) http.Handler {
 		}
 		if allowed != "" {
 			h.Set("Access-Control-Allow-Origin", allowed)
-			h.Set("Access-Control-Expose-Headers", "ETag, Link, Retry-After, M7pulse-As-Of, M7pulse-Complete, M7pulse-Definitions")
+			h.Set("Access-Control-Expose-Headers", "ETag, Link, Retry-After, M7pulse-As-Of, M7pulse-Complete, M7pulse-Simulated, M7pulse-Definitions")
 			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 				h.Set("Access-Control-Allow-Methods", "GET, HEAD")
 				h.Set("Access-Control-Allow-Headers", "Accept, Authorization, If-None-Match")

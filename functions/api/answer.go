@@ -24,6 +24,7 @@ import (
 type Answer[T any] struct {
 	AsOf        *time.Time `json:"as_of" doc:"The newest reading that the answer rests on; null if there is none."`
 	Complete    *bool      `json:"complete" doc:"Whether the last sweep of each owner concerned saw all of it; null where the ledger does not say, as of recorded data."`
+	Simulated   bool       `json:"simulated,omitempty" doc:"true where repositories of the answer never were, as in a demo; left out otherwise."`
 	TimeZone    string     `json:"time_zone" doc:"Of all times and days in the answer."`
 	Definitions []string   `json:"definitions" doc:"The definitions that the figures follow, at /api/v1/definitions."`
 	Next        *string    `json:"next" doc:"The cursor of the next page; null on the last, and where there are no pages."`
@@ -32,7 +33,7 @@ type Answer[T any] struct {
 
 // answer makes an Answer of what a state is known of.
 func answer[T any](s hot.State, definitions []string, data T) *Answer[T] {
-	return &Answer[T]{AsOf: s.AsOf, Complete: s.Complete, TimeZone: "UTC", Definitions: definitions, Data: data}
+	return &Answer[T]{AsOf: s.AsOf, Complete: s.Complete, Simulated: s.Simulated, TimeZone: "UTC", Definitions: definitions, Data: data}
 }
 
 // Common are the parameters of every resource.
@@ -150,6 +151,9 @@ func (a *Answer[T]) head(out huma.Context) {
 		complete = "false"
 	}
 	out.SetHeader("M7pulse-Complete", complete)
+	if a.Simulated {
+		out.SetHeader("M7pulse-Simulated", "true")
+	}
 	out.SetHeader("M7pulse-Definitions", strings.Join(a.Definitions, ","))
 	if a.Next != nil {
 		u := out.URL()
@@ -170,6 +174,7 @@ func answerHeaders() map[string]*huma.Param {
 		"M7pulse-As-Of":       text("as_of; absent where it is null."),
 		"Server-Timing":       text("How long ClickHouse took, in ms: clickhouse;dur=1.5."),
 		"M7pulse-Complete":    text("complete: true, false or unknown."),
+		"M7pulse-Simulated":   text("simulated: true, or left out."),
 		"M7pulse-Definitions": text("definitions, separated by commas."),
 	}
 }

@@ -64,6 +64,10 @@ type Observation struct {
 	Source          string     `avro:"source" json:"source"` // graphql, replay, …
 }
 
+// Simulated is the Source of observations of repositories that never were: whatever
+// shows them says so.
+const Simulated = "simulated"
+
 // Language is one language of a repository and its size in bytes.
 type Language struct {
 	Name  string `avro:"name" json:"name"`

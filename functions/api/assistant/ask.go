@@ -28,6 +28,7 @@ const maxBody = 16 << 20
 type answered struct {
 	AsOf        *string         `json:"as_of"`
 	Complete    *bool           `json:"complete"`
+	Simulated   bool            `json:"simulated"`
 	Definitions []string        `json:"definitions"`
 	Next        *string         `json:"next"`
 	Data        json.RawMessage `json:"data"`
@@ -119,7 +120,7 @@ func (a answered) answer(data any) Answer {
 	if definitions == nil {
 		definitions = []string{}
 	}
-	return Answer{AsOf: a.AsOf, Complete: a.Complete, Definitions: definitions, Source: a.source, Truncated: a.Next != nil, Data: data}
+	return Answer{AsOf: a.AsOf, Complete: a.Complete, Simulated: a.Simulated, Definitions: definitions, Source: a.source, Truncated: a.Next != nil, Data: data}
 }
 
 // decoded reads data without loss: a repo_id of recorded data is larger than a float holds.

@@ -8,6 +8,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
 )
 
@@ -17,14 +18,16 @@ type State struct {
 	// Complete: the ledger says of every owner of theirs that its last sweep saw all of
 	// it. nil where it says nothing, as of recorded data.
 	Complete *bool
+	// Simulated: some of the repositories never were.
+	Simulated bool
 }
 
 // StateOf reads the state of an answer about the repositories of a filter.
 func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
 	where, args := f.where()
 	states, err := list(ctx, conn, "read how fresh and complete the repositories are", func(r driver.Rows, s *State) error {
-		var owners, swept, complete uint64
-		if err := r.Scan(&s.AsOf, &owners, &swept, &complete); err != nil {
+		var owners, swept, complete, simulated uint64
+		if err := r.Scan(&s.AsOf, &owners, &swept, &complete, &simulated); err != nil {
 			return err
 		}
 		switch {
@@ -36,9 +39,10 @@ func StateOf(ctx context.Context, conn Reader, f Filter) (State, error) {
 		if owners == 0 {
 			s.AsOf = nil
 		}
+		s.Simulated = simulated > 0
 		return nil
-	}, `SELECT toNullable(max(s.newest)), count(), countIf(l.status != ''), countIf(l.status = 'complete')
-		FROM (SELECT lower(owner) AS login, max(observed_at) AS newest FROM pulse.github_processed_repos FINAL WHERE `+where+` GROUP BY login) AS s
+	}, `SELECT toNullable(max(s.newest)), count(), countIf(l.status != ''), countIf(l.status = 'complete'), sum(s.simulated)
+		FROM (SELECT lower(owner) AS login, max(observed_at) AS newest, countIf(source = '`+repo.Simulated+`') AS simulated FROM pulse.github_processed_repos FINAL WHERE `+where+` GROUP BY login) AS s
 		LEFT JOIN (SELECT lower(owner) AS login, toString(argMax(status, finished_at)) AS status FROM pulse.sweeps GROUP BY login) AS l ON l.login = s.login`, args...)
 	if err != nil || len(states) == 0 {
 		return State{}, err

@@ -68,6 +68,9 @@ type feeds struct {
 
 // busy is a repository's share of what goes on.
 func (r *Repo) busy() float64 {
+	if r.Busy > 0 {
+		return r.Busy
+	}
 	return math.Exp(3 * rand.New(rand.NewPCG(uint64(r.ID), 7)).NormFloat64())
 }
 
@@ -138,8 +141,8 @@ func (w *World) happens(r *Repo, at time.Time) {
 }
 
 // Occur makes something happen in a repository: "star", "unstar", "fork", "push",
-// "open issue", "close issue", "open pull request", "merge", "close pull request",
-// "release" or "comment". The counters move as on GitHub. What cannot happen, such
+// "open issue", "close issue", "open pull request", "review", "merge", "close pull
+// request", "release" or "comment". The counters move as on GitHub. What cannot happen, such
 // as closing where nothing is open, does not. A feed shows it if the world has feeds.
 func (w *World) Occur(r *Repo, what, login string, at time.Time) {
 	at = at.UTC().Truncate(time.Second) // as exact as GitHub says it
@@ -200,6 +203,13 @@ func (w *World) Occur(r *Repo, what, login string, at time.Time) {
 			action = "closed"
 		}
 		typ, payload = "PullRequestEvent", i.pull(action, "closed", at, at, true)
+	case "review":
+		if len(r.openPulls) == 0 {
+			return
+		}
+		i := r.openPulls[len(r.openPulls)-1]
+		typ, payload = "PullRequestReviewEvent", map[string]any{"action": "created", "pull_request": i.pull("", "open", at, time.Time{}, false)["pull_request"],
+			"review": map[string]any{"id": r.Commits, "user": who.json(), "body": "Well done", "state": "approved", "submitted_at": at.Format(time.RFC3339)}}
 	case "close pull request":
 		i := take(&r.openPulls)
 		if i == nil {

@@ -187,12 +187,7 @@ func (s *Server) Happened(id int64) (all []Happening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.world.live(s.now())
-	if r := s.world.find(id); r != nil {
-		for _, h := range r.happened {
-			all = append(all, *h)
-		}
-	}
-	return all
+	return s.world.Happened(id)
 }
 
 // Window lists what a repository's feed showed at a time, the newest first.

@@ -87,6 +87,8 @@ type Repo struct {
 	Releases      int64
 	LatestRelease string // "": null
 	DiskKB        int64
+	// Busy is its share of what goes on, where there are feeds; 0: drawn by its id.
+	Busy float64
 	// Unanswered makes every query that counts something of the repository fail with
 	// GitHub's resource limit, so that all of the repository is null in it.
 	Unanswered bool
@@ -419,6 +421,19 @@ func (l *life) wait(w *World) {
 		return
 	}
 	l.next = l.next.Add(time.Duration(l.rng.ExpFloat64() / rate * float64(time.Hour)))
+}
+
+// Pass lets everything happen that happens until a time, in a world that no server shows.
+func (w *World) Pass(until time.Time) { w.live(until) }
+
+// Happened lists all that has happened in a repository, shown by its feed or not, in order.
+func (w *World) Happened(id int64) (all []Happening) {
+	if r := w.find(id); r != nil {
+		for _, h := range r.happened {
+			all = append(all, *h)
+		}
+	}
+	return all
 }
 
 // live lets everything happen that happens until a time.

@@ -16,16 +16,33 @@ type Kind string
 
 // The kinds, but for "live from HOST".
 const (
-	Recorded Kind = "recorded"
-	Emulated Kind = "emulated"
+	Recorded  Kind = "recorded"
+	Emulated  Kind = "emulated"
+	Simulated Kind = "simulated"
 )
+
+// Ends says whether the data of a kind ends at some time: then no new reading is due.
+func (k Kind) Ends() bool { return k == Recorded || k == Simulated }
+
+// simulatedVariable, if it is 1, makes a stack one of simulated data.
+const simulatedVariable = "SIMULATED"
+
+// Simulate makes an environment one of simulated data, whatever else it says of GitHub.
+func Simulate(env map[string]string) {
+	env[simulatedVariable] = "1"
+	delete(env, "GITHUB_TOKEN")
+}
 
 // gitHub is asked where GITHUB_GRAPHQL_URL names no other server.
 const gitHub = "api.github.com"
 
-// KindOf is the kind that an environment starts a stack as: recorded without a
-// token; emulated if the API is on this machine; else live from the API's host.
+// KindOf is the kind that an environment starts a stack as: simulated if it says so;
+// recorded without a token; emulated if the API is on this machine; else live from the
+// API's host.
 func KindOf(env map[string]string) Kind {
+	if env[simulatedVariable] == "1" {
+		return Simulated
+	}
 	if !Live(env) {
 		return Recorded
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/m7pulse/m7pulse/functions/api/hot"
+	"github.com/m7pulse/m7pulse/shared/repo"
 )
 
 // flowQueries are the datasets of the dashboard Contributors and Flow: the queries of
@@ -46,7 +47,8 @@ JOIN ` + repositories + ` AS r ON r.repo_id = c.part`,
 		"flow_gross": hot.GrossQuery(all),
 		"flow_hours": "SELECT ['1 Mon', '2 Tue', '3 Wed', '4 Thu', '5 Fri', '6 Sat', '7 Sun'][weekday] AS weekday_name, leftPad(toString(hour), 2, '0') AS hour_name, pushes, releases FROM " +
 			within(hot.WeekHoursQuery(all)),
-		"flow_coverage": hot.CoverageQuery(all, "toDate("+all.Newest+") - {{ days }}", "toDate("+all.Newest+")"),
+		"flow_coverage": "SELECT *, (SELECT countIf(source = '" + repo.Simulated + "') > 0 FROM pulse.repositories) AS simulated FROM " +
+			within(hot.CoverageQuery(all, "toDate("+all.Newest+") - {{ days }}", "toDate("+all.Newest+")")),
 	}
 }
 

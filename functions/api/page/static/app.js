@@ -31,14 +31,15 @@ function menu(shown) {
 }
 
 /** state says once how old the readings are, and how complete. */
-function state({ as_of: at, complete }) {
+function state({ as_of: at, complete, simulated }) {
   const line = document.getElementById('state');
   if (!at) return line.replaceChildren('Nothing has been read yet.');
   const age = `newest reading ${date(at)}, ${ago(at)} old`;
-  const said = complete === null ? ['Recorded data', `${age}.`]
+  const said = simulated ? ['Simulated data', `of repositories that never were; ${age}.`]
+    : complete === null ? ['Recorded data', `${age}.`]
     : complete ? ['Live', `${age}; the last sweep of each owner saw all of it.`]
       : ['Live, incomplete', `${age}; the last sweep of an owner missed something: see Data health.`];
-  line.replaceChildren(h('strong', { class: complete === false ? 'down' : null }, said[0]), ' · ', h('time', { datetime: at, title: time(at) }, said[1]));
+  line.replaceChildren(h('strong', { class: simulated || complete === false ? 'down' : null }, said[0]), ' · ', h('time', { datetime: at, title: time(at) }, said[1]));
 }
 
 let turn = new AbortController();
