@@ -260,7 +260,11 @@ func slowly(all []event.RepoObserved, o event.RepoObserved) velocity.Velocities 
 				v.SetInt(velocity.Delta(velocity.Value(i), span), *now[name]-*then[name])
 			}
 		}
-		if before := slowBase(all, w, base.ObservedAt); before != nil && span != velocity.Hour && !before.ObservedAt.Before(o.ObservedAt.Add(-2*w.Length)) {
+		oldest := o.ObservedAt.Add(-2 * w.Length)
+		if span == velocity.Week {
+			oldest = oldest.AddDate(0, 0, -1)
+		}
+		if before := slowBase(all, w, base.ObservedAt); before != nil && span != velocity.Hour && !before.ObservedAt.Before(oldest) {
 			late := float64(o.Stars-base.Stars) / days(base, &o)
 			early := float64(base.Stars-before.Stars) / days(before, base)
 			v.SetFloat(velocity.StarsAcceleration(span), (late-early)/days(base, &o))

@@ -397,7 +397,9 @@ const accelerationText = "The rate of stars over the window less the rate over t
 
 // acceleration sets (v₁ − v₀) / days(t − b₁), where v₁ is the rate from the base
 // b₁ to now and v₀ that from b₀, the base of b₁, to b₁; b₀ is not older than two
-// windows, which is as far as a History reaches.
+// windows. Over 7 days it may be a day older, for there a History has one point for each
+// day, and each base may lie the better part of a day further back; over 30 days a
+// History does not reach that far.
 func (r *reading) acceleration(v *Velocities) {
 	for s := Day; s <= Month; s++ {
 		b1 := r.bases[s]
@@ -405,8 +407,12 @@ func (r *reading) acceleration(v *Velocities) {
 			continue
 		}
 		w := Windows()[s]
+		oldest := r.now.At - 2*w.Length.Milliseconds()
+		if s == Week {
+			oldest -= day
+		}
 		b0 := r.past.base(w, b1.At)
-		if b0 == nil || b0.At < r.now.At-2*w.Length.Milliseconds() {
+		if b0 == nil || b0.At < oldest {
 			continue
 		}
 		if !r.comparable(b0, b1) || !r.comparable(b1, r.now) {

@@ -193,3 +193,17 @@ func TestPointHoldsTheCountersOfAnObservation(t *testing.T) {
 		t.Errorf("%+v", bare)
 	}
 }
+
+// A repository that is read every hour has one point for each of its earlier days.
+func TestAccelerationOverAWeekIsKnownWhateverTheHour(t *testing.T) {
+	var h History
+	for i := range int64(20 * 24) {
+		p := point("2025-01-01 00:00", nil)
+		p.At += i * hour
+		p.Values[Stars] = 1000 + i
+		h = h.Insert(p)
+		if v := h.Measure(p); i >= 15*24 && !v.Has(StarsAcceleration(Week)) {
+			t.Errorf("hour %d of day %d: the acceleration over 7 days is unknown", i%24, i/24)
+		}
+	}
+}
