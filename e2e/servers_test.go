@@ -172,6 +172,12 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 			t.Errorf("%s\nis %s, want %s", query, got, want)
 		}
 	}
+	happened := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.WriteFile(happened, []byte(events), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.run("replay", happened)
+	p.wantEvents(3)
 	const hot, cold, both = "clickhouse.pulse.github_metrics_timeseries", "iceberg.github.processed_repos", "iceberg.pulse.observations"
 	want("[[42664]]", "SELECT count(*) FROM "+hot)
 	want("[[42664]]", "SELECT count(*) FROM "+cold)
@@ -190,6 +196,8 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 		}
 	}
 	want(fmt.Sprint(trino(t, sums+cold)), sums+both) // neither overlap nor hole
+	want("[[cold 1 1 1] [hot 2 1 2]]", "SELECT store, count(*), count(author_id), count(DISTINCT event_id) FROM iceberg.pulse.events GROUP BY 1 ORDER BY 1")
+	want("[[hot 3 2025-11-05 01:02:03.000000 merged bob true <nil>]]", "SELECT store, event_id, CAST(created_at AS varchar), action, author_login, actor_is_bot, commits FROM iceberg.pulse.events WHERE event_id = 3")
 
 	const differences = "SELECT topic, CAST(day AS varchar), cold_rows - hot_rows, counters_differ FROM iceberg.pulse.differences ORDER BY topic"
 	want("[]", differences)
@@ -198,7 +206,7 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 			t.Errorf("the reader: %s: %v", forbidden, err)
 		}
 	}
-	dashboards := p.withSuperset(t, addresses)
+	dashboards := p.withSuperset(t, append(addresses, "TRINO_URL=http://reader@127.0.0.1:"+port("TRINO_PORT", "18080"))...)
 	shown := dashboards.rows(t, "pulse-stores")
 	total := func(rows []map[string]any) (sum float64) {
 		for _, row := range rows {
@@ -227,7 +235,24 @@ func (p *pulse) trino(t *testing.T, addresses []string) {
 	if got, rows := fmt.Sprint(shown[verdict]), shown[table]; len(rows) != 2 || got != "[map[missing_in_cold:0 missing_in_hot:2 other_values:0 twice:0 verdict:They differ on 1 day]]" {
 		t.Errorf("with a row lost Superset shows %s, %v", got, rows)
 	}
+
+	for _, s := range []string{
+		"ALTER TABLE pulse.github_events UPDATE action = 'closed' WHERE event_id = 3 SETTINGS mutations_sync = 2",
+		"INSERT INTO pulse.github_processed_repos (repo_id, name_with_owner, owner, name, observed_at, stars) VALUES (77, 'acme/tool', 'acme', 'tool', '2025-11-06 00:00:00', 12)",
+		"INSERT INTO pulse.github_daily (repo_id, day, observed_at, stars, forks) VALUES (77, '2025-11-04', '2025-11-04 20:00:00', 10, 1), (77, '2025-11-05', '2025-11-05 20:00:00', 12, 3)",
+		"INSERT INTO pulse.github_feed_reads (repo_id, status, read_at) VALUES (77, 'complete', '2025-11-07 00:00:00')",
+	} {
+		p.exec(s)
+	}
+	want("[[github.base_repos 2025-12-31 1 true] [github.events 2025-11-05 0 true] [github.processed_repos 2025-12-31 1 true]]", differences)
+	want("[[forks 1 2 0.5 incomplete true]]", "SELECT kind, events, change, coverage, verdict, is_known FROM iceberg.pulse.event_coverage WHERE kind = 'forks'")
 }
+
+// events are one in September and two in November.
+const events = `{"specversion":"1.0","id":"PushEvent/1@1757894400000","type":"dev.m7pulse.github.event.v1","source":"/e2e","datacontenttype":"application/json","data":{"event_type":"PushEvent","event_id":1,"created_at":"2025-09-15T00:00:00Z","repo_id":77,"name_with_owner":"acme/tool","owner":"acme","actor_id":5,"actor_login":"ada","actor_is_bot":false,"author_id":5,"author_login":"ada","author_is_bot":false,"commits":4,"ref":"refs/heads/main","observed_at":"2025-09-15T00:05:00Z","source":"rest"}}
+{"specversion":"1.0","id":"ForkEvent/2@1762300800000","type":"dev.m7pulse.github.event.v1","source":"/e2e","datacontenttype":"application/json","data":{"event_type":"ForkEvent","event_id":2,"created_at":"2025-11-05T00:00:00Z","repo_id":77,"name_with_owner":"acme/tool","owner":"acme","actor_id":6,"actor_login":"bob","actor_is_bot":false,"observed_at":"2025-11-05T00:05:00Z","source":"rest"}}
+{"specversion":"1.0","id":"PullRequestEvent/3@1762304523000","type":"dev.m7pulse.github.event.v1","source":"/e2e","datacontenttype":"application/json","data":{"event_type":"PullRequestEvent","event_id":3,"created_at":"2025-11-05T01:02:03Z","repo_id":77,"name_with_owner":"acme/tool","owner":"acme","actor_id":7,"actor_login":"merger[bot]","actor_is_bot":true,"action":"merged","subject_kind":"pull_request","number":9,"author_id":6,"author_login":"bob","author_is_bot":false,"subject_created_at":"2025-11-01T00:00:00Z","observed_at":"2025-11-05T01:05:00Z","source":"rest"}}
+`
 
 // trino runs one statement as one who may do anything, and returns its rows.
 func trino(t *testing.T, statement string) [][]any {

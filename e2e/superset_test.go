@@ -26,14 +26,14 @@ import (
 // superset is one that is up, and who is logged in there.
 type superset struct{ base, token, password string }
 
-// withSuperset brings the stack up again, now with dashboards and their Trino.
-func (p *pulse) withSuperset(t *testing.T, addresses []string) *superset {
+// withSuperset brings the stack up again, now with dashboards.
+func (p *pulse) withSuperset(t *testing.T, env ...string) *superset {
 	t.Helper()
 	p.run("down")
-	env := p.env
-	p.env = slices.Concat(env, addresses, []string{"TRINO_URL=http://reader@127.0.0.1:" + port("TRINO_PORT", "18080")})
+	before := p.env
+	p.env = slices.Concat(before, env)
 	p.run("up", "--detach", "--empty", "--superset")
-	p.env = env
+	p.env = before
 	s := &superset{}
 	for began := time.Now(); s.base == ""; time.Sleep(200 * time.Millisecond) {
 		text, err := os.ReadFile(filepath.Join(p.home, "log", "up.log"))
@@ -88,8 +88,9 @@ func (s *superset) call(t *testing.T, method, path string, body, answer any) {
 	}
 }
 
-// look opens a dashboard in a browser: so many charts are drawn, with these texts
-// on screen and no error. With SCREENSHOTS it leaves a picture there.
+// look opens a dashboard in a browser, or a tab of one, dashboard#tab: so many charts
+// are drawn, with these texts on screen and no error. With SCREENSHOTS it leaves a
+// picture there.
 func (s *superset) look(t *testing.T, dashboard string, charts int, texts ...string) {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
@@ -106,16 +107,21 @@ func (s *superset) look(t *testing.T, dashboard string, charts int, texts ...str
 	defer end()
 	var shown string
 	var boxes int
+	var found bool
+	slug, tab, _ := strings.Cut(dashboard, "#")
 	var picture []byte
 	err = chromedp.Run(browser,
 		chromedp.Navigate(s.base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
 		chromedp.SendKeys("#password", s.password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"),
-		chromedp.Navigate(s.base+"/superset/dashboard/"+dashboard+"/"),
+		chromedp.Navigate(s.base+"/superset/dashboard/"+slug+"/"),
+		chromedp.WaitVisible("[data-test=grid-content], .slice_container"),
+		chromedp.Poll(fmt.Sprintf(`(wanted => { const tab = [...document.querySelectorAll("[role=tab]")].find(e => e.innerText.includes(wanted)); tab?.click(); return tab !== undefined || wanted == "" })(%q)`, tab),
+			&found, chromedp.WithPollingTimeout(time.Minute), chromedp.WithPollingInterval(time.Second)),
 		chromedp.Poll(fmt.Sprintf(`document.querySelectorAll(".slice_container").length == %d && document.querySelectorAll(".loading, [data-test=loading-indicator]").length == 0`, charts),
 			nil, chromedp.WithPollingTimeout(3*time.Minute), chromedp.WithPollingInterval(100*time.Millisecond)),
 		chromedp.Sleep(time.Second), // a chart grows into its place
 		chromedp.Evaluate(`document.querySelectorAll(".ant-alert-error, [data-test=ErrorAlert]").length`, &boxes),
-		chromedp.Evaluate(`document.body.innerText`, &shown), chromedp.CaptureScreenshot(&picture))
+		chromedp.Evaluate(`document.body.innerText`, &shown), chromedp.EmulateViewport(1440, 2600), chromedp.Sleep(2*time.Second), chromedp.CaptureScreenshot(&picture))
 	if err != nil || boxes != 0 {
 		t.Errorf("%s in a browser: %v, %d errors; it shows %.2000q", dashboard, err, boxes, shown)
 		return

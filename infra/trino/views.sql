@@ -166,6 +166,33 @@ WHERE observed_at < (SELECT with_timezone(at, 'UTC') FROM iceberg.pulse.boundary
 ) AS o
 LEFT JOIN clickhouse.pulse.repositories AS r ON r.repo_id = o.repo_id;
 
+-- Every event of a feed, once, in UTC: docs/events.md.
+CREATE OR REPLACE VIEW iceberg.pulse.events AS
+SELECT 'hot' AS store,
+  event_type, event_id, CAST(created_at AS timestamp(6)) AS created_at, repo_id, name_with_owner, owner, actor_id, actor_login,
+  actor_is_bot, action, subject_kind, number, author_id, author_login, author_is_bot,
+  CAST(subject_created_at AS timestamp(6)) AS subject_created_at, CAST(subject_closed_at AS timestamp(6)) AS subject_closed_at,
+  CAST(subject_merged_at AS timestamp(6)) AS subject_merged_at, review_state, ref, commits, release_tag, payload,
+  CAST(observed_at AS timestamp(6)) AS observed_at, source
+FROM clickhouse.pulse.github_events
+WHERE created_at >= (SELECT CAST(at AS timestamp(3)) FROM iceberg.pulse.boundary)
+UNION ALL
+SELECT 'cold',
+  event_type, event_id, CAST(created_at AS timestamp(6)) AS created_at, repo_id, name_with_owner, owner, actor_id, actor_login,
+  actor_is_bot, action, subject_kind, number, author_id, author_login, author_is_bot,
+  CAST(subject_created_at AS timestamp(6)) AS subject_created_at, CAST(subject_closed_at AS timestamp(6)) AS subject_closed_at,
+  CAST(subject_merged_at AS timestamp(6)) AS subject_merged_at, review_state, ref, commits, release_tag, payload,
+  CAST(observed_at AS timestamp(6)) AS observed_at, source
+FROM iceberg.github.events
+WHERE created_at < (SELECT with_timezone(at, 'UTC') FROM iceberg.pulse.boundary);
+
+-- How many events GitHub's feeds have lost: ClickHouse's pulse.event_coverage, which
+-- computes it.
+CREATE OR REPLACE VIEW iceberg.pulse.event_coverage AS
+SELECT repo_id, name_with_owner, owner, company, day, CAST(since AS timestamp(6)) AS since, CAST(until AS timestamp(6)) AS until,
+  kind, events, change, is_known, has_gap, coverage, verdict
+FROM clickhouse.pulse.event_coverage;
+
 -- Where the stores differ, by day and topic; empty when they hold the same. The
 -- checksums do not depend on order. Both sinks must have come to rest.
 CREATE OR REPLACE VIEW iceberg.pulse.differences AS
@@ -225,6 +252,27 @@ processed AS (
     )) AS velocity
   FROM iceberg.github.processed_repos GROUP BY 1
 ),
+hot_events AS (
+  SELECT date(created_at) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, event_type, event_id, created_at)) AS keys,
+    checksum(ROW(
+      event_type, event_id, created_at, repo_id, name_with_owner, owner, actor_id, actor_login, actor_is_bot, action, subject_kind,
+      number, author_id, author_login, author_is_bot, subject_created_at, subject_closed_at, subject_merged_at, review_state, ref,
+      commits, release_tag, payload, observed_at, source
+    )) AS observed,
+    CAST(NULL AS varbinary) AS velocity
+  FROM clickhouse.pulse.github_events GROUP BY 1
+),
+cold_events AS (
+  SELECT date(CAST(created_at AS timestamp(3))) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, event_type, event_id, created_at)) AS keys,
+    checksum(ROW(
+      event_type, event_id, CAST(created_at AS timestamp(3)), repo_id, name_with_owner, owner, actor_id, actor_login, actor_is_bot,
+      action, subject_kind, number, author_id, author_login, author_is_bot, CAST(subject_created_at AS timestamp(3)),
+      CAST(subject_closed_at AS timestamp(3)), CAST(subject_merged_at AS timestamp(3)), review_state, ref, commits, release_tag, payload,
+      CAST(observed_at AS timestamp(3)), source
+    )) AS observed,
+    CAST(NULL AS varbinary) AS velocity
+  FROM iceberg.github.events GROUP BY 1
+),
 raw AS (
   SELECT date(CAST(observed_at AS timestamp(3))) AS day, count(*) AS stored, count(DISTINCT ROW(repo_id, observed_at)) AS keys,
     checksum(ROW(
@@ -241,6 +289,8 @@ sides AS (
   UNION ALL SELECT 'github.processed_repos', 'cold', * FROM processed
   UNION ALL SELECT 'github.base_repos', 'hot', day, stored, keys, observed, NULL FROM hot
   UNION ALL SELECT 'github.base_repos', 'cold', * FROM raw
+  UNION ALL SELECT 'github.events', 'hot', * FROM hot_events
+  UNION ALL SELECT 'github.events', 'cold', * FROM cold_events
 )
 SELECT topic, day, h.stored AS hot_rows, c.stored AS cold_rows, h.keys AS hot_keys, c.keys AS cold_keys,
   h.observed IS DISTINCT FROM c.observed AS counters_differ,

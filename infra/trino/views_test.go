@@ -10,6 +10,7 @@ import (
 	"text/template"
 
 	"github.com/m7pulse/m7pulse/shared/event"
+	"github.com/m7pulse/m7pulse/shared/feed"
 	"github.com/m7pulse/m7pulse/shared/field"
 	"github.com/m7pulse/m7pulse/shared/repo"
 	"github.com/m7pulse/m7pulse/shared/velocity"
@@ -75,6 +76,7 @@ func TestViewsAreMadeOfTheDefinitions(t *testing.T) {
 
 	views, err := template.New("views.sql.tmpl").Funcs(template.FuncMap{
 		"columns": func(f []field.Definition) string { return lines("  ", append(cast(f, "6", true), computed()...)) },
+		"plain":   func(f []field.Definition) string { return lines("  ", cast(f, "6", true)) },
 		"hot":     func(f []field.Definition) string { return lines("      ", cast(f, "", false)) },
 		"cold":    func(f []field.Definition) string { return lines("      ", cast(f, "3", false)) },
 	}).ParseFiles("views.sql.tmpl")
@@ -85,6 +87,7 @@ func TestViewsAreMadeOfTheDefinitions(t *testing.T) {
 	if err := views.Execute(&want, map[string][]field.Definition{
 		"Observations": slices.Concat(kept, statement, velocities[:]),
 		"Observed":     kept,
+		"Events":       field.Definitions(feed.Fields()),
 		"Computed":     slices.Concat(key, stated, velocities[:]),
 	}); err != nil {
 		t.Fatal(err)
