@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,6 +44,20 @@ func TestDemoFillsEverythingOnceAndSaysThatItIsSimulated(t *testing.T) {
 		if g.Before == nil {
 			t.Errorf("%s: the rate over the week before is unknown", g.Name)
 		}
+	}
+	// Of the last day there are readings of every hour, of the others one.
+	var trends []struct {
+		Group string
+		Days  []*float64
+	}
+	p.json(&trends, "trends", "--days", "3")
+	for _, g := range trends {
+		if n := len(g.Days); n != 3 || g.Days[n-1] == nil || g.Days[0] == nil || math.Abs(*g.Days[n-1]) > 10*math.Abs(*g.Days[0])+10 {
+			t.Errorf("%s: stars a day on the last days: %v", g.Group, g.Days)
+		}
+	}
+	if out := p.run("tour", "--all"); !strings.Contains(out, "11 of 11") || !strings.Contains(out, "Audit clean") {
+		t.Errorf("tour:\n%s", out)
 	}
 	if out := p.run("top"); !strings.Contains(out, "ALL OF IT IS SIMULATED") {
 		t.Errorf("top:\n%s", out)

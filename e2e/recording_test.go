@@ -31,6 +31,9 @@ func TestReleaseShowsTheRecording(t *testing.T) {
 	if out, err := p.try("up", "--detach"); err == nil || !strings.Contains(out, "already running") {
 		t.Errorf("a second stack in one home: %v\n%s", err, out)
 	}
+	if out := p.run("tour", "--all"); !strings.Contains(out, "8 of 8") || !strings.Contains(out, "Audit clean") {
+		t.Errorf("tour:\n%s", out)
+	}
 	var top []struct {
 		Repository string
 		Delta      int64 `json:"stars_delta_30d"`

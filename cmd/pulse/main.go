@@ -20,6 +20,7 @@ type commands struct {
 	Version   kong.VersionFlag `help:"Print the version and exit."`
 	Up        upCommand        `cmd:"" help:"Start the local stack, replay the recording, show the fastest movers."`
 	Down      downCommand      `cmd:"" help:"Stop the local stack; nothing is lost."`
+	Tour      tourCommand      `cmd:"" help:"Show in a few minutes what there is, with figures of this stack."`
 	Status    statusCommand    `cmd:"" help:"Show what runs, how far each stage has come, and what failed."`
 	Tick      tickCommand      `cmd:"" help:"Sweep GitHub now instead of at the hour."`
 	Wake      wakeCommand      `cmd:"" help:"Make functions process now what is left."`

@@ -114,13 +114,18 @@ func daysOf(ctx context.Context, conn Reader, days int, value, where string, arg
 		WITH (SELECT toDate(max(observed_at)) FROM pulse.github_metrics_timeseries) AS newest
 		SELECT toInt32(dateDiff('day', toDate(t.observed_at), newest)) AS ago, `+value+`
 		FROM pulse.github_metrics_timeseries AS t WHERE toDate(t.observed_at) > newest - `+fmt.Sprint(days)+` AND `+where+` GROUP BY ago`, args...)
+	return byDay(read, days), err
+}
+
+// byDay puts values in the order of so many days, of which the last is the newest.
+func byDay(read []dayValue, days int) []*float64 {
 	out := make([]*float64, days)
 	for _, d := range read {
 		if d.ago != nil && *d.ago >= 0 && int(*d.ago) < days {
 			out[days-1-int(*d.ago)] = d.value
 		}
 	}
-	return out, err
+	return out
 }
 
 type dayValue struct {

@@ -2,6 +2,7 @@ package hot
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
@@ -32,9 +33,21 @@ func Trends(ctx context.Context, conn Reader, by string, days, groups int) ([]Tr
 		return nil, err
 	}
 	for i := range trends {
-		if trends[i].Days, err = daysOf(ctx, conn, days, "sum(stars_per_day_7d)", group+" = ?", trends[i].Group); err != nil {
+		if trends[i].Days, err = ratesOf(ctx, conn, days, group, trends[i].Group); err != nil {
 			return nil, err
 		}
 	}
 	return trends, nil
+}
+
+// ratesOf are the rates of a group on each day, by the last reading of each of its
+// repositories on that day.
+func ratesOf(ctx context.Context, conn Reader, days int, group, name string) ([]*float64, error) {
+	read, err := list(ctx, conn, "read the rates of the days", func(r driver.Rows, d *dayValue) error { return r.Scan(&d.ago, &d.value) }, `
+		WITH assumeNotNull((SELECT toDate(max(observed_at)) FROM pulse.github_processed_repos)) AS newest
+		SELECT toNullable(toInt32(dateDiff('day', day, newest))) AS ago, sum(stars_per_day_7d)
+		FROM (SELECT repo_id, day, stars_per_day_7d FROM pulse.github_daily FINAL WHERE day > newest - `+fmt.Sprint(days)+`)
+		WHERE repo_id IN (SELECT repo_id FROM pulse.github_processed_repos FINAL WHERE `+group+` = ?)
+		GROUP BY ago`, name)
+	return byDay(read, days), err
 }
