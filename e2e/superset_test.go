@@ -138,6 +138,19 @@ func (s *superset) look(t *testing.T, dashboard string, charts int, texts ...str
 	}
 }
 
+// names are those of columns or metrics: kinds of charts that take one write no list.
+type names []string
+
+// UnmarshalJSON reads a list, or one name.
+func (n *names) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*n = names{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(n))
+}
+
 // rows asks for what each chart of a dashboard shows, by the chart's name, and
 // not for what is cached.
 func (s *superset) rows(t *testing.T, dashboard string) map[string][]map[string]any {
@@ -147,8 +160,9 @@ func (s *superset) rows(t *testing.T, dashboard string) map[string][]map[string]
 			Name string `json:"slice_name"`
 			Form struct {
 				Datasource string   `json:"datasource"` // such as 12__table
-				Metrics    []string `json:"metrics"`
-				GroupBy    []string `json:"groupby"`
+				Metrics    names    `json:"metrics"`
+				Metric     names    `json:"metric"`
+				GroupBy    names    `json:"groupby"`
 				AllColumns []string `json:"all_columns"`
 				XAxis      string   `json:"x_axis"`
 				Grain      string   `json:"time_grain_sqla"`
@@ -171,8 +185,8 @@ func (s *superset) rows(t *testing.T, dashboard string) map[string][]map[string]
 			t.Fatalf("%s: datasource %q", c.Name, c.Form.Datasource)
 		}
 		query := map[string]any{"columns": columns, "row_limit": 10_000}
-		if len(c.Form.Metrics) != 0 {
-			query["metrics"] = c.Form.Metrics
+		if metrics := slices.Concat(c.Form.Metrics, c.Form.Metric); len(metrics) != 0 {
+			query["metrics"] = metrics
 		}
 		var answer struct {
 			Result []struct{ Data []map[string]any }

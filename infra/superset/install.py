@@ -49,6 +49,37 @@ def contents(bundle, uri):
     return files
 
 
+def people_and_flow(files):
+    """Gives the dashboard of one repository a tab of what Contributors and Flow shows, but for what stands side by side there."""
+    name = "dashboards/repository.yaml"
+    repository = yaml.safe_load(files[name])
+    position, flow = repository["position"], yaml.safe_load(files["dashboards/flow.yaml"])["position"]
+    tabs = position["TABS-main"]
+    tab = {"id": "TAB-events", "type": "TAB", "children": [], "parents": tabs["parents"] + ["TABS-main"],
+           "meta": {**position[tabs["children"][0]]["meta"], "text": "People and flow"}}
+
+    def charts(part):
+        return {part["id"]}.union(*(charts(flow[child]) for child in part.get("children", [])))
+
+    def copy(part, parent):
+        own = {**part, "id": part["id"] + "-events", "parents": parent["parents"] + [parent["id"]], "children": []}
+        if own["type"] == "CHART":
+            own["meta"] = {**own["meta"], "chartId": 1000 + own["meta"]["chartId"]}  # a number of its own until it is imported
+        for child in part.get("children", []):
+            copy(flow[child], own)
+        position[own["id"]] = own
+        parent["children"].append(own["id"])
+
+    rows = [row for row in flow["GRID_ID"]["children"] if row != "TABS-main"]
+    rows += [row for part in flow["TABS-main"]["children"] for row in flow[part]["children"]]
+    for row in rows:
+        if not charts(flow[row]) & {"CHART-companies", "CHART-repositories"}:
+            copy(flow[row], tab)
+    position[tab["id"]] = tab
+    tabs["children"].append(tab["id"])
+    files[name] = yaml.safe_dump(repository)
+
+
 def admin(app, name, password):
     manager = app.appbuilder.sm
     user = manager.find_user(name)
@@ -116,6 +147,8 @@ def main(name):
         bundles = [contents(HERE / "bundle", os.environ["CLICKHOUSE_URI"])]
         for folder in filter(None, os.environ.get("FOLDERS", "").split(",")):  # over the same database, so in one import
             bundles[0] |= contents(HERE / folder, "")
+        if "dashboards/flow.yaml" in bundles[0]:
+            people_and_flow(bundles[0])
         if uri := os.environ.get("TRINO_URI"):
             bundles.append(contents(HERE / "trino", uri))
         replace(bundles, app.appbuilder.sm.find_user(name))
