@@ -6,8 +6,9 @@ The admin's password is read from the first line of standard input. In the
 environment is where the dashboards read: CLICKHOUSE_URI for those in bundle/,
 clickhousedb://user:password@host:port/pulse; TRINO_URI for those in trino/,
 trino://user@host:port/iceberg/pulse, which are there only if it is set; FOLDERS,
-those beside bundle/ that ClickHouse has data for too, separated by commas. Each
-step is announced on standard output; the first that fails ends the program with
+those beside bundle/ that ClickHouse has data for too, separated by commas;
+CHOICES, a JSON object of what filters choose at first, by column, where the data
+lacks what the bundle chooses (a recorded repository, say). Each step is announced on standard output; the first that fails ends the program with
 its error. A line that begins with "later:" says what another run may still do.
 
 What the bundles hold replaces what Superset has of it, and what earlier ones
@@ -15,6 +16,7 @@ had and these have not is deleted. Charts and dashboards that people made
 themselves stay: ours are marked as certified by M7 Pulse.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -78,6 +80,35 @@ def people_and_flow(files):
     position[tab["id"]] = tab
     tabs["children"].append(tab["id"])
     files[name] = yaml.safe_dump(repository)
+
+
+# What filters choose from, by the column that they are of.
+NAMES = {"repository": "label", "company": "company_name"}
+
+
+def choose(files, uri, choices):
+    """Has filters choose what the data has: nobody should meet empty charts at first."""
+    from sqlalchemy import create_engine
+
+    if not choices:  # no data yet
+        return
+    with create_engine(uri).connect() as connection:
+        known = {
+            column: {row[0] for row in connection.exec_driver_sql(f"SELECT DISTINCT {name} FROM pulse.repositories")}
+            for column, name in NAMES.items()
+        }
+    for path in [path for path in files if path.startswith("dashboards/")]:
+        dashboard = yaml.safe_load(files[path])
+        for item in dashboard["metadata"].get("native_filter_configuration", []):
+            column = item["targets"][0].get("column", {}).get("name")
+            mask = item["defaultDataMask"]
+            chosen = mask["filterState"].get("value")
+            if column not in known or not chosen or known[column] >= set(chosen):
+                continue
+            values = choices[column][: len(chosen)]
+            mask["extraFormData"]["filters"][0]["val"] = values
+            mask["filterState"].update(value=values, label=", ".join(values))
+        files[path] = yaml.safe_dump(dashboard, sort_keys=False, allow_unicode=True)
 
 
 def admin(app, name, password):
@@ -149,6 +180,7 @@ def main(name):
             bundles[0] |= contents(HERE / folder, "")
         if "dashboards/flow.yaml" in bundles[0]:
             people_and_flow(bundles[0])
+        choose(bundles[0], os.environ["CLICKHOUSE_URI"], json.loads(os.environ.get("CHOICES") or "{}"))
         if uri := os.environ.get("TRINO_URI"):
             bundles.append(contents(HERE / "trino", uri))
         replace(bundles, app.appbuilder.sm.find_user(name))

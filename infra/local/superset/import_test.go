@@ -158,12 +158,40 @@ func TestAnImportReplacesWhatIsOursAndLeavesWhatPeopleMade(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	repository := filepath.Join(source, "bundle/dashboards/repository.yaml")
+	shown := func(p *person) string {
+		var dashboard struct {
+			Result struct {
+				Metadata string `json:"json_metadata"`
+			}
+		}
+		p.call("GET", "/api/v1/dashboard/pulse-repository", nil, &dashboard)
+		var metadata struct {
+			Filters []struct {
+				ID   string
+				Mask struct{ FilterState struct{ Value []string } } `json:"defaultDataMask"`
+			} `json:"native_filter_configuration"`
+		}
+		if err := json.Unmarshal([]byte(dashboard.Result.Metadata), &metadata); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range metadata.Filters {
+			if f.ID == "NATIVE_FILTER-repository" {
+				return strings.Join(f.Mask.FilterState.Value, ", ")
+			}
+		}
+		return ""
+	}
+
 	trino := standIn(t)
 	address := strings.Replace(trino.URL, "http://", "http://reader@", 1)
 	p, stop := serve(t, source, dir, address)
 	before := p.names("chart", "slice_name")
 	if !slices.Contains(before, "Gone tomorrow") || !slices.Contains(before, "Where the stores differ") {
 		t.Fatalf("charts: %q", before)
+	}
+	if got := shown(p); got != "google-gemini/gemini-cli" {
+		t.Errorf("the dashboard of a repository opens with %q", got)
 	}
 	var datasets struct{ IDs []int }
 	p.call("GET", "/api/v1/dataset/?q=(filters:!((col:table_name,opr:eq,value:daily)))", nil, &datasets)
@@ -182,9 +210,17 @@ func TestAnImportReplacesWhatIsOursAndLeavesWhatPeopleMade(t *testing.T) {
 	}
 	stop()
 
-	// There is no Trino any more.
+	// There is no Trino any more, and the data lacks the repository that is chosen.
+	if text, err := os.ReadFile(repository); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(repository, bytes.ReplaceAll(text, []byte("google-gemini/gemini-cli"), []byte("nobody/nothing")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p, stop = serve(t, source, dir, "")
 	defer stop()
+	if got := shown(p); got != "facebook/react" {
+		t.Errorf("the dashboard of a repository opens with %q, want the one with the most stars", got)
+	}
 	charts, datasetNames := p.names("chart", "slice_name"), p.names("dataset", "table_name")
 	if slices.Contains(charts, "Where the stores differ") || !slices.Contains(charts, "Made by a person") || slices.Contains(datasetNames, "differences") || !slices.Contains(datasetNames, "daily") {
 		t.Errorf("charts %q, datasets %q", charts, datasetNames)

@@ -149,7 +149,11 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if err != nil {
 		return failed(cfg, "ask ClickHouse what it has", err)
 	}
-	state, err := digest(cfg.Source, python, clickHouse, trino, folders)
+	choices, err := choices(ctx, cfg.ClickHouse)
+	if err != nil {
+		return failed(cfg, "ask ClickHouse what it has", err)
+	}
+	state, err := digest(cfg.Source, python, clickHouse, trino, folders, choices)
 	if err != nil {
 		return err
 	}
@@ -159,7 +163,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	}
 	steps, stdout := io.Pipe()
 	cmd := exec.Command(python, filepath.Join(cfg.Source, "install.py"), AdminUser)
-	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "FOLDERS="+folders)
+	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "FOLDERS="+folders, "CHOICES="+choices)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), stdout, log
 	ended := make(chan error, 1)
 	go func() {
@@ -204,27 +208,46 @@ func offered(ctx context.Context, address string) (string, error) {
 	return strings.Join(all, ","), nil
 }
 
+// choices are what filters may choose at first, as JSON by column: the repositories and the company with the most stars. "" if there are none yet.
+func choices(ctx context.Context, address string) (string, error) {
+	if has, err := ask(ctx, address, "SELECT sum(total_rows) > 0 FROM system.tables WHERE database = 'pulse' AND name = 'github_processed_repos'"); err != nil || !has {
+		return "", err
+	}
+	return answer(ctx, address, `SELECT toJSONString(map(
+		'repository', (SELECT groupArray(label) FROM (SELECT label FROM pulse.repositories WHERE NOT is_former ORDER BY stars DESC, label LIMIT 5)),
+		'company', (SELECT groupArray(company_name) FROM (SELECT company_name FROM pulse.repositories GROUP BY company_name ORDER BY sum(stars) DESC, company_name LIMIT 1)))) FORMAT TSVRaw`)
+}
+
 // ask has ClickHouse answer a question whose answer is 1 for yes.
 func ask(ctx context.Context, address, question string) (bool, error) {
+	text, err := answer(ctx, address, question)
+	return text == "1", err
+}
+
+// answerLimit bounds what ClickHouse may answer: names, at most 140 bytes each.
+const answerLimit = 4 << 10
+
+// answer is what ClickHouse answers to a question, one value.
+func answer(ctx context.Context, address, question string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(question))
 	if err != nil {
-		return false, errors.New("CLICKHOUSE_READER_URL is no address") // the error would quote the password
+		return "", errors.New("CLICKHOUSE_READER_URL is no address") // the error would quote the password
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false, err // a password is left out of it
+		return "", err // a password is left out of it
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 512))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("it answers %s: %s", resp.Status, bytes.TrimSpace(body))
+		return "", fmt.Errorf("it answers %s: %s", resp.Status, bytes.TrimSpace(body))
 	}
-	return bytes.Equal(bytes.TrimSpace(body), []byte("1")), nil
+	return string(bytes.TrimSpace(body)), nil
 }
 
 // clickHouseURI writes the address of ClickHouse as Superset wants it. Without sessions: Superset would leave one behind for each query.
