@@ -37,12 +37,16 @@ type company struct {
 	repos       int
 }
 
-var companies = []company{
-	{"microsoft", "microsoft", 12}, {"alphabet", "google", 11}, {"meta", "facebook", 9}, {"amazon", "aws", 8}, {"nvidia", "nvidia", 7}, {"apple", "apple", 5}, {"tesla", "teslamotors", 3},
+func companies() []company {
+	return []company{
+		{"microsoft", "microsoft", 12}, {"alphabet", "google", 11}, {"meta", "facebook", 9}, {"amazon", "aws", 8}, {"nvidia", "nvidia", 7}, {"apple", "apple", 5}, {"tesla", "teslamotors", 3},
+	}
 }
 
 // names are those of repositories, in turn.
-var names = strings.Fields("compiler terminal vision runtime speech router notebook scheduler kernels charts parser gateway tensor wallet maps editor protocol sandbox mesh codec")
+func names() []string {
+	return strings.Fields("compiler terminal vision runtime speech router notebook scheduler kernels charts parser gateway tensor wallet maps editor protocol sandbox mesh codec")
+}
 
 // Span is the time that the world lives through if it is over at the hour before now.
 func Span(now time.Time) (from, until time.Time) {
@@ -54,10 +58,10 @@ func Span(now time.Time) (from, until time.Time) {
 // each a *event.RepoObserved, *event.OwnerSwept, *event.GitHubEvent or *event.FeedRead,
 // the observations in their order. The same time gives the same.
 func Tell(ctx context.Context, from time.Time, write func(context.Context, any) error) error {
-	w := &world{World: github.Generate(plan(from)), write: write, known: map[string]map[int64]string{}, released: map[int64]release{}}
+	w := &world{World: github.Generate(plan(from)), companies: companies(), write: write, known: map[string]map[int64]string{}, released: map[int64]release{}}
 	for i, o := range w.Owners {
 		for k, r := range o.Repos {
-			size(r, companies[i], k)
+			size(r, w.companies[i], k)
 		}
 	}
 	until := from.AddDate(0, 0, days)
@@ -85,7 +89,7 @@ func plan(from time.Time) github.Plan {
 		Life:  github.Life{Created: .04, Archived: .02},
 		Feeds: github.Feeds{Seed: 7, Rate: eventsAnHour, Lost: lost, Latency: time.Hour},
 	}
-	for _, c := range companies {
+	for _, c := range companies() {
 		p.Owners = append(p.Owners, github.OwnerPlan{Login: c.owner, Repos: c.repos})
 	}
 	return p
@@ -93,7 +97,8 @@ func plan(from time.Time) github.Plan {
 
 // size gives the k-th repository of a company a name, and counters that go together.
 func size(r *github.Repo, of company, k int) {
-	r.Name = names[(k+len(of.name)*len(of.owner))%len(names)]
+	all := names()
+	r.Name = all[(k+len(of.name)*len(of.owner))%len(all)]
 	r.Description = "Simulated: " + r.Name + " of " + of.owner
 	r.Topics = []string{"simulated", r.Name}
 	r.Fork, r.Archived = false, false
@@ -109,9 +114,10 @@ func size(r *github.Repo, of company, k int) {
 // world is the emulator's, and what its readers know of it.
 type world struct {
 	*github.World
-	write    func(context.Context, any) error
-	known    map[string]map[int64]string // names of the sweep before, by owner
-	released map[int64]release
+	companies []company // of its owners, in their order
+	write     func(context.Context, any) error
+	known     map[string]map[int64]string // names of the sweep before, by owner
+	released  map[int64]release
 }
 
 // release is the newest of a repository, and when it was first seen.
@@ -154,7 +160,7 @@ func (w *world) stir(age time.Duration, at time.Time) {
 				w.Occur(r, "unstar", "", at)
 			}
 			if strings.HasPrefix(r.Name, "repo-") { // made since the sweep before
-				size(r, companies[i], int(r.ID))
+				size(r, w.companies[i], int(r.ID))
 				r.Name, r.Stars = r.Name+"-lab", 3
 			}
 		}
@@ -182,7 +188,7 @@ func (w *world) sweep(ctx context.Context, at time.Time) error {
 			case before && name != r.Name:
 				*line.Renamed++
 			}
-			if err := w.write(ctx, w.observe(r, o.Login, companies[i].name, id, at)); err != nil {
+			if err := w.write(ctx, w.observe(r, o.Login, w.companies[i].name, id, at)); err != nil {
 				return err
 			}
 		}
