@@ -302,9 +302,12 @@ func (f *function) crash(p *process, err error) {
 	defer f.mu.Unlock()
 	f.consecutiveFailures++
 	f.account.crashes++
-	if f.phase == starting {
+	switch f.phase {
+	case starting:
 		f.failedStarts++
 		f.startError = err
+	case ready:
+		f.become(stopping) // no request is given to a process that is gone
 	}
 	pid := 0
 	if p != nil {
