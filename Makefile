@@ -70,7 +70,7 @@ integration: build ## Run what needs real servers, a browser or container tools;
 	@infra/servers/integration.sh long-test property-test api-test quality-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
-	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./infra/local/clickhouse ./chaos .
+	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./infra/local/clickhouse ./chaos ./demo .
 
 property-test: ## Try aggregate's properties on 5000 cases each, a third of the recording and every fail point; larger tables; sweeps of 2000 repositories; a day of events.
 	$(GO) test -race -count 1 -timeout 30m -v ./functions/aggregate -cases 5000 -recording.every 3 -failpoints.step 1

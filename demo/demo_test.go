@@ -51,8 +51,10 @@ func TestWorldIsTheSameEachTimeValidAndMarked(t *testing.T) {
 		return digest, counts
 	}
 	first, counts := tell()
-	if again, _ := tell(); first != again {
-		t.Errorf("the same time gives %v, then %v", first, again)
+	if !testing.Short() { // it takes as long again
+		if again, _ := tell(); first != again {
+			t.Errorf("the same time gives %v, then %v", first, again)
+		}
 	}
 	t.Log(counts)
 	if counts["renamed"] != 1 || counts["gone"] < 1 || counts["new"] < 1 || counts["gap"] != 1 || counts["observations"] < 4_000 || counts["events"] < 10_000 {
