@@ -91,12 +91,13 @@ func TestRecordsThatOutgrowKafkaAreProcessedOrDeadLetters(t *testing.T) {
 			Partition int
 			Offset    int64
 		}
+		a := p.audit() // which waits until nothing is at work
 		p.json(&places, "dlq", "list")
 		once := map[string]bool{}
 		for _, l := range places {
 			once[fmt.Sprint(l)] = true
 		}
-		if a := p.audit(); int64(len(places)) != letters || int64(len(once)) != letters || a.DeadLetters != letters {
+		if int64(len(places)) != letters || int64(len(once)) != letters || a.DeadLetters != letters {
 			t.Errorf("%d letters of %d records are listed, %d counted, want %d", len(places), len(once), a.DeadLetters, letters)
 		}
 	}
