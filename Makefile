@@ -121,7 +121,7 @@ servers-test: build ## Replay the recording through real servers with functions 
 connect-test: build ## Archive Kafka by Connect with its worker killed twice, delete Kafka and the stores, put Kafka back, audit (needs Maven, Java 24). 15 to 30 min.
 	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestConnect' ./e2e
 
-infra-test: ## Check Terraform's roots and examples by OpenTofu, without a cloud: format, validity, tests (needs npm). 10 min of CPU the first time.
+infra-test: ## Check Terraform's roots and examples by tflint and OpenTofu, without a cloud: lint, format, validity, tests (needs npm). 10 min of CPU the first time.
 	cd infra/terraform/test && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) run $(STATICCHECK) ./... && GOWORK=off $(GO) mod tidy -diff
 	@infra/terraform/test/test.sh
 
