@@ -31,7 +31,7 @@ type Definition struct {
 func Definitions() []Definition {
 	return []Definition{
 		{
-			Kind: signal.DataLate, Figure: "late_seconds", Help: "Seconds since the last tick that was due, while no observation made since is stored; 0 otherwise.", Threshold: 60,
+			Kind: signal.DataLate, Figure: "late_seconds", Help: "Seconds since the first tick of which no observation is stored, 0 if none is missing.", Threshold: 60,
 			Means: "A sweep was due, and nothing of it has arrived in ClickHouse a minute later: the tick, fetch-org, GitHub, aggregate or the sink stands still.",
 			Check: "`pulse status`: which function has lag, which fails, when the next tick is; `lag_growing` beside it says that it is not the tick.",
 			Cure:  "`pulse tick` if the tick was lost; else the function's own line below.",

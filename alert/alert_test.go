@@ -232,6 +232,37 @@ func TestAnAlertWhoseAcknowledgementIsLostKeepsItsID(t *testing.T) {
 	w.want(signal.DeadLettersWaiting, signal.AlertCleared)
 }
 
+// Of sweeps that are missing, the time counts from the first: at the ticks after it the
+// alert goes on.
+func TestDataIsLateSinceTheFirstSweepThatIsMissing(t *testing.T) {
+	at := func(clock string) time.Time {
+		all, err := time.Parse(time.DateTime, "2026-05-01 "+clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for _, of := range []struct {
+		newest, now time.Time
+		period      time.Duration
+		want        time.Duration
+	}{
+		{at("10:00:07"), at("10:59:59"), time.Hour, 0},
+		{at("10:00:07"), at("11:00:00"), time.Hour, 0},
+		{at("10:00:07"), at("11:01:01"), time.Hour, 61 * time.Second},
+		{at("10:59:58"), at("11:01:01"), time.Hour, 61 * time.Second}, // of a sweep that took long
+		{at("11:00:00"), at("11:01:01"), time.Hour, 0},
+		{at("10:00:07"), at("12:00:01"), time.Hour, time.Hour + time.Second}, // another is missing
+		{at("10:00:07"), at("15:30:00"), time.Hour, 4*time.Hour + 30*time.Minute},
+		{at("10:00:07"), at("10:02:01"), time.Minute, 61 * time.Second},
+		{time.Unix(0, 0), at("12:00:01"), time.Hour, time.Hour + time.Second}, // nothing was ever stored
+	} {
+		if got := late(of.newest, of.now, of.period); got != of.want {
+			t.Errorf("newest %s, now %s, each %s: late by %s, want %s", of.newest.Format(time.TimeOnly), of.now.Format(time.TimeOnly), of.period, got, of.want)
+		}
+	}
+}
+
 // What a worker of Kafka Connect 4.2 says of its connectors.
 func TestFailedConnectorsAndTasksAreCounted(t *testing.T) {
 	for name, of := range map[string]struct {

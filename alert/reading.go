@@ -196,10 +196,7 @@ func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Tim
 		return err
 	}
 	if !kind.Ends() { // else nothing is due
-		r.Figures["late_seconds"] = 0
-		if due := now.UTC().Truncate(s.Period); f.Newest.Before(due) {
-			r.Figures["late_seconds"] = now.Sub(due).Seconds()
-		}
+		r.Figures["late_seconds"] = late(f.Newest, now, s.Period).Seconds()
 	}
 	r.Figures["owners_failed"], r.Figures["owners_incomplete"] = float64(f.Failed), float64(f.Incomplete)
 	r.Figures["completeness_ratio"] = 1
@@ -216,6 +213,17 @@ func (s Sources) readFigures(ctx context.Context, conn driver.Conn, now time.Tim
 		r.gauge(rows, rowsIs, float64(n), map[string]string{"store": "hot", "table": table})
 	}
 	return nil
+}
+
+// late is for how long the newest observation is not the one that was due: since the
+// first tick of which none is stored. It goes on through the ticks after that one, or
+// the alert would end at each of them.
+func late(newest, now time.Time, period time.Duration) time.Duration {
+	due := newest.UTC().Truncate(period).Add(period)
+	if newest.Unix() <= 0 { // there is none at all: the time since the last two ticks says enough
+		due = now.UTC().Truncate(period).Add(-period)
+	}
+	return max(0, now.Sub(due))
 }
 
 func (s Sources) readIceberg(ctx context.Context, _ time.Time, r *Reading) error {
