@@ -127,8 +127,6 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 
 // run looks until ctx ends. What fails is said, and tried again.
 func (w *watch) run(ctx context.Context, every time.Duration) error {
-	each := time.NewTicker(every)
-	defer each.Stop()
 	for {
 		if _, err := w.look(ctx); err != nil && ctx.Err() == nil {
 			fmt.Printf("%s: %s\n", time.Now().Format(time.TimeOnly), oneLine(err.Error()))
@@ -136,9 +134,16 @@ func (w *watch) run(ctx context.Context, every time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-each.C:
+		case <-time.After(time.Until(nextLook(time.Now(), every))):
 		}
 	}
+}
+
+// nextLook is a second after a multiple of the time between looks. Sweeps are due at full
+// minutes, and thresholds are too: data that is late by a minute is seen a second later,
+// not up to another minute.
+func nextLook(now time.Time, every time.Duration) time.Time {
+	return now.Truncate(every).Add(every + time.Second)
 }
 
 // look reads everything once, says what has changed, and announces it.
