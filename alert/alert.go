@@ -130,7 +130,9 @@ func Rules() string {
 		rule(d.Kind, d.Rule(), "0m", d.Severity(), d.Means, d.Kind)
 	}
 	rule("watch_silent", "absent(m7pulse_watch_stores_down)", "2m", signal.Critical, "Nothing watches: pulse watch is down, or is not scraped.", "watch_silent")
-	rule("breaker_open", `max by (function) (m7pulse_breaker{state="open"}) == 1`, "5m", signal.Warning, "The breaker before a store is open.", "m7pulse_breakerstateopen--1-for-5-minutes")
+	// Not that it is open: every 10 s it is half-open for a try, as long as the store takes
+	// to fail, and a scrape in that time would end the wait.
+	rule("breaker_open", `min by (function) (m7pulse_breaker{state="closed"}) == 0`, "5m", signal.Warning, "The breaker before a store is open.", "m7pulse_breakerstateclosed--0-for-5-minutes")
 	return b.String()
 }
 

@@ -98,6 +98,15 @@ func TestPrometheusTakesTheRules(t *testing.T) {
 	}
 	tests.WriteString("  - interval: 1m\n    input_series: []\n    alert_rule_test:\n      - {eval_time: 1m, alertname: watch_silent}\n" +
 		"      - {eval_time: 3m, alertname: watch_silent, exp_alerts: [{exp_labels: {severity: critical}, exp_annotations: {summary: 'Nothing watches: pulse watch is down, or is not scraped.', runbook_url: 'https://github.com/m7pulse/m7pulse/blob/main/docs/runbook.md#watch_silent'}}]}\n")
+	// A breaker that stays open is half-open now and then, which is no end.
+	tests.WriteString("  - interval: 1m\n    input_series:\n" +
+		"      - {series: 'm7pulse_breaker{function=\"sink-clickhouse\",state=\"closed\"}', values: '1 0 0 0 0 0 0 0 1 1'}\n" +
+		"      - {series: 'm7pulse_breaker{function=\"sink-clickhouse\",state=\"half-open\"}', values: '0 0 0 1 0 1 0 0 0 0'}\n" +
+		"      - {series: 'm7pulse_breaker{function=\"sink-clickhouse\",state=\"open\"}', values: '0 1 1 0 1 0 1 1 0 0'}\n" +
+		"      - {series: 'm7pulse_breaker{function=\"aggregate\",state=\"closed\"}', values: '1x10'}\n    alert_rule_test:\n" +
+		"      - {eval_time: 5m, alertname: breaker_open}\n" +
+		"      - {eval_time: 6m, alertname: breaker_open, exp_alerts: [{exp_labels: {severity: warning, function: sink-clickhouse}, exp_annotations: {summary: 'The breaker before a store is open.', runbook_url: 'https://github.com/m7pulse/m7pulse/blob/main/docs/runbook.md#m7pulse_breakerstateclosed--0-for-5-minutes'}}]}\n" +
+		"      - {eval_time: 8m, alertname: breaker_open}\n")
 	dir := t.TempDir()
 	rules, err := os.ReadFile("../infra/prometheus/rules.yaml")
 	if err != nil {
