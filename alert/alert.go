@@ -66,15 +66,15 @@ func Definitions() []Definition {
 			Means: "A record could not be processed.", Check: "`pulse dlq list`, which says why.", Cure: "the cause, then `pulse dlq retry`; or `pulse dlq drop`.",
 		},
 		{
-			Kind: signal.HotIsNotCold, Figure: "hot_cold_differences", Help: "Expectations on both stores that did not hold in the last run of pulse quality.", Threshold: 0, RaisedBy: "quality",
+			Kind: signal.HotIsNotCold, Figure: "hot_cold_differences", Help: "Expectations on both stores that did not hold when pulse quality checked them last.", Threshold: 0, RaisedBy: "quality",
 			Means: "ClickHouse and Iceberg do not have the same.", Check: "`pulse audit --wait`, which names rows.", Cure: "`pulse rebuild hot --from cold`.",
 		},
 		{
-			Kind: signal.QualityFailed, Figure: "quality_failures", Help: "Critical expectations that did not hold in the last run of pulse quality.", Threshold: 0, RaisedBy: "quality",
+			Kind: signal.QualityFailed, Figure: "quality_failures", Help: "Critical expectations that did not hold when pulse quality checked them last.", Threshold: 0, RaisedBy: "quality",
 			Means: "What is stored cannot be true.", Check: "the page of `pulse quality`, with examples.", Cure: "what made it: `pulse reprocess` computes days again.",
 		},
 		{
-			Kind: signal.EventCoverageLow, Figure: "event_coverage_failures", Help: "1 where the last run of pulse quality found less than half of the events that the counters say there were.", Threshold: 0,
+			Kind: signal.EventCoverageLow, Figure: "event_coverage_failures", Help: "1 where pulse quality found, when it checked it last, less than half of the events that the counters say there were.", Threshold: 0,
 			Means: "GitHub's feeds lose more than half of the events, or they are read too seldom.", Check: "`pulse coverage`; fetch-events' log for `gap`.", Cure: "another user's token; what is lost on GitHub stays lost.",
 		},
 		{

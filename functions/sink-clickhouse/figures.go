@@ -13,7 +13,7 @@ type Figures struct {
 	Newest             time.Time         // when the newest observation was made
 	Failed, Incomplete uint64            // owners, by their newest sweep of the last 3 days
 	Seen, Expected     int64             // repositories, by the same where GitHub counted them
-	HotCold            uint64            // expectations on both stores that did not hold in the last run
+	HotCold            uint64            // expectations on both stores that did not hold when they were last checked
 	Critical           uint64            // other critical ones
 	Coverage           uint64            // 1: that on the coverage of events
 	Free               float64           // of the fullest disk, between 0 and 1
@@ -22,7 +22,9 @@ type Figures struct {
 }
 
 // ReadFigures asks one query, which reads the ledger of 3 days, the states' times, the
-// last results of the quality and how many rows the tables have.
+// last results of the quality and how many rows the tables have. A run may check some
+// suites only, and says nothing of the others: of each expectation the last result of the
+// day before the newest run counts. One that was not checked for longer is no longer there.
 func ReadFigures(ctx context.Context, conn driver.Conn, now time.Time) (f Figures, err error) {
 	err = conn.QueryRow(ctx, `
 WITH
@@ -32,10 +34,12 @@ WITH
   ledger AS (
     SELECT countIf(ended IN ('failed', 'unknown_owner')) AS failed, countIf(ended = 'incomplete') AS incomplete,
       toInt64(sumIf(counts.1, counts.2 > 0)) AS seen, toInt64(sum(counts.2)) AS expected, max(at) AS newest FROM swept),
+  checked AS (
+    SELECT expectation AS id, argMax((suite, severity, passed), checked_at) AS last FROM pulse.quality_results
+    WHERE checked_at > (SELECT max(checked_at) FROM pulse.quality_results) - INTERVAL 1 DAY GROUP BY id),
   held AS (
-    SELECT countIf(NOT passed AND suite = 'hot_cold') AS hot_cold, countIf(NOT passed AND severity = 'critical' AND suite != 'hot_cold') AS critical,
-      countIf(NOT passed AND expectation = 'event_coverage') AS coverage
-    FROM pulse.quality_results WHERE checked_at = (SELECT max(checked_at) FROM pulse.quality_results))
+    SELECT countIf(last.1 = 'hot_cold') AS hot_cold, countIf(last.2 = 'critical' AND last.1 != 'hot_cold') AS critical,
+      countIf(id = 'event_coverage') AS coverage FROM checked WHERE NOT last.3)
 SELECT (SELECT max(observed_at) FROM pulse.github_processed_repos), failed, incomplete, seen, expected, hot_cold, critical, coverage,
   (SELECT min(free_space / total_space) FROM system.disks WHERE total_space BETWEEN 1 AND toUInt64(1e18)), newest,
   (SELECT mapFromArrays(groupArray(name), groupArray(assumeNotNull(total_rows))) FROM system.tables
