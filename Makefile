@@ -61,9 +61,10 @@ fields: ## Write what follows from the definitions of the fields: schemas, Click
 SEEDS ?= 1000
 ROUNDS ?= 50
 SEED ?= 1
-chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by a SEED (1); then SEEDS (1000) sweeps in virtual time.
+chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by a SEED (1); then the fault of each alert; then SEEDS (1000) sweeps in virtual time.
 	$(GO) test -count 1 -timeout 2h -v ./chaos/ -chaos.rounds $(ROUNDS) -chaos.faults 20 -chaos.seed $(SEED)
 	$(GO) test -count 1 -timeout 1h -v -run 'Broken|BackPressure' ./chaos/ -chaos.broken -chaos.down 10m
+	$(GO) test -count 1 -timeout 1h -v -run 'EachAlert' ./chaos/ -chaos.alerts
 	$(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h ./functions/fetch-org/sweep -chaos.seeds $(SEEDS) -chaos.kills 30
 
 integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.

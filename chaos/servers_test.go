@@ -63,8 +63,9 @@ type pipeline struct {
 	redis    *goredis.Client
 	catalog  catalog.Catalog
 	cluster  *knative.Cluster
-	target   *target // of notify
-	rules    string  // by which notify sends
+	target   *target           // of notify
+	rules    string            // by which notify sends
+	reads    map[string]string // what fetch-org is given to read GitHub; nil: nothing is read
 
 	restarting sync.Mutex // Redis, by one fault at a time
 	emptying   sync.Mutex // the registry, by one fault at a time
@@ -90,11 +91,17 @@ func (a advertised) Addr() net.Addr { return a.at }
 // the share of bells that ring, blocks what bounds the functions' blocks.
 func newPipeline(t *testing.T, programs string, bells float64, blocks map[string]string) *pipeline {
 	t.Helper()
+	return newReadingPipeline(t, programs, bells, blocks, nil)
+}
+
+// newReadingPipeline is newPipeline with fetch-org, whose ticks are sent by the test.
+func newReadingPipeline(t *testing.T, programs string, bells float64, blocks, reads map[string]string) *pipeline {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "pulse-chaos-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipeline{t: t, dir: dir, programs: programs, blocks: blocks, direct: map[string]string{}, links: map[string]*link{}, disks: map[string]*disk{}}
+	p := &pipeline{t: t, dir: dir, programs: programs, blocks: blocks, reads: reads, direct: map[string]string{}, links: map[string]*link{}, disks: map[string]*disk{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what the functions logged: %s", filepath.Join(dir, "log"))
@@ -376,7 +383,7 @@ func (p *pipeline) startFunctions(bells float64) {
 	}
 	// Without a token there is nothing to read: fetch-org and fetch-events have tests of their own.
 	topology.Ticks = slices.DeleteFunc(topology.Ticks, func(t knative.Tick) bool {
-		return t.Function == "fetch-org" || t.Function == "fetch-events"
+		return t.Function == "fetch-org" && p.reads == nil || t.Function == "fetch-events"
 	})
 	p.env = map[string]string{}
 	for name, value := range p.direct {
@@ -391,6 +398,7 @@ func (p *pipeline) startFunctions(bells float64) {
 	for _, f := range functions {
 		own[f] = p.blocks
 	}
+	own["fetch-org"] = p.reads
 	logs := filepath.Join(p.dir, "log")
 	if err := os.Mkdir(logs, 0o755); err != nil { // a replica may be thrown in before the first function wakes
 		p.t.Fatal(err)
