@@ -29,12 +29,15 @@ help: ## Show this list.
 
 build: ## Build bin/pulse and, beside it, a program for each function.
 	@mkdir -p bin
-	@$(GO) build -o bin/ ./cmd/pulse ./cmd/functions/... 2>&1 | $(COUNT_DOWNLOADS)
+	@$(GO) build -v -o bin/ ./cmd/pulse ./cmd/functions/... 2>&1 | $(COUNT_BUILT)
 
-# The first build downloads modules, each with a line of its own: one line counts them.
-COUNT_DOWNLOADS := awk -v live="$$([ -t 1 ] && echo yes)" \
-  '/^go: downloading / { n++; if (live) { printf "\rGo modules downloaded: %d", n; fflush() } next } \
-   { print } END { if (n) printf "%sGo modules downloaded: %d\n", live ? "\r" : "", n }'
+# The first build names some hundred modules and two thousand packages: one line counts
+# them. It is written over on a terminal (of standard error: in $( ) the output is none).
+COUNT_BUILT := awk -v live="$$([ -t 2 ] && echo yes)" \
+  'function said() { return sprintf("Go modules downloaded: %d, packages compiled: %d", modules, packages) } \
+   /^go: downloading / { modules++; if (live) { printf "\r%s", said(); fflush() } next } \
+   /^[a-z][^ :]*$$/ { packages++; if (live) { printf "\r%s", said(); fflush() } next } \
+   { print } END { if (modules + packages > 9) printf "%s%s\n", live ? "\r" : "", said() }'
 
 up: build ## Start everything on this machine (Ctrl-C or `make down` stops it; SUPERSET=0: no dashboards).
 	@exec bin/pulse up $(if $(filter 0,$(SUPERSET)),,--superset)

@@ -13,13 +13,15 @@ import (
 type bar struct{ drawn *progressbar.ProgressBar }
 
 // newBar begins at 0; the unit is what it counts, in the plural.
-func newBar(what, unit string) bar {
+func newBar(what, unit string, more ...progressbar.Option) bar {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return bar{}
 	}
-	return bar{progressbar.NewOptions64(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
+	return bar{progressbar.NewOptions64(-1, append([]progressbar.Option{
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())}
+		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true),
+	}, more...)...)}
 }
 
 // silent says that nothing is shown.
