@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -43,6 +44,17 @@ func TestDemoFillsEverythingOnceAndSaysThatItIsSimulated(t *testing.T) {
 	for _, g := range overview.Data.Groups {
 		if g.Before == nil {
 			t.Errorf("%s: the rate over the week before is unknown", g.Name)
+		}
+	}
+	for _, embed := range []string{"badge.svg", "badge.json", "card.svg"} {
+		answer, err := http.Get(p.address("API_URL") + "/api/v1/companies/meta/" + embed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || !strings.Contains(string(text), "simulated") {
+			t.Errorf("%s does not say that it is simulated: %v\n%s", embed, err, text)
 		}
 	}
 	// Of the last day there are readings of every hour, of the others one.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -217,6 +216,9 @@ func badge(b picture.Badge, state hot.State, of, label, media string, err error)
 	if label != "" {
 		b.Label = label
 	}
+	if state.Simulated {
+		b.Message += " (simulated)"
+	}
 	e := embed{state: state, definitions: []string{of}}
 	if media == picture.Type {
 		e.body, err = b.SVG()
@@ -366,11 +368,14 @@ func maybe(v any) *float64 {
 	return nil
 }
 
-func foot(at *time.Time) string {
-	if at == nil {
+func foot(state hot.State) string {
+	switch {
+	case state.AsOf == nil:
 		return "M7 Pulse"
+	case state.Simulated:
+		return "simulated · M7 Pulse"
 	}
-	return "read " + at.UTC().Format("2 Jan 2006") + " · M7 Pulse"
+	return "read " + state.AsOf.UTC().Format("2 Jan 2006") + " · M7 Pulse"
 }
 
 // changes are the figures of a card beside the large one.
@@ -413,7 +418,7 @@ func (f *function) repositoryCard(ctx context.Context, in *cardInput) (embed, er
 	c := picture.Card{
 		Title: r.Label, Subtitle: strings.Join(about, " · "), Figure: figure(fields[0], maybe(r.Value("stars"))), Caption: "stars",
 		Changes: changes(map[string]*float64{"24h": maybe(r.Value("stars_delta_24h")), "7d": maybe(r.Value("stars_delta_7d")), "30d": maybe(r.Value("stars_delta_30d"))}),
-		Legend:  fmt.Sprintf("stars, %d days", in.Days), Foot: foot(state.AsOf), Theme: in.Theme,
+		Legend:  fmt.Sprintf("stars, %d days", in.Days), Foot: foot(state), Theme: in.Theme,
 	}
 	if len(lines) > 0 {
 		c.Line = lines[0].Values
@@ -447,7 +452,7 @@ func (f *function) groupCard(ctx context.Context, kind hot.Kind, name string, dr
 	if kind == hot.Owner {
 		name = members[0].Owner
 	}
-	c := picture.Card{Title: name, Subtitle: grouped(known) + " repositories", Figure: "–", Caption: "stars", Legend: fmt.Sprintf("stars a day over a week, %d days", drawn.Days), Foot: foot(state.AsOf), Theme: drawn.Theme}
+	c := picture.Card{Title: name, Subtitle: grouped(known) + " repositories", Figure: "–", Caption: "stars", Legend: fmt.Sprintf("stars a day over a week, %d days", drawn.Days), Foot: foot(state), Theme: drawn.Theme}
 	if known == 1 {
 		c.Subtitle = "1 repository"
 	}
