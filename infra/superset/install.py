@@ -8,7 +8,10 @@ clickhousedb://user:password@host:port/pulse; TRINO_URI for those in trino/,
 trino://user@host:port/iceberg/pulse, which are there only if it is set; FOLDERS,
 those beside bundle/ that ClickHouse has data for too, separated by commas;
 CHOICES, a JSON object of what filters choose at first, by column, where the data
-lacks what the bundle chooses (a recorded repository, say). Each step is announced on standard output; the first that fails ends the program with
+lacks what the bundle chooses (a recorded repository, say); ABSENT, signals of the
+dataset "flows" that the data lacks and nothing will bring, separated by commas.
+
+Each step is announced on standard output; the first that fails ends the program with
 its error. A line that begins with "later:" says what another run may still do.
 
 What the bundles hold replaces what Superset has of it, and what earlier ones
@@ -111,6 +114,53 @@ def choose(files, uri, choices):
         files[path] = yaml.safe_dump(dashboard, sort_keys=False, allow_unicode=True)
 
 
+WIDTH = 12  # of a dashboard, in its columns
+
+
+def leave_out(files, absent):
+    """Takes from the dashboards the charts that show nothing but absent signals, and gives their room to those beside them."""
+    charts = {}
+    for text in files.values():
+        chart = yaml.safe_load(text)
+        chosen = [f["comparator"] for f in chart.get("params", {}).get("adhoc_filters", []) if f.get("subject") == "signal"] if "viz_type" in chart else []
+        if chosen and absent.issuperset(chosen[0]):
+            charts[chart["uuid"]] = chart["slice_name"]
+    for path in [path for path in files if path.startswith("dashboards/")]:
+        dashboard = yaml.safe_load(files[path])
+        position = dashboard["position"]
+
+        def is_left(name):
+            """Whether a part still shows something, without what it holds that does not. A text beside a chart goes with it."""
+            part = position[name]
+            if part["type"] == "CHART":
+                return part["meta"]["uuid"] not in charts
+            if part["type"] == "MARKDOWN" or not part["children"]:
+                return True
+            kept = [child for child in part["children"] if is_left(child)]
+            if part["type"] == "COLUMN" and len(kept) < len(part["children"]):
+                return False
+            gone = [child for child in part["children"] if child not in kept]
+            for child in gone:
+                remove(child)
+            part["children"] = kept
+            if part["type"] == "ROW" and gone and kept:
+                for child in kept:
+                    widen(child, WIDTH // len(kept))
+            return bool(kept)
+
+        def remove(name):
+            for child in position.pop(name)["children"]:
+                remove(child)
+
+        def widen(name, width):
+            position[name]["meta"]["width"] = width
+            for child in position[name]["children"]:
+                widen(child, width)
+
+        is_left("GRID_ID")
+        files[path] = yaml.safe_dump(dashboard, sort_keys=False, allow_unicode=True)
+
+
 def admin(app, name, password):
     manager = app.appbuilder.sm
     user = manager.find_user(name)
@@ -181,6 +231,7 @@ def main(name):
         if "dashboards/flow.yaml" in bundles[0]:
             people_and_flow(bundles[0])
         choose(bundles[0], os.environ["CLICKHOUSE_URI"], json.loads(os.environ.get("CHOICES") or "{}"))
+        leave_out(bundles[0], set(filter(None, os.environ.get("ABSENT", "").split(","))))
         if uri := os.environ.get("TRINO_URI"):
             bundles.append(contents(HERE / "trino", uri))
         replace(bundles, app.appbuilder.sm.find_user(name))

@@ -231,4 +231,33 @@ func TestAnImportReplacesWhatIsOursAndLeavesWhatPeopleMade(t *testing.T) {
 	if got := p.names("dashboard", "dashboard_title"); len(got) != 4 {
 		t.Errorf("dashboards: %q", got)
 	}
+
+	// The recording has no pull requests, and nothing will read them. A live reading brings their chart, while Superset runs.
+	const chart = "Pull requests a day"
+	charted := func() bool {
+		var list struct {
+			Result []struct {
+				Name string `json:"slice_name"`
+			}
+		}
+		p.call("GET", "/api/v1/dashboard/pulse-repository/charts", nil, &list)
+		if len(list.Result) < 10 {
+			t.Fatalf("charts: %v", list.Result)
+		}
+		for _, c := range list.Result {
+			if c.Name == chart {
+				return true
+			}
+		}
+		return false
+	}
+	if charted() {
+		t.Errorf("%s is shown, though nothing has read any", chart)
+	}
+	observe(t, "live", map[string]any{"repo_id": 667, "name_with_owner": "live/first", "company": "", "stars": 1, "open_prs": 1, "merged_prs": 1, "closed_prs": 1, "observed_at": time.Now().UTC(), "source": "github"})
+	for deadline := time.Now().Add(4 * time.Minute); !charted(); time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not shown, though a sweep has read some", chart)
+		}
+	}
 }

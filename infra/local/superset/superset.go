@@ -74,10 +74,42 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := install(ctx, cfg, python, env, password, log); err != nil {
+	shown := func(ctx context.Context) (data, error) {
+		has, err := contents(ctx, cfg.ClickHouse)
+		if err != nil {
+			return data{}, failed(cfg, "ask ClickHouse what it has", err)
+		}
+		return has, install(ctx, cfg, has, python, env, password, log)
+	}
+	has, err := shown(ctx)
+	if err != nil {
 		return err
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() { end(follow(ctx, cfg, has, shown)) }()
 	return serve(ctx, cfg, python, env, log)
+}
+
+// followEvery is how often ClickHouse is asked whether it has something that dashboards were left out for.
+const followEvery = time.Minute
+
+// follow brings the dashboards up again when ClickHouse has what it did not have, until ctx ends: the first events, the first pull requests.
+func follow(ctx context.Context, cfg Config, has data, show func(context.Context) (data, error)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(followEvery):
+		}
+		now, err := contents(ctx, cfg.ClickHouse)
+		if err != nil || now.folders == has.folders && now.absent == has.absent {
+			continue // ClickHouse may be away for a while; the dashboards say so
+		}
+		if has, err = show(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // secret reads a file of one line, or makes it with a random one.
@@ -136,7 +168,7 @@ func settings(cfg Config) ([]string, error) {
 }
 
 // install brings Superset's own database to what the bundle says, unless it is there already.
-func install(ctx context.Context, cfg Config, python string, env []string, password string, log io.Writer) error {
+func install(ctx context.Context, cfg Config, has data, python string, env []string, password string, log io.Writer) error {
 	clickHouse, err := clickHouseURI(cfg.ClickHouse)
 	if err != nil {
 		return err
@@ -145,15 +177,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	if err != nil {
 		return err
 	}
-	folders, err := offered(ctx, cfg.ClickHouse)
-	if err != nil {
-		return failed(cfg, "ask ClickHouse what it has", err)
-	}
-	choices, err := choices(ctx, cfg.ClickHouse)
-	if err != nil {
-		return failed(cfg, "ask ClickHouse what it has", err)
-	}
-	state, err := digest(cfg.Source, python, clickHouse, trino, folders, choices)
+	state, err := digest(cfg.Source, python, clickHouse, trino, has.folders, has.choices, has.absent)
 	if err != nil {
 		return err
 	}
@@ -163,7 +187,7 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 	}
 	steps, stdout := io.Pipe()
 	cmd := exec.Command(python, filepath.Join(cfg.Source, "install.py"), AdminUser)
-	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "FOLDERS="+folders, "CHOICES="+choices)
+	cmd.Env = append(env, "CLICKHOUSE_URI="+clickHouse, "TRINO_URI="+trino, "FOLDERS="+has.folders, "CHOICES="+has.choices, "ABSENT="+has.absent)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), stdout, log
 	ended := make(chan error, 1)
 	go func() {
@@ -190,6 +214,28 @@ func install(ctx context.Context, cfg Config, python string, env []string, passw
 		return nil
 	}
 	return os.WriteFile(marker, []byte(state), 0o600)
+}
+
+// data is what ClickHouse has, so far as it decides which dashboards and charts there are.
+type data struct {
+	folders string // those beside bundle that it has data for, separated by commas
+	choices string // what filters may choose at first, as JSON by column; empty if there is nothing yet
+	absent  string // signals of the dataset "flows" that no repository has and no sweep will bring, separated by commas
+}
+
+// contents asks ClickHouse what it has.
+func contents(ctx context.Context, address string) (has data, err error) {
+	if has.folders, err = offered(ctx, address); err != nil {
+		return data{}, err
+	}
+	if has.choices, err = choices(ctx, address); err != nil || has.choices == "" {
+		return has, err
+	}
+	// While all was recorded, what the recording lacks is not waited for.
+	has.absent, err = answer(ctx, address, `SELECT if(max(source) = 'replay' AND min(source) = 'replay', arrayStringConcat(arrayFilter(s -> s != '', [
+		if(count(open_prs) = 0, 'pull requests', ''), if(count(closed_issues) = 0, 'issues', ''), if(count(commits_total) = 0, 'commits', ''), if(count(releases) = 0, 'releases', '')
+	]), ','), '') FROM pulse.github_processed_repos FORMAT TSVRaw`)
+	return has, err
 }
 
 // offered names the folders whose dashboards ClickHouse has data for, separated by commas. Those of bundle are always there.
