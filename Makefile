@@ -155,7 +155,7 @@ image: ## Build and push images without func: make image REGISTRY=ghcr.io/you TA
 
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
 release: ## Publish the release of the tag that is checked out as a draft; .github/workflows/release.yaml runs it (docs/releases.md).
-	$(GO) run $(GORELEASER) release --clean
+	GORELEASER_CURRENT_TAG=$$(git describe --exact-match --match 'v*') $(GO) run $(GORELEASER) release --clean
 
 release-test: ## Make a release without publishing it, in .build/dist. 40 min of CPU the first time.
 	$(GO) run $(GORELEASER) check

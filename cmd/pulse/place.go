@@ -86,7 +86,8 @@ func (p *place) addresses() (map[string]string, error) {
 }
 
 // findRoot looks for the manifests above the working directory, then above the
-// binary. A function in a cluster has none, and needs none.
+// binary, then where completed puts them. A function in a cluster has none, and needs
+// none.
 func findRoot() (string, error) {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -98,13 +99,16 @@ func findRoot() (string, error) {
 	}
 	for _, from := range []string{wd, filepath.Dir(self)} {
 		for dir := from; ; dir = filepath.Dir(dir) {
-			if _, err := os.Stat(filepath.Join(dir, "infra", "knative", "sources.yaml")); err == nil {
+			if isComplete(dir) {
 				return dir, nil
 			}
 			if dir == filepath.Dir(dir) {
 				break
 			}
 		}
+	}
+	if dir, _, _, err := released(); err != nil || dir != "" && isComplete(dir) {
+		return dir, err
 	}
 	return wd, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/schollz/progressbar/v3"
 
 	"github.com/m7pulse/m7pulse/functions/api/hot"
 	"github.com/m7pulse/m7pulse/infra/local/stack"
@@ -44,6 +45,9 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 			p.home = demoHome
 		}
 	}
+	if err := completed(ctx, p); err != nil {
+		return err
+	}
 	if u.Detach {
 		return u.detach(ctx, p)
 	}
@@ -66,13 +70,16 @@ func (u *upCommand) Run(ctx context.Context, p *place) error {
 	quiet()
 	fmt.Printf("Starting Kafka, schema registry, Redis, ClickHouse, Iceberg and the functions in %s …\n", p.home)
 	began := time.Now()
-	var engine bar // while its package is downloaded and unpacked
+	var engine bar // while its package is unpacked: npm does not say how far a download is
 	s, err := stack.Up(ctx, stack.Config{
 		Root: p.root, Home: p.home, Self: self, Env: p.env,
 		Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 		Fetching: func(done, total int64) {
+			if done == 0 {
+				return
+			}
 			if engine.silent() {
-				engine = newBar("ClickHouse engine", "bytes")
+				engine = newBar("Unpacking the ClickHouse engine", "", progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(false))
 			}
 			engine.show(done, total)
 		},
@@ -146,22 +153,33 @@ func (u *upCommand) show(ctx context.Context, p *place, s *stack.Stack, began ti
 			return err
 		}
 	}
-	if !live && !u.Empty {
-		// A sink migrates the schema of its store when it starts. Until then a home
-		// of an older version lacks columns that are queried here.
-		for _, sink := range []string{"sink-clickhouse", "sink-iceberg"} {
-			if err := stack.NewControl(s.Env).Wake(ctx, sink); err != nil {
-				return fmt.Errorf("wake %s: %w", sink, err)
-			}
+	if replayed { // a later start has nothing new to show or to compare
+		if err := migrate(ctx, s); err != nil {
+			return err
 		}
-		if replayed { // a later start has nothing new to show or to compare
-			if err := u.movers(ctx, s); err != nil {
-				return err
-			}
+		if err := u.movers(ctx, s); err != nil {
+			return err
 		}
+	} else if !live && !u.Empty {
+		// With no redis-server a sink waits for its lease for half a minute, though nothing is left to store.
+		go func() {
+			if err := migrate(ctx, s); err != nil && ctx.Err() == nil {
+				fmt.Printf("The schema may be an older one until the next start: %v\n", err)
+			}
+		}()
 	}
 	addresses(s)
 	fmt.Println("\nNext: bin/pulse top --window 30d   bin/pulse status   bin/pulse audit   bin/pulse down (or Ctrl-C)")
+	return nil
+}
+
+// migrate wakes the sinks: one brings the schema of its store up to date when it starts. Until then a home of an older version lacks columns that are queried.
+func migrate(ctx context.Context, s *stack.Stack) error {
+	for _, sink := range []string{"sink-clickhouse", "sink-iceberg"} {
+		if err := stack.NewControl(s.Env).Wake(ctx, sink); err != nil {
+			return fmt.Errorf("wake %s: %w", sink, err)
+		}
+	}
 	return nil
 }
 
@@ -190,7 +208,7 @@ func (u *upCommand) fill(ctx context.Context, p *place, s *stack.Stack) (replaye
 			return false, err
 		}
 		defer to.Close()
-		bar := newBar("replay "+file, "events")
+		bar := newBar("replay "+recording, "events")
 		sent, err = replay.File{Path: file, Skip: state.Sent, Pace: &replay.Pace{}, To: to, Sent: bar.step, Durable: func(at int) error {
 			state.Sent = at
 			return p.home.NoteReplayed(state)
