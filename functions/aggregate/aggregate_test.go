@@ -722,7 +722,7 @@ func TestALogThatBeginsAgainUnderTheSameTopicIDStopsTheDrain(t *testing.T) {
 	for name, run := range map[string]func(w *world){
 		"function": func(w *world) { w.stopped("has lost records") },
 		"bulk mode": func(w *world) {
-			if err := aggregate.Drain(context.Background(), w.bulk()); !errors.Is(err, kafka.ErrFatal) {
+			if err := aggregate.Drain(context.Background(), w.bulk(), nil); !errors.Is(err, kafka.ErrFatal) {
 				w.t.Errorf("bulk mode: %v, want it stopped", err)
 			}
 		},

@@ -26,7 +26,7 @@ const (
 // once, beside the function itself: the group shares the partitions among them. It
 // is safe to interrupt and to repeat at any point, by the same offsets as the
 // function.
-func Drain(ctx context.Context, environ map[string]string) error {
+func Drain(ctx context.Context, environ map[string]string, measure serve.Measure) error {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
 		return err
@@ -41,6 +41,9 @@ func Drain(ctx context.Context, environ map[string]string) error {
 		return err
 	}
 	defer engine.store.redis.Close()
+	if measure != nil {
+		measure(drain.Metrics()...)
+	}
 	target, err := kafka.Remaining(ctx, cfg.Kafka, event.TopicBaseRepos)
 	if err != nil {
 		return errors.Join(err, drain.Stop(ctx))

@@ -64,7 +64,7 @@ func TestBulkJobsAndTheFunctionShareTheWorkAndDoubleNothing(t *testing.T) {
 	w.send(mixed[:len(mixed)/2]...)
 	ended := make(chan error)
 	for range 2 {
-		go func() { ended <- aggregate.Drain(context.Background(), w.bulk()) }()
+		go func() { ended <- aggregate.Drain(context.Background(), w.bulk(), nil) }()
 	}
 	f := aggregate.New()
 	if err := f.Start(context.Background(), w.env); err != nil {
@@ -93,19 +93,19 @@ func TestBulkJobGoesOnFromWhereverItWasBroken(t *testing.T) {
 	w.send(mixed[:2*part]...)
 	for range 2 {
 		ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
-		if err := aggregate.Drain(ctx, w.bulk()); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if err := aggregate.Drain(ctx, w.bulk(), nil); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
 		cancel()
 	}
-	if err := aggregate.Drain(context.Background(), w.bulk()); err != nil {
+	if err := aggregate.Drain(context.Background(), w.bulk(), nil); err != nil {
 		t.Fatal(err)
 	}
 
 	// Killed with histories unsaved: Redis is as it was some blocks ago.
 	before := snapshot(w.redis)
 	w.send(mixed[2*part : 3*part]...)
-	if err := aggregate.Drain(context.Background(), w.bulk()); err != nil {
+	if err := aggregate.Drain(context.Background(), w.bulk(), nil); err != nil {
 		t.Fatal(err)
 	}
 	restore(w.redis, before)
@@ -115,7 +115,7 @@ func TestBulkJobGoesOnFromWhereverItWasBroken(t *testing.T) {
 	// And an empty Redis.
 	w.redis.FlushAll()
 	w.send(mixed[3*part+100:]...)
-	if err := aggregate.Drain(context.Background(), w.bulk()); err != nil {
+	if err := aggregate.Drain(context.Background(), w.bulk(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.exact(byRepo)

@@ -36,7 +36,7 @@ func TestHistoriesOfAClusterGiveTheRowsOfTheDefinition(t *testing.T) {
 	w.run()
 	forgetScripts()
 	w.send(mixed[part : 2*part]...)
-	if err := aggregate.Drain(context.Background(), w.bulk()); err != nil {
+	if err := aggregate.Drain(context.Background(), w.bulk(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := aggregate.Rebuild(context.Background(), w.env, nil, func(int64, int64) {}); err != nil {

@@ -27,7 +27,7 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 		"list the ends of": func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			return Drain(ctx, map[string]string{"KAFKA_BROKERS": nobody, "SCHEMA_REGISTRY_URL": whole.Registry, "REDIS_URL": whole.Redis})
+			return Drain(ctx, map[string]string{"KAFKA_BROKERS": nobody, "SCHEMA_REGISTRY_URL": whole.Registry, "REDIS_URL": whole.Redis}, nil)
 		},
 	} {
 		servetest.FailsAndLeavesNothingOpen(t, want, open)

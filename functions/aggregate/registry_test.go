@@ -33,7 +33,7 @@ func TestRegistryThatWasWipedStopsTheDrainAndBuriesNothing(t *testing.T) {
 	w.env["SCHEMA_REGISTRY_URL"] = wiped.URL
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := aggregate.Drain(ctx, w.env); !errors.Is(err, kafka.ErrFatal) || !errors.Is(err, event.ErrUnknownSchema) {
+	if err := aggregate.Drain(ctx, w.env, nil); !errors.Is(err, kafka.ErrFatal) || !errors.Is(err, event.ErrUnknownSchema) {
 		t.Errorf("the drain ended with %v", err)
 	}
 	if n := w.letters(); n != 0 {
@@ -69,7 +69,7 @@ func TestRegistryThatGivesItsIDsAnewIsNotWrittenWith(t *testing.T) {
 	if err := other.Register(ctx, event.TypeRepoObserved); err != nil { // as fetch-org would
 		t.Fatal(err)
 	}
-	if err := aggregate.Drain(ctx, w.env); !errors.Is(err, kafka.ErrFatal) || !errors.Is(err, event.ErrUnknownSchema) {
+	if err := aggregate.Drain(ctx, w.env, nil); !errors.Is(err, kafka.ErrFatal) || !errors.Is(err, event.ErrUnknownSchema) {
 		t.Errorf("the drain ended with %v", err)
 	}
 	w.env["SCHEMA_REGISTRY_URL"] = mended

@@ -70,7 +70,7 @@ func BenchmarkBulkJob(b *testing.B) {
 			b.StopTimer()
 			empty(b)
 			b.StartTimer()
-			if err := Drain(ctx, environ); err != nil {
+			if err := Drain(ctx, environ, nil); err != nil {
 				b.Fatal(err)
 			}
 		}

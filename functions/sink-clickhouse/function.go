@@ -84,7 +84,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 // Several processes may each have a share. A partition has one writer, so it waits
 // until a function that is running releases its leases. It may be stopped at any
 // point, and is safe to repeat.
-func Drain(ctx context.Context, environ map[string]string) error {
+func Drain(ctx context.Context, environ map[string]string, measure serve.Measure) error {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return d.DrainAll(ctx, serve.Memory{Garbage: bulkGarbage, Limit: bulkMemory})
+	return d.DrainAll(ctx, serve.Memory{Garbage: bulkGarbage, Limit: bulkMemory}, measure)
 }
 
 // newDraining returns the drain that the function and bulk mode share.

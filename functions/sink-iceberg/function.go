@@ -89,7 +89,7 @@ func open(ctx context.Context, environ map[string]string) (serve.Function, error
 // Several processes may each have a share, and the function may run at the same time:
 // of two that store the same records one fails and goes on after them. It may be
 // stopped at any point, and is safe to repeat.
-func Drain(ctx context.Context, environ map[string]string) error {
+func Drain(ctx context.Context, environ map[string]string, measure serve.Measure) error {
 	cfg, err := serve.Load[Config](ctx, environ)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func Drain(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return d.DrainAll(ctx, serve.Memory{Garbage: bulkGarbage, Limit: bulkMemory})
+	return d.DrainAll(ctx, serve.Memory{Garbage: bulkGarbage, Limit: bulkMemory}, measure)
 }
 
 // newDraining returns the drain that the function and bulk mode share.

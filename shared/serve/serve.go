@@ -190,9 +190,15 @@ func (i *Instance) Stop(ctx context.Context) error {
 	return i.stopped
 }
 
-// Do does a job of the function once, as its process: with its log, its spans, and what
-// its process uses.
-func (i *Instance) Do(ctx context.Context, env map[string]string, job func(context.Context, map[string]string) error) error {
+// Job is work that a function's program does once, instead of serving.
+type Job func(ctx context.Context, environ map[string]string, measure Measure) error
+
+// Measure is given what a job measures, before it begins. nil measures nothing.
+type Measure func(...prometheus.Collector)
+
+// Do does a job of the function once, as its process: with its log, its spans, what it
+// measures, and what its process uses.
+func (i *Instance) Do(ctx context.Context, env map[string]string, job Job) error {
 	sender, err := telemetry.Open(ctx, i.name, i.metrics.registry, env)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", i.name, err)
@@ -202,7 +208,7 @@ func (i *Instance) Do(ctx context.Context, env map[string]string, job func(conte
 		defer cancel()
 		sender.Close(sending)
 	}()
-	return job(ctx, env)
+	return job(ctx, env, prometheus.WrapRegistererWith(prometheus.Labels{"function": i.name}, i.metrics.registry).MustRegister)
 }
 
 // jobSendLimit bounds the sending of the last spans and metrics of a job.

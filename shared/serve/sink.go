@@ -72,8 +72,11 @@ func (m Memory) Set() (restore func()) {
 
 // DrainAll is bulk mode: it makes what is in the topics now durable, within the
 // limits of memory, and closes. It may be stopped at any point, and is safe to repeat.
-func (d *Draining) DrainAll(ctx context.Context, m Memory) error {
+func (d *Draining) DrainAll(ctx context.Context, m Memory, measure Measure) error {
 	defer m.Set()()
+	if measure != nil {
+		measure(d.Drain.Metrics()...)
+	}
 	err := d.Drain.DrainAll(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()

@@ -5,6 +5,7 @@ package main
 import (
 	sinkclickhouse "github.com/m7pulse/m7pulse/functions/sink-clickhouse"
 	"github.com/m7pulse/m7pulse/infra/local/host"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-func main() { host.RunWith(sinkclickhouse.New(), map[string]host.Job{"drain": sinkclickhouse.Drain}) }
+func main() { host.RunWith(sinkclickhouse.New(), map[string]serve.Job{"drain": sinkclickhouse.Drain}) }

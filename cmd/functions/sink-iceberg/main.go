@@ -5,6 +5,7 @@ package main
 import (
 	sinkiceberg "github.com/m7pulse/m7pulse/functions/sink-iceberg"
 	"github.com/m7pulse/m7pulse/infra/local/host"
+	"github.com/m7pulse/m7pulse/shared/serve"
 )
 
-func main() { host.RunWith(sinkiceberg.New(), map[string]host.Job{"drain": sinkiceberg.Drain}) }
+func main() { host.RunWith(sinkiceberg.New(), map[string]serve.Job{"drain": sinkiceberg.Drain}) }

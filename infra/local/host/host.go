@@ -49,11 +49,8 @@ func listenForKubelet() error {
 	return nil
 }
 
-// Job is work that a function's program does once, instead of serving.
-type Job func(ctx context.Context, environ map[string]string) error
-
 // RunWith serves the function, or, as "<program> <job>", does one of its jobs.
-func RunWith(function *serve.Instance, jobs map[string]Job) {
+func RunWith(function *serve.Instance, jobs map[string]serve.Job) {
 	if len(os.Args) == 1 {
 		Run(function)
 		return
