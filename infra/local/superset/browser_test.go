@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,17 +26,7 @@ import (
 // recording: SUPERSET_URL, SUPERSET_PASSWORD and CLICKHOUSE_READER_URL (`make integration` starts one). With SCREENSHOTS it leaves pictures there.
 func TestDashboards(t *testing.T) {
 	base, password, reader := must(t, "SUPERSET_URL"), must(t, "SUPERSET_PASSWORD"), must(t, "CLICKHOUSE_READER_URL")
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is needed: apt-get install chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1440, 900))
-	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	browser, closeTab := chromedp.NewContext(allocated)
-	t.Cleanup(closeTab)
-	browser, end := context.WithTimeout(browser, 10*time.Minute)
-	t.Cleanup(end)
+	browser := logIn(t, base, password)
 	var outside []string
 	asked := &queries{}
 	chromedp.ListenTarget(browser, func(event any) {
@@ -43,9 +35,6 @@ func TestDashboards(t *testing.T) {
 			outside = append(outside, e.Response.URL)
 		}
 	})
-	run(t, browser, network.Enable(),
-		chromedp.Navigate(base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
-		chromedp.SendKeys("#password", password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"), quiet())
 
 	for _, d := range dashboards() {
 		for _, width := range []int64{1440, 1920} {
@@ -135,6 +124,50 @@ func TestDashboards(t *testing.T) {
 	if len(outside) != 0 {
 		t.Errorf("the browser was answered by others: %q", outside)
 	}
+}
+
+// TestDashboardsOpenFast prints the medians of OPENINGS openings of each tab: the first of a dashboard from its address, the others by a click. It needs what
+// TestDashboards does, and a machine that does nothing else, so it is not run unless it is asked for.
+func TestDashboardsOpenFast(t *testing.T) {
+	times, _ := strconv.Atoi(os.Getenv("OPENINGS"))
+	if times < 1 {
+		t.Skip("a measurement: OPENINGS=10 make dashboards-test makes it")
+	}
+	base := must(t, "SUPERSET_URL")
+	browser := logIn(t, base, must(t, "SUPERSET_PASSWORD"))
+	for _, d := range dashboards() {
+		took := make([][]time.Duration, len(d.tabs))
+		for range times {
+			took[0] = append(took[0], d.open(t, browser, base, "", 1440))
+			for i := 1; i < len(d.tabs); i++ {
+				took[i] = append(took[i], d.turn(t, browser, i))
+			}
+		}
+		for i, tab := range d.tabs {
+			slices.Sort(took[i])
+			t.Logf("%s, %s: median %s, from %s to %s", d.slug, tab.name, took[i][times/2].Round(10*time.Millisecond), took[i][0].Round(10*time.Millisecond), took[i][times-1].Round(10*time.Millisecond))
+		}
+	}
+}
+
+// logIn opens a browser, and is the admin.
+func logIn(t *testing.T, base, password string) context.Context {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is needed: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1440, 900))
+	allocated, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	browser, closeTab := chromedp.NewContext(allocated)
+	t.Cleanup(closeTab)
+	browser, end := context.WithTimeout(browser, 20*time.Minute)
+	t.Cleanup(end)
+	run(t, browser, network.Enable(),
+		chromedp.Navigate(base+"/login/"), chromedp.WaitVisible("#username"), chromedp.SendKeys("#username", "admin"),
+		chromedp.SendKeys("#password", password+"\r"), chromedp.WaitNotPresent("#password"), chromedp.WaitVisible("#main-menu, .ant-menu"), quiet())
+	return browser
 }
 
 // isText has a repository observed whose every text wants to be markup, script,
