@@ -4,7 +4,10 @@
 //
 //	go run ./bench/bells -brokers 127.0.0.1:9092
 //
-// It prints one line of JSON for each measurement:
+// With -traced it measures bells at the fewer repositories with traces and metrics on and
+// off, in turns, instead: records come in traced pages, and go to a receiver of OTLP
+// that throws away what it gets. Without, it prints one line of JSON for each
+// measurement:
 //   - the memory that Redis needs for a repository whose history is full, at
 //     100,000 of them, and the cost of an event there and at 1,000;
 //   - records a second and CPU by bells, and what of the CPU a bare net/http
@@ -51,6 +54,8 @@ type bench struct {
 	rounds    int
 	singles   int // records sent one by one to the function at work
 	cold      int // and to the function at zero
+	traced    bool
+	otlp      string // where spans and metrics go; empty: they are off
 }
 
 func main() {
@@ -60,7 +65,7 @@ func main() {
 	log.SetFlags(0)
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	var b bench
-	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka; our topics in it are emptied")
+	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka, whose topics of ours are emptied, or embedded: that of a local stack, in this process")
 	flag.StringVar(&b.program, "program", "bin/aggregate", "the function's program")
 	flag.StringVar(&b.recording, "recording", "data/m7-2025.jsonl.gz", "recorded events")
 	flag.IntVar(&b.many, "many", 100_000, "repositories")
@@ -69,8 +74,17 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of bells")
 	flag.IntVar(&b.singles, "singles", 200, "single records to the running function")
 	flag.IntVar(&b.cold, "cold", 30, "single records to the function scaled to zero")
+	flag.BoolVar(&b.traced, "traced", false, "measure bells with traces and metrics and without")
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
+	if *brokers == "embedded" {
+		address, end, err := series.Kafka(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer end()
+		b.kafka.Brokers = []string{address}
+	}
 	if err := b.run(context.Background()); err != nil {
 		log.Fatal(err)
 	}
@@ -108,6 +122,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	few, err := b.settle(ctx, b.few)
 	if err != nil {
 		return err
+	}
+	if b.traced {
+		return errors.Join(few.turns(ctx), few.close())
 	}
 	costFew, err := few.cost(ctx)
 	if err := errors.Join(err, few.close()); err != nil {

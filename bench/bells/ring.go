@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -80,15 +83,8 @@ type rung struct{ cpu float64 } // seconds
 
 // rings has the same records rung for at the bare handler and at the function.
 func (w *world) rings(ctx context.Context) error {
-	before := w.ends(ctx, bells)
-	if err := w.read(ctx, w.events); err != nil {
-		return err
-	}
-	var failed kgo.FirstErrPromise
-	for range w.bells() {
-		w.producer.Produce(ctx, event.NewBell(event.TopicBaseRepos), failed.Promise())
-	}
-	if err := failed.Err(); err != nil {
+	before, err := w.write(ctx)
+	if err != nil {
 		return err
 	}
 	bare, err := w.ring(ctx, nameOfBare, before)
@@ -100,6 +96,46 @@ func (w *world) rings(ctx context.Context) error {
 		return err
 	}
 	show("of aggregate's CPU, what a bare handler takes to answer the bells", map[string]any{"share": bare.cpu / ours.cpu})
+	return nil
+}
+
+// write writes the records of one measurement, then the bells for them, and returns
+// where these begin.
+func (w *world) write(ctx context.Context) (kadm.Offsets, error) {
+	before := w.ends(ctx, bells)
+	if err := w.read(ctx, w.events); err != nil {
+		return nil, err
+	}
+	var failed kgo.FirstErrPromise
+	for range w.bells() {
+		w.producer.Produce(ctx, event.NewBell(event.TopicBaseRepos), failed.Promise())
+	}
+	return before, failed.Err()
+}
+
+// turns rings for records with traces and metrics off and on, in turns.
+func (w *world) turns(ctx context.Context) error {
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer receiver.Close()
+	total := map[string]float64{}
+	sides := []string{"", receiver.URL}
+	for range w.rounds {
+		slices.Reverse(sides) // what a machine does slower by and by falls on both
+		for _, to := range sides {
+			before, err := w.write(ctx)
+			if err != nil {
+				return err
+			}
+			w.otlp = to
+			r, err := w.ring(ctx, nameOfOurs, before)
+			if err != nil {
+				return err
+			}
+			total[to] += r.cpu
+			show("CPU seconds", map[string]any{"traced": to != "", "seconds": r.cpu})
+		}
+	}
+	show("with traces and metrics, by without", map[string]any{"cpu_ratio": total[receiver.URL] / total[""]})
 	return nil
 }
 

@@ -118,6 +118,9 @@ func (w *world) environ() []string {
 
 func (w *world) env() map[string]string {
 	env := map[string]string{"KAFKA_BROKERS": strings.Join(w.kafka.Brokers, ","), "SCHEMA_REGISTRY_URL": w.registry, "REDIS_URL": "redis://" + w.redis.Addr()}
+	if w.otlp != "" {
+		env["OTEL_EXPORTER_OTLP_ENDPOINT"] = w.otlp
+	}
 	for _, e := range w.function.Env { // what its func.yaml says outright
 		if e.Value != "" {
 			env[e.Name] = e.Value
@@ -128,6 +131,9 @@ func (w *world) env() map[string]string {
 
 // read sends the next n readings.
 func (w *world) read(ctx context.Context, n int) error {
+	if w.sent+n > w.repositories*(fullSteps+laterSteps) {
+		return fmt.Errorf("%d repositories have no %d readings until now: they would be dead letters", w.repositories, w.sent+n)
+	}
 	var failed kgo.FirstErrPromise
 	for range n {
 		r, err := w.next(ctx)
@@ -143,7 +149,11 @@ func (w *world) read(ctx context.Context, n int) error {
 func (w *world) next(ctx context.Context) (*kgo.Record, error) {
 	o := w.reading(w.sent/w.repositories, w.sent%w.repositories)
 	w.sent++
-	return w.codec.Record(ctx, o, false)
+	r, err := w.codec.Record(ctx, o, false)
+	if err == nil && w.traced {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + event.ExtTraceparent, Value: fmt.Appendf(nil, "00-%032x-%016x-01", w.sent/w.repositories+1, w.sent/page+1)})
+	}
+	return r, err
 }
 
 // reading is what a repository shows in a step: that of a recorded one.

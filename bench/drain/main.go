@@ -40,7 +40,6 @@ import (
 
 	"github.com/m7pulse/m7pulse/bench/series"
 	"github.com/m7pulse/m7pulse/functions/aggregate"
-	local "github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/redis"
 	"github.com/m7pulse/m7pulse/shared/event"
 	"github.com/m7pulse/m7pulse/shared/kafka"
@@ -84,11 +83,12 @@ func main() {
 	flag.Parse()
 	b.kafka = kafka.Config{Brokers: strings.Split(*brokers, ",")}
 	if *brokers == "embedded" {
-		end, err := b.embed(context.Background())
+		address, end, err := series.Kafka(context.Background())
 		if err != nil {
 			log.Fatal(err)
 		}
 		defer end()
+		b.kafka.Brokers = []string{address}
 	}
 	if err := b.run(context.Background(), *recording, *rounds, *keep, *sinks, *whole); err != nil {
 		log.Fatal(err)
@@ -142,26 +142,6 @@ func (b *bench) run(ctx context.Context, recording string, rounds int, keep, sin
 		return b.turns(ctx, rounds, b.ours, b.theirs)
 	}
 	return b.turns(ctx, rounds, b.ours, b.ours) // A/A
-}
-
-// embed starts the Kafka of a local stack in this process.
-func (b *bench) embed(ctx context.Context) (end func(), err error) {
-	dir, err := os.MkdirTemp("", "m7pulse-bench-kafka-*")
-	if err != nil {
-		return nil, err
-	}
-	broker, err := local.Open(ctx, local.Config{Dir: dir})
-	if err != nil {
-		return nil, err
-	}
-	b.kafka.Brokers = []string{broker.Addr()}
-	client, err := kgo.NewClient(b.kafka.Options()...)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	topics := []string{event.TopicSignals, event.DeadLetterTopic(event.TopicBaseRepos)}
-	return func() { _, _ = broker.Close(), os.RemoveAll(dir) }, series.Recreate(ctx, kadm.NewClient(client), topics...)
 }
 
 // turns measures the sides in turns.

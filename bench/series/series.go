@@ -1,5 +1,5 @@
 // Package series is what the benchmarks have in common: recorded series as
-// material, topics that begin empty, and a schema registry.
+// material, topics that begin empty, a schema registry and a Kafka.
 package series
 
 import (
@@ -15,7 +15,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/m7pulse/m7pulse/infra/local/kafka"
 	"github.com/m7pulse/m7pulse/infra/local/registry"
 	"github.com/m7pulse/m7pulse/replay"
 	"github.com/m7pulse/m7pulse/shared/event"
@@ -112,4 +114,24 @@ func Registry(dir string) (url string, stop func() error, err error) {
 		server.Close()
 		return r.Close()
 	}, nil
+}
+
+// Kafka runs that of a local stack in this process, with the topics that aggregate
+// writes to besides its own.
+func Kafka(ctx context.Context) (address string, end func(), err error) {
+	dir, err := os.MkdirTemp("", "m7pulse-bench-kafka-*")
+	if err != nil {
+		return "", nil, err
+	}
+	broker, err := kafka.Open(ctx, kafka.Config{Dir: dir})
+	if err != nil {
+		return "", nil, err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr()))
+	if err != nil {
+		return "", nil, err
+	}
+	defer client.Close()
+	topics := []string{event.TopicSignals, event.DeadLetterTopic(event.TopicBaseRepos)}
+	return broker.Addr(), func() { _, _ = broker.Close(), os.RemoveAll(dir) }, Recreate(ctx, kadm.NewClient(client), topics...)
 }
