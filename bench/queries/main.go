@@ -5,7 +5,9 @@
 //
 // 30,000 repositories are read every hour for so many days, with growth of every
 // size, stars taken back, lost hours and lost days; the newest 36 days with all of
-// a row's columns, older ones with those that a dashboard reads. Each query is run on what the
+// a row's columns, older ones with those that a dashboard reads. With -events 100000000
+// there are so many events of a year besides two days of readings, and the queries are
+// those of Contributors and Flow. Each query is run on what the
 // dashboards read and, so far as that differs, on the plain time series.
 // dashboards.json is recorded from a browser and held against it by `make
 // integration`.
@@ -47,18 +49,19 @@ func main() {
 	b := bench{}
 	dir := flag.String("dir", "", "folder of the data, kept; empty: a new one, removed at the end")
 	pulse := flag.String("pulse", "bin/pulse", "the program")
+	events := flag.Int("events", 0, "events of a year, and the queries of Contributors and Flow over them, instead of those of the other dashboards; 0: none")
 	sizes := flag.String("days", "36", "days of hourly readings, one size after the other, ascending")
 	flag.IntVar(&b.repos, "repos", 30_000, "repositories")
 	flag.IntVar(&b.runs, "runs", 20, "warm runs of each query")
 	flag.IntVar(&b.cold, "cold", 3, "runs of each query with empty caches: the operating system's too, if this is root")
 	flag.DurationVar(&b.patience, "plain", 10*time.Second, "longest time for the same query over the plain time series, run once; 0: not run")
 	flag.Parse()
-	if err := b.run(context.Background(), *dir, *pulse, *sizes); err != nil {
+	if err := b.run(context.Background(), *dir, *pulse, *sizes, *events); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func (b *bench) run(ctx context.Context, dir, pulse, sizes string) (err error) {
+func (b *bench) run(ctx context.Context, dir, pulse, sizes string, events int) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "m7pulse-bench-queries-"); err != nil {
 			return err
@@ -81,6 +84,15 @@ func (b *bench) run(ctx context.Context, dir, pulse, sizes string) (err error) {
 	b.address = server.Address
 	if err := sinkclickhouse.Prepare(ctx, b.address); err != nil {
 		return err
+	}
+	if events > 0 {
+		if err := b.fill(ctx, 2); err != nil {
+			return err
+		}
+		if err := b.fillEvents(ctx, events); err != nil {
+			return err
+		}
+		return b.measureEvents(ctx)
 	}
 	before := map[string]figures{}
 	for _, size := range strings.Split(sizes, ",") {

@@ -55,8 +55,9 @@ type Contributor struct {
 }
 
 // NewestEvent is where the windows of events end: at the newest event, or at the newest
-// reading of a feed; null if there is neither.
-const NewestEvent = `arrayReduce('maxOrNull', [(SELECT maxOrNull(created_at) FROM pulse.github_events), (SELECT maxOrNull(read_at) FROM pulse.github_feed_reads)])`
+// reading of a feed; null if there is neither. max and count are known of each part, so
+// no event is read for them.
+const NewestEvent = `arrayReduce('maxOrNull', [(SELECT if(count() = 0, NULL, max(created_at)) FROM pulse.github_events), (SELECT maxOrNull(read_at) FROM pulse.github_feed_reads)])`
 
 // EventsAsOf reads where the windows of events end, nil if there are no events.
 func EventsAsOf(ctx context.Context, conn Reader) (*time.Time, error) {
