@@ -7,6 +7,8 @@ SUPERSET_CACHE the folder of what is cached.
 
 import os
 
+from superset.utils.log import AbstractEventLogger
+
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 SQLALCHEMY_DATABASE_URI = f"sqlite:///{os.environ['SUPERSET_DB']}?check_same_thread=false"
 
@@ -26,6 +28,27 @@ _CACHE = {
 }
 CACHE_CONFIG = DATA_CACHE_CONFIG = _CACHE
 FILTER_STATE_CACHE_CONFIG = EXPLORE_FORM_DATA_CACHE_CONFIG = {**_CACHE, "CACHE_DEFAULT_TIMEOUT": 86_400}
+
+
+class _NoEvents(AbstractEventLogger):
+    """Who opened what is not written down. Each line is a transaction of SQLite, and
+    was a sixth of the time in which a dashboard's charts are answered."""
+
+    def log(self, *args, **kwargs):
+        pass
+
+
+EVENT_LOGGER = _NoEvents()
+
+
+def FLASK_APP_MUTATOR(app):
+    """Takes ClickHouse's default schema from its address. Superset asks ClickHouse for
+    it twice for each chart, over a new connection that first reads a thousand settings,
+    though the datasets name their schema: a fifth of the same time."""
+    from superset.db_engine_specs.clickhouse import ClickHouseConnectEngineSpec
+
+    ClickHouseConnectEngineSpec.get_default_schema = classmethod(lambda cls, database, catalog: database.url_object.database)
+
 
 FEATURE_FLAGS = {
     "ENABLE_TEMPLATE_PROCESSING": True,  # the datasets read the period and the base day from the filters
