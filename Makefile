@@ -59,6 +59,7 @@ fields: ## Write what follows from the definitions of the fields: schemas, Click
 	$(GO) test ./shared/event ./shared/velocity ./shared/signal -run 'Document' -update
 	$(GO) test ./alert -run 'UpToDate' -update
 	$(GO) test ./infra/trino ./infra/local/superset -run 'Views|Texts' -update
+	cd infra/check && GOWORK=off $(GO) test . -run 'Grafana' -update
 
 # A failing seed is named; functions/fetch-org/sweep/chaos_test.go says how to run it alone.
 SEEDS ?= 1000

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/compose-spec/compose-go/v2 v2.9.1
 	github.com/google/go-containerregistry v0.21.5
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.2
 	k8s.io/api v0.35.7
 	k8s.io/apimachinery v0.35.7
