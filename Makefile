@@ -71,8 +71,8 @@ chaos: ## Inject faults into every process and server for ROUNDS (50) rounds by 
 	$(GO) test -count 1 -timeout 1h -v -run 'EachAlert' ./chaos/ -chaos.alerts
 	$(GO) test -run 'TestSweepsThroughChaos|TestKilledProcesses' -timeout 2h ./functions/fetch-org/sweep -chaos.seeds $(SEEDS) -chaos.kills 30
 
-integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 30 min the first time.
-	@infra/servers/integration.sh long-test property-test api-test quality-test page-test dashboards-test servers-test connect-test stage-test
+integration: build ## Run what needs real servers, a browser or container tools; lists what ran and what could not. 15 min the first time.
+	@infra/servers/integration.sh long-test property-test api-test quality-test page-test dashboards-test servers-test stage-test
 
 long-test: build ## Run the tests of whole stacks, those that make test leaves out because they are slow among them.
 	$(GO) test -count 1 -v -timeout 40m ./e2e ./e2e/events ./infra/local/clickhouse ./chaos ./demo .
@@ -123,7 +123,7 @@ page-vendor: ## Fetch what the page vendors (uPlot, Inter) from npm, checked by 
 servers-test: build ## Replay the recording through real servers with functions killed; pyiceberg, Trino and Superset read it (needs Maven, Java 24, Python).
 	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestRealServers|TestPyiceberg' ./e2e
 
-connect-test: build ## Archive Kafka by Connect with its worker killed twice, delete Kafka and the stores, put Kafka back, audit (needs Maven, Java 24). 5 min.
+connect-test: build ## Archive Kafka by Connect with its worker killed twice, delete Kafka and the stores, put Kafka back, audit (needs Maven, Java 24). 5 min once its servers are built.
 	$(GO) test -count 1 -tags integration,$(TAGS) -timeout 55m -v -run 'TestConnect' ./e2e
 
 infra-test: ## Check Terraform's roots and examples by tflint and OpenTofu, without a cloud: lint, format, validity, tests (needs npm). 10 min of CPU the first time.
