@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 every Grafana imports this form, and only the newest its successor
+
 package check
 
 import (
